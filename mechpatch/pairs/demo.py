@@ -14,6 +14,7 @@ ITEMS = ("apples", "coins", "books", "stamps", "shells", "cards", "pens", "beads
 HOLDERS = ("bags", "boxes", "packs", "jars")
 MAX_INTERMEDIATE = 99
 MAX_ANSWER = 199
+OPERATORS = {"add": "+", "sub": "-", "add_groups": "+", "sub_groups": "-", "times": "*"}
 ANSWER_PREFIX = "The answer is:"
 
 
@@ -71,7 +72,7 @@ class Problem:
                 if event.kind == "groups":
                     total = amount
                     continue
-            operator = {"add": "+", "sub": "-", "tim": "*"}[event.kind[:3]]
+            operator = OPERATORS[event.kind]
             result = {"+": total + amount, "-": total - amount, "*": total * amount}[operator]
             steps.append(Step(total, operator, amount, result, tuple(pending + slots)))
             total, pending = result, []
