@@ -1,0 +1,269 @@
+import inspect
+import json
+import logging
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import mechpatch
+from mechpatch.errors import SpecError, StorageError
+from mechpatch.storage.keys import file_digest
+from mechpatch.storage.results import RunDirectory, log_to, open_run, read_effects, read_spec
+
+SPEC = {"experiment": "layerwise", "layers": (0, 1), "model": {"weights": "ab", "dtype": "float32"}, "command": "x"}
+ODD_IDS = ["../../x", "a/b", "", "y" * 300, "\0 é\n"]
+
+
+def rows(pair: str, value: float = 0.5) -> pa.Table:
+    return pa.table({"pair": [pair] * 3, "layer": pa.array([0, 1, 2], pa.int16()), "recovery": [value, None, -value]})
+
+
+def fill(folder: Path, pairs: list[str]) -> Path:
+    with open_run(folder, SPEC) as run:
+        for index, pair in enumerate(pairs):
+            run.write_shard(index, rows(pair))
+        run.finish(range(len(pairs)))
+    return folder
+
+
+def shard(folder: Path, index: int) -> Path:
+    (path,) = (folder / "shards").glob(f"{index:06d}-*")
+    return path
+
+
+def flips(path: Path, count: int) -> list[bytes]:
+    """`path` with one bit changed, at `count` places spread over the file, its first and last eight bytes included."""
+    whole = path.read_bytes()
+    generator = random.Random(0)
+    edges = [*range(8), *range(len(whole) - 8, len(whole))]
+    damaged = []
+    for position in [*edges, *generator.sample(range(8, len(whole) - 8), count - len(edges))]:
+        copy = bytearray(whole)
+        copy[position] ^= 1 << generator.randrange(8)
+        damaged.append(bytes(copy))
+    return damaged
+
+
+def test_a_run_gives_back_its_rows_in_pair_order(tmp_path: Path):
+    with open_run(tmp_path / "new" / "run", SPEC) as run:
+        for index in (2, 0, 1):
+            run.write_shard(index, rows(f"p{index}", index))
+        assert run.done() == {0, 1, 2}
+        path = run.finish([2, 0, 1])
+        run.write_summary({"pairs": 3})
+    assert path == tmp_path / "new" / "run" / "effects.parquet"
+    found = read_effects(path.parent)
+    assert found == pa.concat_tables([rows("p2", 2), rows("p0", 0), rows("p1", 1)])
+    assert found["recovery"].null_count == 3
+    assert json.loads((path.parent / "summary.json").read_text()) == {"pairs": 3}
+    assert read_spec(path.parent)["layers"] == [0, 1]
+
+
+def test_no_text_of_a_pair_is_in_a_file_name(tmp_path: Path):
+    fill(tmp_path / "run", ODD_IDS)
+    assert read_effects(tmp_path / "run")["pair"].to_pylist()[::3] == ODD_IDS
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+    assert [path.name[:7] for path in sorted((tmp_path / "run" / "shards").iterdir())] == [
+        f"{i:06d}-" for i in range(5)
+    ]
+
+
+def test_equal_rows_give_equal_bytes(tmp_path: Path):
+    first = fill(tmp_path / "a", ["p", "q"])
+    with open_run(tmp_path / "b", SPEC) as run:
+        run.write_shard(1, rows("q"))
+        run.write_shard(0, rows("other"))
+        halves = [rows("p").slice(0, 1), rows("p").slice(1)]
+        run.write_shard(0, pa.concat_tables(halves).replace_schema_metadata({"made": "later"}))
+        second = run.finish([0, 1])
+    assert second.read_bytes() == (first / "effects.parquet").read_bytes()
+    with open_run(tmp_path / "b", SPEC) as run:
+        assert run.finish([1, 0]).read_bytes() != (first / "effects.parquet").read_bytes()
+
+
+def test_the_checksum_is_one_that_sha256sum_reads(tmp_path: Path):
+    folder = fill(tmp_path, ["p"])
+    assert (folder / "effects.sha256").read_text() == f"{file_digest(folder / 'effects.parquet')}  effects.parquet\n"
+
+
+def test_pages_carry_their_own_checksums(tmp_path: Path):
+    path = fill(tmp_path, ["p"]) / "effects.parquet"
+    damaged = bytearray(path.read_bytes())
+    with pq.ParquetFile(path) as file:
+        column = file.metadata.row_group(0).column(2)
+        damaged[column.dictionary_page_offset + column.total_compressed_size - 1] ^= 1
+    path.write_bytes(damaged)
+    with pq.ParquetFile(path, page_checksum_verification=True) as file, pytest.raises(OSError, match="CRC"):
+        file.read()
+
+
+def test_every_flipped_bit_of_a_shard_is_noticed(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    folder = fill(tmp_path, ["p", "q"])
+    path = shard(folder, 1)
+    whole = path.read_bytes()
+    with open_run(folder, SPEC) as run:
+        for damaged in [*flips(path, 200), b"", whole[:-1], whole + b"\0"]:
+            path.write_bytes(damaged)
+            caplog.clear()
+            assert run.done() == {0}
+            assert f"{path} is damaged" in caplog.text
+        with pytest.raises(StorageError, match=r"1 of 2 pairs have no whole shard, the first is pair 1; run the same"):
+            run.finish([0, 1])
+        run.write_shard(1, rows("q"))
+        assert run.done() == {0, 1}
+
+
+def test_every_flipped_bit_of_the_effects_and_their_checksum_is_noticed(tmp_path: Path):
+    folder = fill(tmp_path, ["p", "q"])
+    for path, count in ((folder / "effects.parquet", 200), (folder / "effects.sha256", 60)):
+        whole = path.read_bytes()
+        for damaged in [*flips(path, count), whole[:-1]]:
+            path.write_bytes(damaged)
+            with pytest.raises(StorageError, match=r"effects.parquet: damaged; run the same command again"):
+                read_effects(folder)
+        path.write_bytes(whole)
+    assert read_effects(folder).num_rows == 6
+
+
+@pytest.mark.parametrize("name", ["effects.parquet", "effects.sha256"])
+def test_an_unfinished_run_has_no_effects(tmp_path: Path, name: str):
+    folder = fill(tmp_path, ["p"])
+    (folder / name).unlink()
+    with pytest.raises(StorageError, match=rf"{name}: cannot be read: No such file.*; run the same command again"):
+        read_effects(folder)
+
+
+def test_a_shard_with_other_columns_is_refused(tmp_path: Path):
+    with open_run(tmp_path, SPEC) as run:
+        run.write_shard(0, rows("p"))
+        run.write_shard(1, rows("q").drop_columns(["layer"]))
+        with pytest.raises(StorageError, match=r"000001-\w+.parquet: found the columns"):
+            run.finish([0, 1])
+    assert not (tmp_path / "effects.parquet").exists()
+
+
+def test_the_same_spec_resumes_whatever_the_provenance(tmp_path: Path):
+    fill(tmp_path, ["p"])
+    with open_run(tmp_path, SPEC | {"command": "y", "created": "now", "environment": {"torch": "2"}}) as run:
+        assert run.done() == {0}
+    assert read_spec(tmp_path)["command"] == "x"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"layers": (0, 2)}, "layers.1: found 1, asked for 2"),
+        ({"layers": (0, 1, 2)}, "layers.2: found nothing, asked for 2"),
+        ({"layers": (0,)}, "layers.1: found 1, asked for nothing"),
+        ({"layers": (0, True)}, "layers.1: found 1, asked for true"),
+        ({"layers": ()}, "layers: found nothing, asked for []"),
+        ({"model": {"weights": "cd", "dtype": "float32"}}, 'model.weights: found "ab", asked for "cd"'),
+        ({"seed": None}, "seed: found nothing, asked for null"),
+        ({"layers": tuple(range(50))}, "and 38 more"),
+    ],
+)
+def test_another_spec_is_refused_and_every_difference_is_shown(tmp_path: Path, change: dict, message: str):
+    fill(tmp_path, ["p"])
+    with pytest.raises(SpecError) as caught, open_run(tmp_path, SPEC | change):
+        pass
+    assert str(caught.value).startswith(f"{tmp_path}: holds a run that was asked for differently:\n  ")
+    assert message in str(caught.value)
+    assert "choose another folder" in str(caught.value)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "\udcff"])
+def test_a_damaged_spec_is_refused(tmp_path: Path, content: str):
+    (tmp_path / "spec.json").write_bytes(content.encode("utf-8", "surrogateescape"))
+    with pytest.raises(StorageError, match=r"spec.json: damaged: .*; choose another folder"), open_run(tmp_path, SPEC):
+        pass
+
+
+def test_a_folder_of_other_things_is_refused_and_left_alone(tmp_path: Path):
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(StorageError, match="not empty, and not a run"), open_run(tmp_path, SPEC):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_folder_left_before_its_spec_was_written_is_used(tmp_path: Path):
+    (tmp_path / "run.lock").touch()
+    (tmp_path / ".writing-0123456789abcdef").touch()
+    with open_run(tmp_path, SPEC):
+        assert {path.name for path in tmp_path.iterdir()} == {"run.lock", "spec.json", "shards"}
+
+
+def test_a_run_in_use_is_refused(tmp_path: Path):
+    with (
+        open_run(tmp_path, SPEC),
+        pytest.raises(StorageError, match=f"in use by process {os.getpid()}"),
+        open_run(tmp_path, SPEC),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("name", ["file", "file/run"])
+def test_a_folder_that_cannot_be_made_is_explained(tmp_path: Path, name: str):
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageError, match=r"cannot be written: .*; choose another"), open_run(tmp_path / name, SPEC):
+        pass
+
+
+def test_a_folder_that_is_no_run_cannot_be_read(tmp_path: Path):
+    with pytest.raises(StorageError, match=r"spec.json: cannot be read: No such file"):
+        read_spec(tmp_path)
+
+
+def compute(folder: Path) -> None:
+    with open_run(folder, {"pairs": 40}) as run:
+        for index in set(range(40)) - run.done():
+            run.write_shard(index, pa.table({"pair": [str(index)] * 5000, "value": range(5000)}))
+        run.finish(range(40))
+
+
+def test_a_killed_run_resumes_to_the_same_bytes(tmp_path: Path):
+    imports = "import sys\nfrom pathlib import Path\nimport pyarrow as pa\n"
+    imports += "from mechpatch.storage.results import open_run\n"
+    child = subprocess.Popen(
+        [sys.executable, "-c", f"{imports}{inspect.getsource(compute)}compute(Path(sys.argv[1]))", tmp_path / "killed"],
+        env=os.environ | {"PYTHONPATH": str(Path(mechpatch.__file__ or "").parents[1])},
+    )
+    while child.poll() is None and len(list(tmp_path.glob("killed/shards/0*"))) < 10:
+        time.sleep(0.001)
+    child.kill()
+    child.wait()
+    for path in tmp_path.glob("killed/shards/0*"):
+        assert file_digest(path)[:16] in path.name
+    assert 10 <= len(RunDirectory(tmp_path / "killed").done()) < 40  # or the kill did not interrupt anything
+    for folder in (tmp_path / "killed", tmp_path / "uninterrupted"):
+        compute(folder)
+        assert not list(folder.rglob(".writing-*"))
+    assert len({file_digest(path) for path in tmp_path.glob("*/effects.parquet")}) == 1
+    assert read_effects(tmp_path / "killed").num_rows == 40 * 5000
+
+
+def test_the_log_is_appended_for_the_length_of_the_block(tmp_path: Path):
+    logger = logging.getLogger("mechpatch.somewhere")
+    before = logging.getLogger("mechpatch").handlers, logging.getLogger("mechpatch").level
+    for word in ("first", "second é"):
+        with log_to(tmp_path):
+            logger.info(word)
+            logger.debug("too fine")
+        logger.warning("outside")
+    assert (logging.getLogger("mechpatch").handlers, logging.getLogger("mechpatch").level) == before
+    lines = (tmp_path / "run.log").read_text("utf-8").splitlines()
+    assert [line.split(" ", 2)[2] for line in lines] == [
+        "INFO mechpatch.somewhere: first",
+        "INFO mechpatch.somewhere: second é",
+    ]
+
+
+def test_a_log_that_cannot_be_written_is_explained(tmp_path: Path):
+    with pytest.raises(StorageError, match=r"run.log: cannot be written"), log_to(tmp_path / "absent"):
+        pass
