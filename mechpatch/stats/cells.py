@@ -1,0 +1,148 @@
+"""Records as arrays: the rows of one experiment, laid out as pair × layer × column.
+
+A *column* is a (site, step): the sites of a position-wise run, the steps of a chained one, one column for layer-wise.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from jaxtyping import Bool, Float, Int
+
+from mechpatch.errors import StorageError
+
+KEYS = ("experiment", "direction", "donor", "pair_index", "layer", "site", "site_index", "step")
+FLAGS = ("both_correct", "structural")
+EXPERIMENTS = ("layer", "position", "relay", "cumulative")  # first in every list; other kinds follow by name
+DONORS = ("paired", "self", "other_pair", "same_value", "noise")
+
+
+class Group(NamedTuple):
+    """What one table of results is about."""
+
+    experiment: str
+    direction: str
+    donor: str
+
+
+class Column(NamedTuple):
+    """One column of a grid."""
+
+    site: str
+    step: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Cells:
+    """The rows of one group, addressable as a grid; build it with `select`.
+
+    Attributes:
+        pairs: `pair_index` of the pairs that are used, rising.
+        layers: rising.
+        columns: in the order of the steps, then of the sequence.
+        structural: True where any row of the cell is zero by construction.
+        rows: one row per used pair and cell that was run.
+        address: of each row, into the flattened grid.
+    """
+
+    pairs: Int[np.ndarray, " pair"]
+    layers: Int[np.ndarray, " layer"]
+    columns: tuple[Column, ...]
+    structural: Bool[np.ndarray, "layer column"]
+    rows: pa.Table
+    address: Int[np.ndarray, " row"]
+
+    def values(self, metric: str) -> Float[np.ndarray, "pair layer column"]:
+        """A column of the records, or `effect` or `answer_logprob_change`; NaN where null or not run."""
+        grid = np.full((len(self.pairs), *self.structural.shape), np.nan)
+        grid.reshape(-1)[self.address] = _metric(self.rows, metric)
+        return grid
+
+
+def groups(table: pa.Table) -> list[Group]:
+    """The groups that a table holds: known experiments and the effect itself first.
+
+    Raises:
+        StorageError: a column is missing that every record has.
+    """
+    missing = [name for name in (*KEYS, *FLAGS) if name not in table.column_names]
+    if missing:
+        raise StorageError(
+            f"records lack the columns {', '.join(missing)}: they have {', '.join(table.column_names) or 'none'}. "
+            "Read the effects.parquet of a run, whole."
+        )
+    found = table.select(list(Group._fields)).group_by(list(Group._fields)).aggregate([]).to_pylist()
+    return sorted((Group(**row) for row in found), key=_reading_order)
+
+
+def select(table: pa.Table, group: Group, include_incorrect: bool = False) -> Cells:
+    """Lay out one group; pairs that the unpatched model gets wrong are left out unless asked for.
+
+    The layers and columns are those of all pairs, so a grid keeps its shape when no pair is left.
+
+    Raises:
+        StorageError: two rows claim the same pair and cell.
+    """
+    rows = table.filter(
+        (pc.field("experiment") == group.experiment)
+        & (pc.field("direction") == group.direction)
+        & (pc.field("donor") == group.donor)
+    )
+    layers = np.unique(_array(rows, "layer"))
+    ordered = sorted(
+        rows.select(["step", "site_index", "site"]).group_by(["step", "site_index", "site"]).aggregate([]).to_pylist(),
+        key=lambda row: (row["step"], row["site_index"]),
+    )
+    columns = tuple(Column(row["site"], row["step"]) for row in ordered)
+
+    structural = np.zeros((len(layers), len(columns)), dtype=bool)
+    np.logical_or.at(structural.reshape(-1), _cell_of(rows, layers, columns), _array(rows, "structural"))
+    if not include_incorrect:
+        rows = rows.filter(pc.field("both_correct"))
+    pairs, pair_of = np.unique(_array(rows, "pair_index"), return_inverse=True)
+    address = pair_of * structural.size + _cell_of(rows, layers, columns)
+    if len(np.unique(address)) < len(address):
+        raise StorageError(
+            f"records of {', '.join(group)}: {len(address)} rows for {len(np.unique(address))} cells; a pair and cell "
+            "has one row. Two runs were joined in one table: summarise each alone."
+        )
+    return Cells(pairs=pairs, layers=layers, columns=columns, structural=structural, rows=rows, address=address)
+
+
+def _reading_order(group: Group) -> tuple[int, str, str, int, str]:
+    def rank(name: str, known: tuple[str, ...]) -> int:
+        return known.index(name) if name in known else len(known)
+
+    experiment, direction, donor = group
+    return rank(experiment, EXPERIMENTS), experiment, direction, rank(donor, DONORS), donor
+
+
+def _metric(rows: pa.Table, metric: str) -> Float[np.ndarray, " row"]:
+    denoise = _array(rows, "direction") == "denoise"
+    if metric == "effect":  # of noise: the share that is destroyed
+        recovery = _array(rows, "recovery")
+        return np.where(denoise, recovery, 1 - recovery)
+    if metric == "answer_logprob_change":  # against the run that was patched
+        name = "answer_logprob_diff"
+        baseline = np.where(denoise, _array(rows, f"{name}_corrupted_run"), _array(rows, f"{name}_clean_run"))
+        return _array(rows, name) - baseline
+    return _array(rows, metric).astype(np.float64)
+
+
+def _cell_of(rows: pa.Table, layers: Int[np.ndarray, " layer"], columns: tuple[Column, ...]) -> Int[np.ndarray, " row"]:
+    sites = rows["site"].combine_chunks().dictionary_encode()
+    column_of = {column: index for index, column in enumerate(columns)}
+    keys = zip(sites.indices.to_pylist(), _array(rows, "step").tolist(), strict=True)
+    names = sites.dictionary.to_pylist()
+    column = np.array([column_of[Column(names[site], step)] for site, step in keys], dtype=np.int64)
+    return np.searchsorted(layers, _array(rows, "layer")) * len(columns) + column
+
+
+def _array(rows: pa.Table, name: str) -> np.ndarray:
+    if name not in rows.column_names:
+        raise StorageError(
+            f"records have no column {name!r}: they have {', '.join(rows.column_names)}. Name one of these."
+        )
+    return rows[name].to_numpy()

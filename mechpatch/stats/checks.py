@@ -1,0 +1,184 @@
+"""What the records of a run say about themselves: identities that must hold, and relations that are worth knowing.
+
+Identities are checked on every pair, relations on the pairs that the headline means use.
+"""
+
+import re
+from collections.abc import Callable, Iterable
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Float
+
+from mechpatch.stats.cells import EXPERIMENTS, Cells, Column, Group, groups, select
+from mechpatch.stats.estimates import rank_correlation
+
+THOUGHT = re.compile(r"t\d+")
+Slice = Float[np.ndarray, "pair layer"]
+Read = Callable[[Cells], Slice]
+
+
+def checks(table: pa.Table, include_incorrect: bool, tolerance: float) -> list[dict[str, Any]]:
+    """Every check that the experiments in `table` allow.
+
+    Each is {name, direction, kind: "asserted" | "reported", value, tolerance, holds, explanation}; a reported one has
+    neither tolerance nor verdict. `direction` is None for a check that spans both.
+    """
+    found = groups(table)
+    results = _baselines(table, tolerance)
+    for direction in sorted({group.direction for group in found}):
+        whole = {group: select(table, group, include_incorrect=True) for group in found if group.direction == direction}
+        used = {group.experiment: select(table, group, include_incorrect) for group in whole if group.donor == "paired"}
+        paired = {group.experiment: cells for group, cells in whole.items() if group.donor == "paired"}
+        identities = (*_same_cells(paired, tolerance), *_zero_cells(whole, tolerance))
+        relations = (*_kl_sum(used), *_layer_ranks(used))
+        results += [{**check, "direction": direction} for check in (*identities, *relations)]
+    return results
+
+
+def _asserted(name: str, value: float, tolerance: float, explanation: str) -> dict[str, Any]:
+    verdict = {"value": value, "tolerance": tolerance, "holds": value <= tolerance}
+    return {"name": name, "direction": None, "kind": "asserted", **verdict, "explanation": explanation}
+
+
+def _reported(name: str, value: float | None, explanation: str) -> dict[str, Any]:
+    verdict = {"value": value, "tolerance": None, "holds": None}
+    return {"name": name, "direction": None, "kind": "reported", **verdict, "explanation": explanation}
+
+
+def _baselines(table: pa.Table, tolerance: float) -> list[dict[str, Any]]:
+    """Largest spread of any unpatched value within a pair, over all experiments, directions and donors."""
+    names = [name for name in table.column_names if name.endswith(("_clean_run", "_corrupted_run"))]
+    names = [name for name in names if pa.types.is_floating(table.schema.field(name).type)]
+    extremes = table.group_by("pair_index").aggregate([(name, how) for name in names for how in ("min", "max")])
+    spread = _largest(extremes[f"{name}_max"].to_numpy() - extremes[f"{name}_min"].to_numpy() for name in names)
+    if spread is None:
+        return []
+    explanation = "Unpatched values of a pair are the same in every experiment: largest difference within a pair."
+    return [_asserted("baselines_agree", spread, tolerance, explanation)]
+
+
+def _same_cells(paired: dict[str, Cells], tolerance: float) -> list[dict[str, Any]]:
+    """Experiments that write the same vectors at the same site must give the same values."""
+    laws: list[tuple[str, str, Read, str, Read, str]] = [
+        ("cumulative_end_is_layer_wise", "cumulative", _last_step, "layer", _every_thought,
+         "The last cumulative step writes every thought, as layer-wise does"),
+        ("cumulative_start_is_position_0", "cumulative", _first_thought, "position", _first_thought,
+         "Cumulative step 0 writes thought 0 alone, as position-wise does"),
+        ("relay_start_is_position_0", "relay", _first_thought, "position", _first_thought,
+         "Relay step 0 writes thought 0 alone, as position-wise does"),
+    ]  # fmt: skip
+    results = []
+    for name, one, read_one, other, read_other, explanation in laws:
+        if one in paired and other in paired:
+            a, b = paired[one], paired[other]
+            _, pair_a, pair_b = np.intersect1d(a.pairs, b.pairs, return_indices=True)
+            _, layer_a, layer_b = np.intersect1d(a.layers, b.layers, return_indices=True)
+            difference = _largest(
+                [np.abs(read_one(a)[np.ix_(pair_a, layer_a)] - read_other(b)[np.ix_(pair_b, layer_b)])]
+            )
+            if difference is not None:
+                explanation += ": largest difference of answer_logprob_diff."
+                results.append(_asserted(name, difference, tolerance, explanation))
+    return results
+
+
+def _zero_cells(whole: dict[Group, Cells], tolerance: float) -> list[dict[str, Any]]:
+    """Cells that cannot move: those marked structural, and a run's own vectors written back."""
+    changes = {group: np.abs(cells.values("answer_logprob_change")) for group, cells in whole.items()}
+    structural = [changes[group][:, cells.structural] for group, cells in whole.items()]
+    own = [change for group, change in changes.items() if group.donor == "self"]
+    results = []
+    for name, moved, explanation in (
+        ("structural_cells_unmoved", structural, "Cells that are zero by construction"),
+        ("self_donor_moves_nothing", own, "A run's own vectors, written back"),
+    ):
+        largest = _largest(moved)
+        if largest is not None:
+            explanation += " leave the answer as it was: largest change of answer_logprob_diff."
+            results.append(_asserted(name, largest, tolerance, explanation))
+    return results
+
+
+def _kl_sum(used: dict[str, Cells]) -> list[dict[str, Any]]:
+    """Do single thoughts add up to all thoughts? One ratio over all layers, and both numbers for each layer."""
+    if not {"layer", "position"} <= used.keys():
+        return []
+    position, layer = used["position"], used["layer"]
+    thoughts = [index for index, column in enumerate(position.columns) if THOUGHT.fullmatch(column.site)]
+    single = _mean_over_pairs(position.values("kl_divergence")[:, :, thoughts].sum(axis=2))
+    together = _mean_over_pairs(_at(layer, Column("all", 0), "kl_divergence"))
+    layers, at_single, at_together = np.intersect1d(position.layers, layer.layers, return_indices=True)
+    single, together = single[at_single], together[at_together]
+    total = together.sum()
+    check = _reported(
+        "kl_sum_of_positions_over_all_positions",
+        float(single.sum() / total) if total > 0 else None,
+        "Sum of the KL divergences of single thoughts, divided by that of all thoughts at once. KL grows with the "
+        "square of a small shift, so K thoughts that each shift the answer alike and alone give about 1/K, not 1.",
+    )
+    per_layer = [
+        {"layer": int(index), "sum_of_positions": _finite(one), "all_positions": _finite(every)}
+        for index, one, every in zip(layers, single, together, strict=True)
+    ]
+    return [{**check, "per_layer": per_layer}]
+
+
+def _layer_ranks(used: dict[str, Cells]) -> list[dict[str, Any]]:
+    """Do two experiments order the layers alike? Each layer counts with the mean effect of its non-structural cells."""
+    profiles = {name: _profile(used[name]) for name in EXPERIMENTS if name in used}
+    results = []
+    for one, other in combinations(profiles, 2):
+        _, at_one, at_other = np.intersect1d(used[one].layers, used[other].layers, return_indices=True)
+        results.append(
+            _reported(
+                f"rank_correlation_of_layers_{one}_{other}",
+                rank_correlation(profiles[one][at_one], profiles[other][at_other]),
+                f"Spearman's ρ between the mean effects by layer of {one} and {other}.",
+            )
+        )
+    return results
+
+
+def _profile(cells: Cells) -> Float[np.ndarray, " layer"]:
+    means = np.where(cells.structural, np.nan, _mean_over_pairs(cells.values("effect")))
+    return _mean_over_pairs(means.T)
+
+
+def _at(cells: Cells, column: Column, metric: str = "answer_logprob_diff") -> Slice:
+    """One column; NaN throughout where the run does not have it."""
+    if column not in cells.columns:
+        return np.full((len(cells.pairs), len(cells.layers)), np.nan)
+    return cells.values(metric)[:, :, cells.columns.index(column)]
+
+
+def _every_thought(cells: Cells) -> Slice:
+    return _at(cells, Column("all", 0))
+
+
+def _first_thought(cells: Cells) -> Slice:
+    return _at(cells, Column("t0", 0))
+
+
+def _last_step(cells: Cells) -> Slice:
+    """The last step that was run for each pair and layer: pairs may have unequally many thoughts."""
+    values = cells.values("answer_logprob_diff")
+    last = values.shape[2] - 1 - np.argmax(~np.isnan(values[:, :, ::-1]), axis=2)
+    return np.take_along_axis(values, last[:, :, None], axis=2)[:, :, 0]
+
+
+def _largest(arrays: Iterable[np.ndarray]) -> float | None:
+    """The largest defined value; None where there are none."""
+    return max((float(np.nanmax(array)) for array in arrays if (~np.isnan(array)).any()), default=None)
+
+
+def _mean_over_pairs(values: Float[np.ndarray, " pair *cell"]) -> Float[np.ndarray, "*cell"]:
+    """Mean of the defined values; NaN where there are none."""
+    n = (~np.isnan(values)).sum(axis=0)
+    return np.divide(np.nansum(values, axis=0), n, out=np.full(values.shape[1:], np.nan), where=n > 0)
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None

@@ -1,0 +1,176 @@
+"""Estimates over pairs: the first axis of every array is `pair`, the rest are cells.
+
+A pair is the unit that was drawn at random, so pairs are what is resampled and whose signs are flipped; all cells of
+one call share the resamples. NaN means undefined: it is left out of its own cell and `n` counts the values that remain.
+Equal values and seed give equal bytes.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, Shaped
+from scipy import stats
+from scipy.special import ndtr, ndtri
+
+Values = Float[np.ndarray, " pair *cell"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Interval:
+    """Mean and confidence limits of each cell, in the unit of the values.
+
+    Attributes:
+        mean: NaN where `n` is 0.
+        low, high: NaN where `n` is under 2.
+        n: values that were defined.
+        method: "BCa", "percentile" (two values, constant values, or all resamples on one side) or "none".
+    """
+
+    mean: Float[np.ndarray, "*cell"]
+    low: Float[np.ndarray, "*cell"]
+    high: Float[np.ndarray, "*cell"]
+    n: Int[np.ndarray, "*cell"]
+    method: Shaped[np.ndarray, "*cell"]
+
+
+def bootstrap_mean(values: Values, seed: int, level: float = 0.95, resamples: int = 2000) -> Interval:
+    """Mean over pairs, with the bias-corrected and accelerated bootstrap interval."""
+    flat = _flat(values)
+    mean, low, high = np.full((3, flat.shape[1]), np.nan)
+    n = np.zeros(flat.shape[1], dtype=np.int64)
+    method = np.full(flat.shape[1], "none", dtype="<U10")
+    for defined, cells in _by_support(flat):
+        kept = flat[np.ix_(defined, cells)]
+        n[cells], mean[cells] = len(kept), kept.mean(axis=0)
+        if len(kept) > 1:
+            low[cells], high[cells], method[cells] = _bootstrap_limits(kept, seed, level, resamples)
+    shape = values.shape[1:]
+    return Interval(
+        mean=mean.reshape(shape),
+        low=low.reshape(shape),
+        high=high.reshape(shape),
+        n=n.reshape(shape),
+        method=method.reshape(shape),
+    )
+
+
+def paired_difference(a: Values, b: Values, seed: int, level: float = 0.95, resamples: int = 2000) -> Interval:
+    """Mean of a − b over the pairs that have both."""
+    return bootstrap_mean(a - b, seed, level, resamples)
+
+
+def sign_flip_p(values: Values, seed: int, resamples: int = 9999) -> Float[np.ndarray, "*cell"]:
+    """Two-sided p of "the values are symmetric about zero", with the mean as the statistic; NaN without values.
+
+    Every one of the 2**n flips is tried where that is not more than `resamples`; otherwise the observed signs count as
+    one more random flip, so p is never zero.
+    """
+    flat = _flat(values)
+    p = np.full(flat.shape[1], np.nan)
+    for defined, cells in _by_support(flat):
+        kept = flat[np.ix_(defined, cells)]
+        n = len(kept)
+        exact = 2**n <= resamples
+        if exact:
+            flips = 1.0 - 2.0 * (np.arange(2**n)[:, None] >> np.arange(n) & 1)
+        else:
+            flips = np.random.default_rng([seed, n]).choice([-1.0, 1.0], size=(resamples, n))
+        # Equal sums must count as equal although their terms were added in another order.
+        rounding = 1e-12 * np.abs(kept).sum(axis=0)
+        extreme = (np.abs(flips @ kept) >= np.abs(kept.sum(axis=0)) - rounding).sum(axis=0)
+        p[cells] = extreme / 2**n if exact else (extreme + 1) / (resamples + 1)
+    return p.reshape(values.shape[1:])
+
+
+def benjamini_hochberg(p: Float[np.ndarray, "*cell"]) -> Float[np.ndarray, "*cell"]:
+    """Smallest false discovery rate at which each cell would be a discovery; NaN cells are not tests and stay NaN."""
+    q = p.copy()
+    tested = ~np.isnan(p)
+    if tested.any():
+        q[tested] = stats.false_discovery_control(p[tested])
+    return q
+
+
+def effect_size(values: Values) -> Float[np.ndarray, "*cell"]:
+    """Cohen's d_z: mean over standard deviation; NaN with fewer than two values or without spread."""
+    sd = standard_deviation(values)
+    total, n = np.nansum(values, axis=0), (~np.isnan(values)).sum(axis=0)
+    return np.divide(total, n * sd, out=np.full(values.shape[1:], np.nan), where=sd > 0)
+
+
+def standard_deviation(values: Values) -> Float[np.ndarray, "*cell"]:
+    """Sample standard deviation of the defined values; NaN with fewer than two, exactly 0 where they are all equal."""
+    flat = _flat(values)
+    sd = np.full(flat.shape[1], np.nan)
+    for defined, cells in _by_support(flat):
+        kept = flat[np.ix_(defined, cells)]
+        if len(kept) > 1:
+            sd[cells] = np.where(np.ptp(kept, axis=0) > 0, kept.std(axis=0, ddof=1), 0.0)
+    return sd.reshape(values.shape[1:])
+
+
+def minimum_detectable_effect(
+    sd: Float[np.ndarray, "*cell"], n: Int[np.ndarray, "*cell"], alpha: float = 0.05, power: float = 0.8
+) -> Float[np.ndarray, "*cell"]:
+    """Smallest true mean that a two-sided t-test on `n` pairs finds with probability `power`; NaN where n < 2."""
+    freedom = np.where(n > 1, n - 1, np.nan)
+    distance = stats.t.ppf(1 - alpha / 2, freedom) + stats.t.ppf(power, freedom)
+    return np.asarray(distance * sd / np.sqrt(np.maximum(n, 1)))
+
+
+def rank_correlation(a: Float[np.ndarray, " item"], b: Float[np.ndarray, " item"]) -> float | None:
+    """Spearman's ρ over the items that both have; None with fewer than three, or where either is constant."""
+    both = ~(np.isnan(a) | np.isnan(b))
+    if both.sum() < 3 or np.ptp(a[both]) == 0 or np.ptp(b[both]) == 0:
+        return None
+    return float(np.corrcoef(stats.rankdata(a[both]), stats.rankdata(b[both]))[0, 1])
+
+
+def _flat(values: Values) -> Float[np.ndarray, "pair cell"]:
+    # Not reshape(…, -1): NumPy cannot infer an axis where there are no pairs.
+    return values.reshape(len(values), math.prod(values.shape[1:]))
+
+
+def _by_support(flat: Float[np.ndarray, "pair cell"]) -> Iterator[tuple[Bool[np.ndarray, " pair"], np.ndarray]]:
+    """Yield (pairs, cells) of the cells that are defined for the same pairs; cells without any value are left out."""
+    patterns, pattern_of = np.unique(~np.isnan(flat), axis=1, return_inverse=True)
+    for index, defined in enumerate(patterns.T):
+        if defined.any():
+            yield defined, np.flatnonzero(pattern_of == index)
+
+
+def _bootstrap_limits(
+    values: Float[np.ndarray, "pair cell"], seed: int, level: float, resamples: int
+) -> tuple[Float[np.ndarray, " cell"], Float[np.ndarray, " cell"], Shaped[np.ndarray, " cell"]]:
+    """Low and high limit and method of each cell; two pairs at least and no NaN."""
+    n = len(values)
+    mean = values.mean(axis=0)
+    centred = values - mean  # so that a resample of nothing new ties with the mean exactly
+    draws = np.random.default_rng([seed, n]).multinomial(n, np.full(n, 1 / n), size=resamples)
+    means = draws @ centred / n
+
+    tails = np.array([[(1 - level) / 2], [(1 + level) / 2]])
+    constant = np.ptp(values, axis=0) == 0
+    bias = ndtri(((means < 0).mean(axis=0) + (means <= 0).mean(axis=0)) / 2)
+    corrected = ~constant & np.isfinite(bias) & (n > 2)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        acceleration = (centred**3).sum(axis=0) / (6 * (centred**2).sum(axis=0) ** 1.5)
+        shifted = bias + ndtri(tails)
+        levels = np.where(corrected, ndtr(bias + shifted / (1 - acceleration * shifted)), tails)
+    limits = _quantiles(means, levels) + mean
+    low, high = np.where(constant, mean, limits)
+    return low, high, np.where(corrected, "BCa", "percentile")
+
+
+def _quantiles(
+    draws: Float[np.ndarray, "draw cell"], levels: Float[np.ndarray, "level cell"]
+) -> Float[np.ndarray, "level cell"]:
+    """Quantiles of each column at levels of its own, interpolated; `np.quantile` takes one set of levels for all."""
+    ordered = np.sort(draws, axis=0)
+    position = levels * (len(draws) - 1)
+    below = np.floor(position).astype(np.int64)
+    above = np.ceil(position).astype(np.int64)
+    lower, upper = np.take_along_axis(ordered, below, axis=0), np.take_along_axis(ordered, above, axis=0)
+    return lower + (position - below) * (upper - lower)

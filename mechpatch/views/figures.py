@@ -1,0 +1,67 @@
+"""Figures of a run, from its records: a mean over pairs is drawn with how sure it is and how many pairs made it.
+
+A cell that is zero by construction is grey and hatched, or left out and named: it is not a finding.
+"""
+
+import io
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from mechpatch.errors import StorageError
+from mechpatch.stats import groups
+from mechpatch.storage.atomic import write_bytes, writing
+from mechpatch.storage.results import read_effects
+from mechpatch.views.curves import layer_profile as layer_profile
+from mechpatch.views.curves import trajectories as trajectories
+from mechpatch.views.heatmaps import heatmap as heatmap
+from mechpatch.views.theme import style
+
+
+def save(figure: Figure, path: Path) -> list[Path]:
+    """Write `path` with the suffixes .png (250 dots per inch) and .svg; equal figures give equal bytes.
+
+    Text in the SVG is outlines, which print alike where the font is missing. The folder must exist.
+
+    Raises:
+        StorageError: a file cannot be written; what was there before is left whole.
+    """
+    written = []
+    with style():
+        for suffix, metadata in ((".png", {"Software": None}), (".svg", {"Date": None, "Creator": "mechpatch"})):
+            image = io.BytesIO()
+            figure.savefig(image, format=suffix[1:], metadata=metadata)
+            target = path.with_name(path.name + suffix)
+            write_bytes(target, image.getvalue())
+            written.append(target)
+    return written
+
+
+def plot_run(run_dir: Path, out_dir: Path | None = None, include_incorrect: bool = False) -> list[Path]:
+    """Draw every figure that the records in `run_dir` allow into `out_dir` (by default `figures` in the run).
+
+    Raises:
+        StorageError: the run is not finished, is damaged or holds no rows, or a file cannot be written.
+    """
+    table = read_effects(run_dir)
+    if not table.num_rows:
+        raise StorageError(f"{run_dir}: effects.parquet has no rows, so there is nothing to draw; run some pairs first")
+    folder = out_dir or run_dir / "figures"
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for experiment, direction, donor in groups(table):
+        if donor != "paired":
+            continue
+        if experiment == "layer":
+            figures = {"": layer_profile(table, direction=direction, include_incorrect=include_incorrect)}
+        elif experiment in ("relay", "cumulative"):
+            figures = {"": trajectories(table, experiment, direction, include_incorrect)}
+        else:
+            figures = {
+                suffix: heatmap(table, metric, experiment, direction, include_incorrect=include_incorrect)
+                for suffix, metric in (("", "recovery"), ("-kl", "kl_divergence"))
+            }
+        for suffix, figure in figures.items():
+            written += save(figure, folder / f"{experiment}-{direction}{suffix}")
+    return written

@@ -1,0 +1,151 @@
+import json
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from records import make_records
+
+from mechpatch.errors import StorageError
+from mechpatch.stats import groups, select, summarise
+from mechpatch.stats.cells import Group
+
+
+def change(table: pa.Table, column: str, value: object, **where: object) -> pa.Table:
+    """`table` with `value` in `column` of the rows that are as `where` says."""
+    rows = table.to_pylist()
+    hits = [row for row in rows if all(row[name] == wanted for name, wanted in where.items())]
+    assert hits
+    for row in hits:
+        row[column] = value
+    return pa.Table.from_pylist(rows, schema=table.schema)
+
+
+def cell(summary: dict, **where: object) -> dict:
+    (found,) = [each for each in summary["cells"] if all(each[name] == wanted for name, wanted in where.items())]
+    return found
+
+
+def check(summary: dict, name: str) -> dict:
+    (found,) = [each for each in summary["checks"] if each["name"] == name]
+    return found
+
+
+def test_cells_are_laid_out_in_the_order_of_the_sequence():
+    table = make_records(layers=3, thoughts=2, pairs=4, incorrect=1)
+    shuffled = table.take(np.random.default_rng(0).permutation(table.num_rows))
+    cells = select(shuffled, Group("position", "denoise", "paired"))
+    assert [column.site for column in cells.columns] == ["bot", "t0", "t1", "eot", "answer"]
+    assert cells.pairs.tolist() == [1, 2, 3]
+    row = next(
+        row for row in table.to_pylist()
+        if (row["experiment"], row["pair_index"], row["layer"], row["site"]) == ("position", 2, 1, "t1")
+    )  # fmt: skip
+    assert cells.values("recovery")[1, 1, 2] == row["recovery"]
+    baseline = row["answer_logprob_diff_corrupted_run"]
+    assert cells.values("answer_logprob_change")[1, 1, 2] == row["answer_logprob_diff"] - baseline
+    assert len(select(table, Group("position", "denoise", "paired"), include_incorrect=True).pairs) == 4
+
+
+def test_a_cell_has_the_mean_of_its_pairs():
+    table = make_records(pairs=20, incorrect=2, undefined=3, directions=("denoise", "noise"))
+    summary = summarise(table, seed=0)
+    rows = [
+        row for row in table.to_pylist()
+        if (row["experiment"], row["direction"], row["layer"]) == ("layer", "noise", 2) and row["both_correct"]
+    ]  # fmt: skip
+    recovery = [row["recovery"] for row in rows if row["recovery"] is not None]
+    found = cell(summary, experiment="layer", direction="noise", layer=2)
+    assert found["recovery"]["n"] == 15
+    assert found["recovery"]["mean"] == pytest.approx(np.mean(recovery))
+    assert found["effect"]["mean"] == pytest.approx(1 - np.mean(recovery))
+    assert found["effect"]["low"] == pytest.approx(1 - found["recovery"]["high"])
+    moved = [row["answer_logprob_diff"] - row["answer_logprob_diff_clean_run"] for row in rows]
+    assert found["answer_logprob_change"]["mean"] == pytest.approx(np.mean(moved))
+    assert found["answer_logprob_change"]["n"] == 18
+    assert summary["counts"] == {"pairs": 20, "both_correct": 18, "used": 18, "undefined_recovery": 3}
+
+
+def test_a_summary_is_json_without_nan_and_equal_for_equal_seeds():
+    table = make_records(pairs=2, undefined=2, strength=0.0, nulls=("self",))
+    texts = [json.dumps(summarise(table, seed=seed), allow_nan=False) for seed in (0, 0)]
+    assert texts[0] == texts[1]
+
+
+def test_a_planted_effect_is_on_top_and_beyond_its_nulls():
+    summary = summarise(make_records(layers=8, pairs=40, nulls=("self", "noise")), seed=0)
+    best = next(each for each in summary["top"] if each["experiment"] == "position")
+    assert (best["layer"], best["site"]) == (4, "t2")
+    assert best["q"] <= 0.001
+    assert best["beyond"].keys() == {"self", "noise"}
+    assert best["beyond"]["self"]["mean"] == pytest.approx(best["effect"]["mean"])
+    assert best["beyond"]["noise"]["low"] > 0
+    assert cell(summary, donor="noise", experiment="layer", layer=0)["beyond"] == {}
+
+
+def test_structural_cells_are_no_tests_and_never_on_top():
+    summary = summarise(make_records(feedback=False, strength=0.0, pairs=10), seed=0)
+    structural = [each for each in summary["cells"] if each["structural"]]
+    assert structural
+    assert all(each["q"] is None for each in structural)
+    assert not any(each["structural"] for each in summary["top"])
+
+
+def test_without_a_pair_that_is_answered_right_the_summary_says_so():
+    table = make_records(pairs=3, incorrect=3)
+    summary = summarise(table, seed=0)
+    assert "none of the 3 pairs" in summary["note"]
+    assert summary["top"] == []
+    assert {each["effect"]["n"] for each in summary["cells"]} == {0}
+    asked = summarise(table, seed=0, include_incorrect=True)
+    assert asked["note"] is None
+    assert asked["counts"]["used"] == 3
+    empty = summarise(table.slice(0, 0), seed=0)
+    assert (empty["cells"], empty["checks"]) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("name", "where"),
+    [
+        ("cumulative_end_is_layer_wise", {"experiment": "cumulative", "layer": 1, "step": 4}),
+        ("cumulative_start_is_position_0", {"experiment": "cumulative", "layer": 1, "step": 0}),
+        ("relay_start_is_position_0", {"experiment": "relay", "layer": 1, "step": 0}),
+        ("structural_cells_unmoved", {"experiment": "relay", "layer": 1, "step": 2}),
+        ("self_donor_moves_nothing", {"donor": "self", "experiment": "position", "layer": 1, "site": "t1"}),
+    ],
+)
+def test_an_identity_holds_until_one_value_breaks_it(name: str, where: dict):
+    table = make_records(pairs=5, feedback=False, nulls=("self",))
+    assert check(summarise(table, seed=0), name)["holds"]
+    broken = check(summarise(change(table, "answer_logprob_diff", 99.0, pair_index=3, **where), seed=0), name)
+    assert broken["holds"] is False
+    assert broken["value"] > 80
+
+
+def test_a_baseline_that_differs_between_experiments_is_noticed():
+    table = make_records(pairs=5)
+    assert check(summarise(table, seed=0), "baselines_agree")["value"] == 0.0
+    broken = change(table, "answer_logit_diff_clean_run", 0.0, experiment="relay", pair_index=1)
+    assert check(summarise(broken, seed=0), "baselines_agree")["holds"] is False
+
+
+def test_relations_are_reported_without_a_verdict():
+    table = make_records(layers=6, pairs=20)
+    summary = summarise(table, seed=0)
+    ratio = check(summary, "kl_sum_of_positions_over_all_positions")
+    assert (ratio["kind"], ratio["holds"], ratio["tolerance"]) == ("reported", None, None)
+    rows = [row for row in table.to_pylist() if row["layer"] == 2]
+    single = sum(row["kl_divergence"] for row in rows if row["experiment"] == "position" and row["site"][0] == "t") / 20
+    assert ratio["per_layer"][2]["sum_of_positions"] == pytest.approx(single)
+    assert check(summary, "rank_correlation_of_layers_layer_position")["value"] > 0.8
+    constant = summarise(make_records(layers=6, strength=0.0, spread=0.0), seed=0)
+    assert check(constant, "rank_correlation_of_layers_layer_position")["value"] is None
+
+
+def test_damaged_records_are_refused():
+    table = make_records(pairs=2, experiments=("layer",))
+    with pytest.raises(StorageError, match="lack the columns site"):
+        groups(table.drop_columns(["site"]))
+    with pytest.raises(StorageError, match="16 rows for 8 cells"):
+        summarise(pa.concat_tables([table, table]), seed=0)
+    with pytest.raises(StorageError, match="no column 'recovery_rate'"):
+        select(table, Group("layer", "denoise", "paired")).values("recovery_rate")
