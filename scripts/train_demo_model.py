@@ -99,11 +99,12 @@ def make_base(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
     )
     model = LlamaForCausalLM(config)
     n = torch.arange(100.0)[:, None]
+    # Numbers that are near, or alike in a digit, start near each other; ten times the scale of the random part.
     angle = 2 * math.pi * n / torch.tensor([2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0])
     features = torch.cat([angle.cos(), angle.sin(), (n - 49.5) / 28.9], dim=1)  # [100, 15]
     mix = torch.linalg.qr(torch.randn(128, features.shape[1])).Q.T  # orthonormal rows
     with torch.no_grad():
-        model.model.embed_tokens.weight[3:103] += 0.06 * features @ mix
+        model.model.embed_tokens.weight[3:103] += 0.2 * features @ mix
     return model
 
 
@@ -375,7 +376,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--work", type=Path, default=Path("cache/train_demo_model"), help="stage checkpoints")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, nargs=4, default=[1000, 1000, 300, 400])
+    parser.add_argument("--steps", type=int, nargs=4, default=[1000, 1200, 300, 400])
     parser.add_argument("--codi-rate", type=float, default=1.2e-3)
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,125 @@
+"""From pairs to token layouts: which thoughts a question has under a spec, and which pairs cannot be laid out alike."""
+
+from collections.abc import Sequence
+
+from mechpatch.errors import SpecError, ThoughtError
+from mechpatch.experiments.spec import Spec
+from mechpatch.models import ThoughtModel
+from mechpatch.pairs import (
+    Finding,
+    Pair,
+    Predicate,
+    flag_only,
+    identical_questions,
+    same_answer,
+    unequal_length,
+    unequal_steps,
+)
+from mechpatch.thoughts import Layout, latent_layout, placeholder_layout, text_layout
+from mechpatch.thoughts.text import step_ends
+
+
+def pair_layouts(model: ThoughtModel, spec: Spec, pair: Pair) -> tuple[Layout, Layout]:
+    """Layouts of the clean and the corrupted question, each with both answers.
+
+    Raises:
+        ThoughtError: it cannot be laid out; the message names the pair.
+        SpecError: the model has no thoughts of this kind.
+    """
+    answers = (pair.clean.answer, pair.corrupted.answer)
+    count = spec.n_thoughts or model.n_latents
+    try:
+        if spec.thoughts == "text":
+            clean, corrupted = (
+                text_layout(
+                    model.tokenizer, side.question, side.cot, answers, prefix=spec.prefix, separator=spec.separator
+                )
+                for side in (pair.clean, pair.corrupted)
+            )
+        elif spec.thoughts == "latent":
+            if model.head is None or model.bot is None or model.eot is None:
+                raise SpecError(
+                    "latent thoughts need a CODI checkpoint, and this model has none: give --codi, or choose --thoughts "
+                    "text or placeholder"
+                )
+            clean, corrupted = (
+                latent_layout(
+                    model.tokenizer,
+                    side.question,
+                    answers,
+                    prefix=spec.prefix,
+                    n_latents=count,
+                    bot=model.bot,
+                    eot=model.eot,
+                )
+                for side in (pair.clean, pair.corrupted)
+            )
+        else:
+            token = placeholder_token(model, spec)
+            if not count:
+                raise SpecError("placeholder thoughts: say how many with --latents")
+            clean, corrupted = (
+                placeholder_layout(
+                    model.tokenizer,
+                    side.question,
+                    answers,
+                    prefix=spec.prefix,
+                    count=count,
+                    token=token,
+                    bot=model.bot,
+                    eot=model.eot,
+                )
+                for side in (pair.clean, pair.corrupted)
+            )
+    except ThoughtError as error:
+        raise ThoughtError(f"pair {pair.pair_id!r}: {error}") from error
+    return clean, corrupted
+
+
+def placeholder_token(model: ThoughtModel, spec: Spec) -> int:
+    """The token that stands for a thought in placeholder mode: asked for, or the pad token."""
+    token = spec.placeholder
+    if token is None:
+        token = model.pad if model.pad is not None else model.tokenizer.pad_token_id
+    if token is None:
+        token = model.tokenizer.eos_token_id
+    if token is None or not 0 <= token < model.hooked.cfg.d_vocab:
+        raise SpecError(f"placeholder token {token} is not in the vocabulary of {model.hooked.cfg.d_vocab}")
+    return token
+
+
+def run_predicates(model: ThoughtModel, spec: Spec, keep_same_answer: bool) -> tuple[Predicate, ...]:
+    """What a pair must satisfy to be run under `spec`."""
+
+    def count_tokens(text: str) -> int:
+        return len(model.tokenizer.encode(text))
+
+    def fits(pair: Pair) -> Finding | None:
+        longest = max(layout.length for layout in pair_layouts(model, spec, pair))
+        if longest <= model.n_ctx:
+            return None
+        return Finding("too_long", {"tokens": longest, "limit": model.n_ctx})
+
+    def chained_text(pair: Pair) -> Finding | None:
+        missing = [name for name, side in (("clean", pair.clean), ("corrupted", pair.corrupted)) if not side.cot]
+        return Finding("no_cot", {"sides": missing}) if missing else None
+
+    equal = flag_only(same_answer) if keep_same_answer else same_answer
+    predicates: tuple[Predicate, ...] = (identical_questions, equal, flag_only(unequal_length(count_tokens)))
+    if spec.thoughts == "text":
+        predicates += (chained_text, unequal_steps(lambda cot: len(step_ends(cot))))
+    return (*predicates, fits)
+
+
+def groups(layouts: Sequence[tuple[Layout, Layout]], batch_size: int) -> list[list[int]]:
+    """Pair indices in batches of questions with the same sites; depends on the pairs alone, so a resumed run has the same."""
+    by_sites: dict[tuple[str, ...], list[int]] = {}
+    for index, (clean, corrupted) in enumerate(layouts):
+        if clean.sites != corrupted.sites:
+            raise ThoughtError(f"pair {index}: clean has the sites {clean.sites}, corrupted {corrupted.sites}")
+        by_sites.setdefault(clean.sites, []).append(index)
+    return [
+        indices[start : start + batch_size]
+        for indices in by_sites.values()
+        for start in range(0, len(indices), batch_size)
+    ]

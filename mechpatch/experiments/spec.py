@@ -1,0 +1,101 @@
+"""What is asked for: one frozen value that, with a model and pairs, decides every number of a run."""
+
+from dataclasses import dataclass
+
+from mechpatch.errors import SpecError
+
+EXPERIMENTS = ("layer", "position", "chained")
+MODES = ("relay", "cumulative")
+DIRECTIONS = ("denoise", "noise")
+THOUGHT_KINDS = ("latent", "text", "placeholder")
+PAIRED = "paired"
+NULLS = ("self", "other_pair", "same_value", "noise")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spec:
+    """One experiment.
+
+    Attributes:
+        experiment: layer, position or chained.
+        modes: chains to run; read by `chained` alone.
+        layers: blocks to patch; empty for all.
+        sites: names as `select_sites` takes them; read by `position` alone.
+        direction: denoise writes clean vectors into the corrupted run, noise corrupted ones into the clean run.
+        nulls: null donors beside the effect.
+        thoughts: latent, text or placeholder.
+        n_thoughts: latent or placeholder thoughts; None for what the model was trained with.
+        prefix: text before the answer.
+        separator: text before a text chain and before the answer prefix that follows it.
+        placeholder: token id of placeholder thoughts; None for the pad token.
+        min_gap: recovery is undefined where clean and corrupted log probability differences are nearer, in nats.
+        batch_size: pairs in one forward pass.
+        seed: of null donors and intervals.
+    """
+
+    experiment: str
+    modes: tuple[str, ...] = MODES
+    layers: tuple[int, ...] = ()
+    sites: tuple[str, ...] = ("all",)
+    direction: str = "denoise"
+    nulls: tuple[str, ...] = ()
+    thoughts: str = "latent"
+    n_thoughts: int | None = None
+    prefix: str = "The answer is:"
+    separator: str = ""
+    placeholder: int | None = None
+    min_gap: float = 0.1
+    batch_size: int = 16
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _among("experiment", (self.experiment,), EXPERIMENTS)
+        _among("modes", self.modes, MODES)
+        _among("direction", (self.direction,), DIRECTIONS)
+        _among("nulls", self.nulls, NULLS)
+        _among("thoughts", (self.thoughts,), THOUGHT_KINDS)
+        if self.experiment == "chained" and not self.modes:
+            raise SpecError(f"a chained experiment needs a mode, expected some of {', '.join(MODES)}")
+        if self.batch_size < 1:
+            raise SpecError(f"batch size is {self.batch_size}, expected at least 1")
+        if not self.min_gap > 0:
+            raise SpecError(f"min_gap is {self.min_gap}, expected more than 0 nats")
+
+    @property
+    def donors(self) -> tuple[str, ...]:
+        """The effect's donor, then the null donors."""
+        return (PAIRED, *self.nulls)
+
+    @property
+    def recipient(self) -> int:
+        """Which run is patched and is the baseline: 0 the clean one (noise), 1 the corrupted one (denoise)."""
+        return int(self.direction == "denoise")
+
+    def select_layers(self, n_layers: int) -> tuple[int, ...]:
+        """The layers to patch in a model of `n_layers` blocks."""
+        if outside := [layer for layer in self.layers if not 0 <= layer < n_layers]:
+            raise SpecError(f"layers {outside} do not exist; the model has layers 0 to {n_layers - 1}")
+        return self.layers or tuple(range(n_layers))
+
+
+def _among(name: str, found: tuple[str, ...], allowed: tuple[str, ...]) -> None:
+    if unknown := [each for each in found if each not in allowed]:
+        raise SpecError(f"{name}: {', '.join(map(repr, unknown))} is not known; expected {', '.join(allowed)}")
+
+
+def parse_layers(text: str) -> tuple[int, ...]:
+    """Layers from "0-3,7": ranges are inclusive; repeats count once.
+
+    Raises:
+        SpecError: not of that form.
+    """
+    layers: set[int] = set()
+    for part in text.split(","):
+        first, _, last = part.strip().partition("-")
+        if not (first.isdecimal() and (last.isdecimal() or "-" not in part)):
+            raise SpecError(f"layers {text!r}: {part.strip()!r} is not a number or a range; expected for example 0-3,7")
+        start, stop = int(first), int(last or first)
+        if stop < start or stop > 10_000:
+            raise SpecError(f"layers {text!r}: {part.strip()!r} is not a range of layers; expected for example 0-3,7")
+        layers.update(range(start, stop + 1))
+    return tuple(sorted(layers))

@@ -1,0 +1,106 @@
+"""A merged Hugging Face Llama as a `HookedTransformer` that shares its tensors.
+
+No weight is copied, folded or centred: the norm that feeds latents back, and parity with Hugging Face, need the
+weights as they are. The rotary tables are Hugging Face's own, so every static kind of rope scaling is exact.
+"""
+
+import warnings
+
+import torch
+from torch import Tensor
+from transformer_lens import HookedTransformer, HookedTransformerConfig
+from transformer_lens.pretrained.weight_conversions import convert_llama_weights
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from mechpatch.errors import CheckpointError
+
+# max |Δlogit| of the two models over max |logit|, by dtype. Hugging Face's norms run in fp32 even in fp64.
+PARITY_TOLERANCE = {torch.float64: 1e-4, torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
+# transformer-lens makes these itself; everything else must come from the checkpoint.
+OWN_BUFFERS = ("rotary_sin", "rotary_cos", "mask", "IGNORE")
+
+
+def hooked_config(config: LlamaConfig, dtype: torch.dtype, device: str, n_ctx: int) -> HookedTransformerConfig:
+    """The transformer-lens configuration of a Llama; every field is read from `config`."""
+    for flag in ("attention_bias", "mlp_bias"):
+        if getattr(config, flag, False):
+            raise CheckpointError(
+                f"config.json: {flag} is true; a Llama without biases was expected (transformer-lens would drop them)"
+            )
+    if config.hidden_act != "silu":
+        raise CheckpointError(f"config.json: hidden_act is {config.hidden_act!r}; a Llama has 'silu'")
+    return HookedTransformerConfig(
+        model_name="llama",
+        original_architecture="LlamaForCausalLM",
+        n_layers=config.num_hidden_layers,
+        d_model=config.hidden_size,
+        n_heads=config.num_attention_heads,
+        n_key_value_heads=config.num_key_value_heads,
+        d_head=getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads,
+        d_mlp=config.intermediate_size,
+        d_vocab=config.vocab_size,
+        n_ctx=n_ctx,
+        eps=config.rms_norm_eps,
+        act_fn="silu",
+        normalization_type="RMS",
+        final_rms=True,
+        gated_mlp=True,
+        positional_embedding_type="rotary",
+        rotary_adjacent_pairs=False,
+        init_weights=False,
+        dtype=dtype,
+        device=device,
+        tie_word_embeddings=config.tie_word_embeddings,
+    )
+
+
+def to_hooked(hf: LlamaForCausalLM, n_ctx: int) -> HookedTransformer:
+    """Wrap `hf` without copying: the two models share every weight.
+
+    Args:
+        n_ctx: longest sequence that will be run, in tokens; bounds the rotary tables.
+    """
+    cfg = hooked_config(hf.config, hf.dtype, str(hf.device), n_ctx)
+    with warnings.catch_warnings():  # 3.9 announces its own removal in 4; we pin below 4
+        warnings.simplefilter("ignore", DeprecationWarning)
+        model = HookedTransformer(cfg, move_to_device=False)
+    result = model.load_state_dict(convert_llama_weights(hf, cfg), strict=False, assign=True)
+    missing = [key for key in result.missing_keys if not key.endswith(OWN_BUFFERS)]
+    if missing or result.unexpected_keys:
+        raise CheckpointError(f"conversion to transformer-lens left {missing} empty and {result.unexpected_keys} over")
+    _share_rotary(model, hf)
+    return model.eval().requires_grad_(False)
+
+
+def _share_rotary(model: HookedTransformer, hf: LlamaForCausalLM) -> None:
+    """Give every block Hugging Face's cosines and sines, in one shared table."""
+    if "dynamic" in hf.model.rotary_emb.rope_type or hf.model.rotary_emb.rope_type == "longrope":
+        raise CheckpointError(
+            f"config.json: rope type {hf.model.rotary_emb.rope_type!r} changes with the length of the input; "
+            "expected default, linear, llama3 or yarn"
+        )
+    positions = torch.arange(model.cfg.n_ctx, device=hf.device)[None]
+    cos, sin = hf.model.rotary_emb(torch.zeros(1, dtype=hf.dtype, device=hf.device), positions)
+    for block in model.blocks:
+        block.attn.rotary_cos, block.attn.rotary_sin = cos[0], sin[0]
+
+
+@torch.no_grad()
+def parity(model: HookedTransformer, hf: LlamaForCausalLM, tokens: Tensor) -> float:
+    """max |Δlogit| between the two models on `tokens` [batch, position]; above tolerance is a `CheckpointError`.
+
+    Returns:
+        The largest absolute difference, in logits; the tolerance is relative to the largest logit.
+    """
+    expected = hf(tokens).logits.float()
+    resid = model(model.embed(tokens), start_at_layer=0, stop_at_layer=model.cfg.n_layers)
+    found = (model.ln_final(resid).flatten(0, 1) @ model.unembed.W_U).view_as(expected).float()
+    difference = (found - expected).abs().max().item()
+    allowed = PARITY_TOLERANCE[hf.dtype] * max(1.0, expected.abs().max().item())
+    if not difference <= allowed:  # NaN fails too
+        raise CheckpointError(
+            f"HookedTransformer and Hugging Face differ by {difference:.2e} in a logit of the same weights; at most "
+            f"{allowed:.2e} was expected. The checkpoint's config.json probably asks for something that "
+            "transformer-lens does not do"
+        )
+    return difference

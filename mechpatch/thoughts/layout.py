@@ -1,0 +1,111 @@
+"""Which token is which: a question laid out with its thoughts and its two teacher-forced answers.
+
+    question | bot | t0 … t{K-1} | eot | answer prefix | answer
+
+`prompt` holds everything before the first latent thought (or, without feedback, all thoughts too); each `Tail` holds
+what follows. Sites are named, never counted in tokens, because clean and corrupted questions may differ in length.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from transformers import PreTrainedTokenizerFast
+
+from mechpatch.errors import ThoughtError
+
+BOT, EOT, ANSWER = "bot", "eot", "answer"
+THOUGHTS = "thoughts"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tail:
+    """The tokens after the thoughts, with one of the two answers teacher-forced.
+
+    Attributes:
+        tokens: eot (if the format has one), answer prefix, answer.
+        answer: index in `tokens` of the first token of the answer; the answer runs to the end.
+    """
+
+    tokens: tuple[int, ...]
+    answer: int
+
+    @property
+    def answer_tokens(self) -> tuple[int, ...]:
+        """Token ids of the answer."""
+        return self.tokens[self.answer :]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """One question, its thoughts and both continuations, in tokens.
+
+    Attributes:
+        prompt: ids up to the first latent thought; without latents, up to the last thought.
+        n_latents: thoughts that are fed back, between prompt and tail; 0 without feedback.
+        thoughts: positions of the thought sites, in the sequence prompt, latents, tail.
+        tails: with the clean answer, with the corrupted answer.
+        bot: position of the bot token, or None.
+        has_eot: whether each tail opens with an eot token.
+        question: position of the first token of the question, after bos.
+    """
+
+    prompt: tuple[int, ...]
+    n_latents: int
+    thoughts: tuple[int, ...]
+    tails: tuple[Tail, Tail]
+    bot: int | None
+    has_eot: bool
+    question: int
+
+    @property
+    def sites(self) -> tuple[str, ...]:
+        """Every named site, in the order of the sequence."""
+        names = (BOT,) if self.bot is not None else ()
+        names += tuple(f"t{i}" for i in range(len(self.thoughts)))
+        return (*names, EOT, ANSWER) if self.has_eot else (*names, ANSWER)
+
+    @property
+    def length(self) -> int:
+        """Tokens of the longer continuation, latent thoughts included."""
+        return len(self.prompt) + self.n_latents + max(len(tail.tokens) for tail in self.tails)
+
+    def positions(self, tail: int) -> tuple[int, ...]:
+        """Positions of `sites`, in the continuation with the given answer (0 clean, 1 corrupted)."""
+        start = len(self.prompt) + self.n_latents
+        bot = () if self.bot is None else (self.bot,)
+        eot = (start,) if self.has_eot else ()
+        return (*bot, *self.thoughts, *eot, start + self.tails[tail].answer - 1)
+
+
+def encode(tokenizer: PreTrainedTokenizerFast, text: str) -> list[int]:
+    """Ids of `text` without special tokens."""
+    return tokenizer.encode(text, add_special_tokens=False)
+
+
+def encode_question(tokenizer: PreTrainedTokenizerFast, question: str) -> tuple[list[int], int]:
+    """Ids with the tokenizer's own special tokens but a closing eos, and how many of them precede the question."""
+    ids = tokenizer.encode(question)
+    if ids and ids[-1] == tokenizer.eos_token_id:
+        ids.pop()  # reference CODI trains with no eos before bot
+    start = int(bool(ids) and ids[0] == tokenizer.bos_token_id)
+    if len(ids) == start:
+        raise ThoughtError(f"question {question!r} has no tokens")
+    return ids, start
+
+
+def answer_tail(tokenizer: PreTrainedTokenizerFast, before: Sequence[int], prefix: str, answer: str) -> Tail:
+    """Tokenise prefix and answer as one string and find the answer's tokens by character offsets.
+
+    Args:
+        before: ids that open the tail (eot), not part of the string.
+        prefix: for example "The answer is:"; one space is set between it and the answer.
+    """
+    text = f"{prefix.rstrip()} {answer}" if prefix.strip() else answer
+    encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    start = len(text) - len(answer)
+    first = next((i for i, (_, end) in enumerate(encoded["offset_mapping"]) if end > start), None)
+    if first is None:
+        raise ThoughtError(f"answer {answer!r} has no tokens of its own in {text!r}")
+    if first + len(before) == 0:
+        raise ThoughtError(f"no token precedes answer {answer!r}: give an answer prefix or a format with eot")
+    return Tail(tokens=(*before, *encoded["input_ids"]), answer=len(before) + first)
