@@ -91,11 +91,10 @@ def select(table: pa.Table, group: Group, include_incorrect: bool = False) -> Ce
         & (pc.field("donor") == group.donor)
     )
     layers = np.unique(_array(rows, "layer"))
-    ordered = sorted(
-        rows.select(["step", "site_index", "site"]).group_by(["step", "site_index", "site"]).aggregate([]).to_pylist(),
-        key=lambda row: (row["step"], row["site_index"]),
-    )
-    columns = tuple(Column(row["site"], row["step"]) for row in ordered)
+    # The largest index: what follows the thoughts comes after those of the pair that has most.
+    places = rows.group_by(["step", "site"]).aggregate([("site_index", "max")]).to_pylist()
+    ordered = sorted(places, key=lambda place: (place["step"], place["site_index_max"]))
+    columns = tuple(Column(place["site"], place["step"]) for place in ordered)
 
     structural = np.zeros((len(layers), len(columns)), dtype=bool)
     np.logical_or.at(structural.reshape(-1), _cell_of(rows, layers, columns), _array(rows, "structural"))

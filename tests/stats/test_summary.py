@@ -46,6 +46,17 @@ def test_cells_are_laid_out_in_the_order_of_the_sequence():
     assert len(select(table, Group("position", "denoise", "paired"), include_incorrect=True).pairs) == 4
 
 
+def test_pairs_with_fewer_thoughts_share_the_columns_of_the_others():
+    table = make_records(layers=1, thoughts=3, pairs=2, experiments=("position",))
+    rows = [row for row in table.to_pylist() if row["pair_index"] == 0 or row["site"] != "t2"]
+    for row in rows:
+        if row["pair_index"] == 1 and row["site"] in ("eot", "answer"):
+            row["site_index"] -= 1
+    cells = select(pa.Table.from_pylist(rows, schema=table.schema), Group("position", "denoise", "paired"))
+    assert [column.site for column in cells.columns] == ["bot", "t0", "t1", "t2", "eot", "answer"]
+    assert np.isnan(cells.values("recovery")).sum(axis=(0, 1)).tolist() == [0, 0, 0, 1, 0, 0]
+
+
 def test_a_cell_has_the_mean_of_its_pairs():
     table = make_records(pairs=20, incorrect=2, undefined=3, directions=("denoise", "noise"))
     summary = summarise(table, seed=0)
@@ -139,6 +150,9 @@ def test_relations_are_reported_without_a_verdict():
     assert check(summary, "rank_correlation_of_layers_layer_position")["value"] > 0.8
     constant = summarise(make_records(layers=6, strength=0.0, spread=0.0), seed=0)
     assert check(constant, "rank_correlation_of_layers_layer_position")["value"] is None
+    # The last of three layers cannot move layer-wise, and two are too few to rank.
+    blocked = summarise(make_records(layers=3, feedback=False), seed=0)
+    assert check(blocked, "rank_correlation_of_layers_layer_position")["value"] is None
 
 
 def test_damaged_records_are_refused():

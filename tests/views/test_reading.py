@@ -67,6 +67,14 @@ def test_few_pairs_make_nothing_clear():
     assert "one pair, no interval" in read(make_records(pairs=1))
 
 
+def test_an_interval_that_includes_zero_is_never_claimed():
+    summary = summarise(make_records(pairs=20), seed=0)
+    assert "largest clear" in reading(summary)
+    for cell in summary["cells"]:
+        cell["effect"]["low"] = -0.01
+    assert "largest clear" not in reading(summary)
+
+
 def test_left_out_pairs_are_counted():
     text = read(make_records(pairs=20, incorrect=3, undefined=2))
     assert "answers 17 of 20 pairs right on both sides" in text
