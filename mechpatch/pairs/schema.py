@@ -89,6 +89,8 @@ def canonical_answer(value: object) -> str:
     match value:
         case bool() | None:
             raise ValueError(f"{shown(value)}, not a number")
+        case int() if value.bit_length() > 4 * MAX_DIGITS:  # Decimal takes minutes to convert ten million bits
+            raise ValueError(f"a number of more than {MAX_DIGITS} digits")
         case int() | Decimal():
             number = Decimal(value)
         case float():
