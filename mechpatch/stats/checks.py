@@ -88,7 +88,7 @@ def _same_cells(paired: dict[str, Cells], tolerance: float) -> list[dict[str, An
 def _zero_cells(whole: dict[Group, Cells], tolerance: float) -> list[dict[str, Any]]:
     """Cells that cannot move: those marked structural, and a run's own vectors written back."""
     changes = {group: np.abs(cells.values("answer_logprob_change")) for group, cells in whole.items()}
-    structural = [changes[group][:, cells.structural] for group, cells in whole.items()]
+    structural = [changes[group][cells.values("structural") == 1] for group, cells in whole.items()]
     own = [change for group, change in changes.items() if group.donor == "self"]
     results = []
     for name, moved, explanation in (
