@@ -215,6 +215,7 @@ def test_a_literal_that_is_no_answer(faults, literal):
         (("clean",), None, "clean", "found null; expected an object"),
         (("clean",), [1], "clean", "found a list; expected an object"),
         (("extra",), "\udfff", "extra", "surrogate"),
+        (("\ud800",), 1, "\ud800", "surrogate"),
         (("extra",), float("nan"), "extra", "found nan.*JSON does not have"),
         (("extra",), {"deep": [float("inf")]}, "extra", "found inf"),
         (("pair_id",), None, "pair_id", "found null; expected text.*or a number"),
