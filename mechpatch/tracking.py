@@ -57,7 +57,6 @@ def wandb_observer(
             reinit="create_new",  # a run that the caller has open stays open
             settings=wandb.Settings(
                 console="off",
-                disable_code=True,
                 disable_git=True,
                 save_code=False,
                 silent=True,

@@ -12,7 +12,7 @@ from mechpatch.errors import MechpatchError
 from mechpatch.tracking import Mode, Observer, null_observer, wandb_observer
 
 CHILD = """
-import sys
+import sys, time
 from pathlib import Path
 import PIL.Image
 from mechpatch.tracking import wandb_observer
@@ -22,13 +22,15 @@ PIL.Image.new("RGB", (2, 2)).save(image)
 observer = wandb_observer("a-project", "a-run", {"layers": (0, 1), "folder": str(folder)}, folder)
 observer.pair_done({"pair": "p0", "recovery": 0.25, "undefined": None})
 observer.summary({"mean_recovery": 0.125}, [image])
+time.sleep(1)
 observer.finish()
 """
 
 
 def environment(home: Path) -> dict[str, str]:
     kept = {key: value for key, value in os.environ.items() if not key.startswith("WANDB")}
-    return kept | {"HOME": str(home), "PYTHONPATH": str(Path(mechpatch.__file__ or "").parents[1])}
+    asked = {"WANDB_SAVE_CODE": "true", "WANDB_X_STATS_SAMPLING_INTERVAL": "0.1"}
+    return kept | asked | {"HOME": str(home), "PYTHONPATH": str(Path(mechpatch.__file__ or "").parents[1])}
 
 
 @pytest.fixture
@@ -36,10 +38,13 @@ def offline(tmp_path: Path) -> Path:
     """Folder of a run that a fresh process tracked with the defaults; its network calls are in `trace` if it can be."""
     pytest.importorskip("wandb")
     (tmp_path / "run").mkdir()
+    (tmp_path / "private-script.py").write_text(CHILD)
+    for command in (["init", "-q"], ["remote", "add", "origin", "https://example.com/private-remote.git"]):
+        subprocess.run(["git", *command], cwd=tmp_path, check=True)
     strace = ["strace", "-f", "-qq", "-e", "trace=connect,sendto", "-o", str(tmp_path / "trace")]
     traced = strace if shutil.which("strace") else []
     child = subprocess.run(
-        [*traced, sys.executable, "-c", CHILD, str(tmp_path / "run")],
+        [*traced, sys.executable, "private-script.py", str(tmp_path / "run")],
         env=environment(tmp_path),
         cwd=tmp_path,
         capture_output=True,
@@ -57,7 +62,9 @@ def test_an_offline_run_is_kept_in_the_folder_and_reaches_no_network(offline: Pa
     for told in (b"a-project", b"a-run", b"recovery", b"0.25", b"mean_recovery", b"0.125", b"layers"):
         assert told in content, told
     assert len(list(run.rglob("layers*.png"))) == 1
-    assert not list((run / "files").rglob("wandb-metadata.json"))  # machine and command line
+    for private in (b"private", b"system.cpu", b"memory"):
+        assert private not in content, private
+    assert not list(run.rglob("private-script.py"))
     if (trace := offline.parent / "trace").exists():
         calls = trace.read_text()
         assert "AF_UNIX" in calls  # or the trace saw nothing

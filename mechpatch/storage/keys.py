@@ -53,7 +53,7 @@ def file_digest(path: Path) -> str:
 def _content(tensor: Tensor) -> str:
     """SHA-256 of the elements in row-major order."""
     content = hashlib.sha256()
-    rows = torch.atleast_1d(tensor.detach())
+    rows = torch.atleast_1d(tensor)
     row_bytes = rows[:1].numel() * rows.element_size()
     for piece in rows.split(max(1, _CHUNK // max(1, row_bytes))):
         # As bytes, because NumPy has no bfloat16.

@@ -1,8 +1,8 @@
 """The directory of a run: what was asked, one shard of rows for each finished pair, and the table of them all.
 
-    spec.json                    what was asked; a run is resumed only with the same
+    spec.json                        what was asked; a run is resumed only with the same
     shards/000012-<sha256>.parquet   the rows of pair 12, under the first digits of the file's own checksum
-    effects.parquet, .sha256     all rows in pair order, and the checksum as `sha256sum -c` reads it
+    effects.parquet, effects.sha256  all rows in pair order, and the checksum as `sha256sum -c` reads it
     summary.json, run.log, run.lock
 
 A shard is named by the index of its pair, never by text of the user's.

@@ -88,6 +88,15 @@ def test_equal_rows_give_equal_bytes(tmp_path: Path):
         assert run.finish([1, 0]).read_bytes() != (first / "effects.parquet").read_bytes()
 
 
+def test_the_dictionaries_of_chunks_do_not_change_the_bytes(tmp_path: Path):
+    halves = [pa.table({"metric": pa.array(names).dictionary_encode()}) for names in (["kl", "l2"], ["l2", "recovery"])]
+    with open_run(tmp_path, SPEC) as run:
+        run.write_shard(0, pa.concat_tables(halves))
+        chunked = shard(tmp_path, 0).name
+        run.write_shard(0, pa.concat_tables(halves).combine_chunks())
+        assert shard(tmp_path, 0).name == chunked
+
+
 def test_the_checksum_is_one_that_sha256sum_reads(tmp_path: Path):
     folder = fill(tmp_path, ["p"])
     assert (folder / "effects.sha256").read_text() == f"{file_digest(folder / 'effects.parquet')}  effects.parquet\n"
@@ -151,8 +160,10 @@ def test_a_shard_with_other_columns_is_refused(tmp_path: Path):
 
 def test_the_same_spec_resumes_whatever_the_provenance(tmp_path: Path):
     fill(tmp_path, ["p"])
+    (tmp_path / "shards" / ".writing-0123456789abcdef").touch()
     with open_run(tmp_path, SPEC | {"command": "y", "created": "now", "environment": {"torch": "2"}}) as run:
         assert run.done() == {0}
+        assert len(list((tmp_path / "shards").iterdir())) == 1  # what a killed writer left is gone
     assert read_spec(tmp_path)["command"] == "x"
 
 
