@@ -12,6 +12,7 @@ import torch
 from transformer_lens import HookedTransformer
 from transformers import AutoConfig, AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from mechpatch.data import DEMO, DEMO_FOLDER, DEMO_LATENTS, DEMO_LORA_ALPHA
 from mechpatch.errors import CheckpointError
 from mechpatch.models import codi as codi_format
 from mechpatch.models.adapter import merge_lora, read_peft
@@ -21,9 +22,6 @@ from mechpatch.storage.keys import digest, tensor_digest
 log = logging.getLogger(__name__)
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
-DEMO = "demo"
-DEMO_FOLDER = Path(__file__).parent.parent / "data" / "demo"
-DEMO_LORA_ALPHA, DEMO_LATENTS = 64, 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -104,7 +102,7 @@ def load_model(
     vocab_size = config.vocab_size
     about: dict[str, Any] = {"base": str(base), "dtype": dtype}
     head, special = None, (None, None, None)
-    tokenizer = _tokenizer(adapter if adapter and (Path(adapter) / "tokenizer.json").is_file() else base)
+    tokenizer = load_tokenizer(adapter if adapter and (Path(adapter) / "tokenizer.json").is_file() else base)
     if codi:
         alpha = codi_format.LORA_ALPHA if lora_alpha is None else lora_alpha
         state, file = codi_format.read_codi(Path(codi))
@@ -179,7 +177,9 @@ def _config(base: str | Path) -> LlamaConfig:
     return config
 
 
-def _tokenizer(source: str | Path) -> PreTrainedTokenizerFast:
+def load_tokenizer(source: str | Path) -> PreTrainedTokenizerFast:
+    """The fast tokenizer of a directory, of a hub name, or of "demo"."""
+    source = DEMO_FOLDER / "base" if str(source) == DEMO else source
     try:
         tokenizer = AutoTokenizer.from_pretrained(source)
     except (OSError, ValueError, KeyError, TypeError) as error:

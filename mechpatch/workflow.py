@@ -1,0 +1,202 @@
+"""A whole run, from model, pairs and spec to a directory with records, summary, log and figures."""
+
+import logging
+import platform
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+
+from mechpatch.data import pair_path
+from mechpatch.errors import SpecError
+from mechpatch.experiments.layouts import run_predicates
+from mechpatch.experiments.run import Experiment, Tick, peak_memory, run_experiment
+from mechpatch.experiments.spec import Spec
+from mechpatch.models import ThoughtModel
+from mechpatch.pairs import Pair, Screening, describe, load_pairs, screen, to_prepared
+from mechpatch.stats import summarise
+from mechpatch.storage.atomic import write_json
+from mechpatch.storage.keys import file_digest
+from mechpatch.storage.results import log_to, open_run
+from mechpatch.thoughts.layout import encode
+from mechpatch.tracking import Observer, null_observer
+from mechpatch.views.figures import plot_run
+
+log = logging.getLogger(__name__)
+
+LIBRARIES = ("mechpatch", "torch", "transformers", "transformer-lens", "peft")
+PAIRS = "pairs.json"
+Progress = Callable[[str, int], AbstractContextManager[Tick]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """What a run left behind."""
+
+    folder: Path
+    records: pa.Table
+    summary: dict[str, Any]
+    figures: list[Path]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairFile:
+    """A file of pairs, read and screened for one model and spec."""
+
+    path: Path
+    total: int
+    screening: Screening
+    limit: int | None
+
+    @property
+    def kept(self) -> list[Pair]:
+        """The pairs that will be run."""
+        return list(self.screening.kept)[: self.limit]
+
+
+def read_pairs(
+    name: str, model: ThoughtModel, spec: Spec, *, limit: int | None = None, keep_same_answer: bool = False
+) -> PairFile:
+    """Load and screen a file of pairs. Raises `PairError` that lists every fault of the file."""
+    if limit is not None and limit < 1:
+        raise SpecError(f"limit is {limit}, expected at least 1 pair")
+    path = pair_path(name)
+    pairs = load_pairs(path)
+    return PairFile(
+        path=path,
+        total=len(pairs),
+        screening=screen(pairs, run_predicates(model, spec, keep_same_answer)),
+        limit=limit,
+    )
+
+
+def run_to_directory(
+    model: ThoughtModel,
+    spec: Spec,
+    pairs: PairFile,
+    out: Path,
+    *,
+    cache: Path | None,
+    command: Sequence[str] = (),
+    include_incorrect: bool = False,
+    observer: Observer | None = None,
+    progress: Progress | None = None,
+) -> Finished:
+    """Run `spec` over `pairs` into `out`, or go on with what is there, and draw the figures.
+
+    Args:
+        cache: folder of unpatched activations, None for none.
+        command: how the run was asked for, for the record.
+        include_incorrect: let pairs that the unpatched model gets wrong into means and figures.
+        progress: opens a progress bar with a title and a total.
+    """
+    observer = observer or null_observer()
+    experiment = Experiment.prepare(model, spec, pairs.kept)
+    started = time.monotonic()
+    with open_run(out, describe_run(model, spec, pairs, command)) as directory, log_to(out):
+        log.info("started: %d pairs, model %s, parity %.1e", len(experiment.pairs), model.fingerprint, model.parity)
+        write_json(out / PAIRS, describe_pairs(model, pairs, experiment))
+        total = sum(experiment.work(batch) for batch in experiment.batches)
+        if progress is None:
+            records = run_experiment(experiment, directory, cache, pair_done=observer.pair_done)
+        else:
+            with progress(spec.experiment, total) as tick:
+                records = run_experiment(experiment, directory, cache, tick, observer.pair_done)
+        summary = summarise(records, spec.seed, include_incorrect)
+        summary["run"] = {
+            "seconds": round(time.monotonic() - started, 3),
+            "peak_memory_bytes": peak_memory(),
+            "pairs_total": pairs.total,
+            "pairs_dropped": len(pairs.screening.dropped),
+            "notes": notes(spec, records),
+        }
+        directory.write_summary(summary)
+        figures = plot_run(out, include_incorrect=include_incorrect)
+        log.info("finished in %.1f s", time.monotonic() - started)
+    observer.summary(headline(summary), [path for path in figures if path.suffix == ".png"])
+    return Finished(folder=out, records=records, summary=summary, figures=figures)
+
+
+def describe_run(model: ThoughtModel, spec: Spec, pairs: PairFile, command: Sequence[str]) -> dict[str, Any]:
+    """Everything that is needed to repeat a run; what only says where it came from is under `environment`."""
+    return {
+        "spec": asdict(spec),
+        "model": {"fingerprint": model.fingerprint, "dtype": model.about.get("dtype")},
+        "pairs": {"sha256": file_digest(pairs.path), "kept": [pair.pair_id for pair in pairs.kept]},
+        "versions": {name: version(name) for name in LIBRARIES},
+        "command": list(command),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "environment": {
+            "model": model.about,
+            "parity": model.parity,
+            "pairs": str(pairs.path),
+            "python": platform.python_version(),
+            "platform": platform.platform(),
+            "threads": torch.get_num_threads(),
+        },
+    }
+
+
+def describe_pairs(model: ThoughtModel, pairs: PairFile, experiment: Experiment) -> dict[str, Any]:
+    """The questions of a run with their tokens and the position of every site, clean and corrupted side by side."""
+    described = []
+    for prepared, pair, layouts in zip(to_prepared(pairs.kept), experiment.pairs, experiment.layouts, strict=True):
+        sides = zip(("clean", "corrupted"), (pair.clean, pair.corrupted), layouts, strict=True)
+        described.append(
+            prepared
+            | {
+                "layout": {
+                    name: {
+                        "tokens": model.tokenizer.convert_ids_to_tokens(list(layout.prompt)),
+                        "n_latents": layout.n_latents,
+                        "tail": model.tokenizer.convert_ids_to_tokens(list(layout.tails[side_of].tokens)),
+                        "sites": dict(zip(layout.sites, layout.positions(side_of), strict=True)),
+                    }
+                    for side_of, (name, _, layout) in enumerate(sides)
+                }
+            }
+        )
+    return {
+        "screening": describe(pairs.screening, pairs.total, lambda answer: len(encode(model.tokenizer, answer))),
+        "pairs": described,
+    }
+
+
+def notes(spec: Spec, records: pa.Table) -> list[str]:
+    """What a reader must know before the numbers: which kind of thought this was, and which zeros are no findings."""
+    said = []
+    if spec.thoughts == "placeholder":
+        said.append(
+            "No thought was rolled out: the thought positions hold copies of one placeholder token, in a single forward "
+            "pass. What is measured is how the model uses those positions, not what it thinks there."
+        )
+    if spec.thoughts == "text":
+        said.append("The thoughts are explicit text, teacher-forced: each run reads its own chain, right or not.")
+    structural = records.filter(pc.field("structural"))
+    if structural.num_rows:
+        kinds = sorted(set(structural["experiment"].to_pylist()))
+        said.append(
+            f"{structural.num_rows} of {records.num_rows} rows ({', '.join(kinds)}) are zero by construction, whatever "
+            "the model has learnt; they are flagged `structural`, drawn grey, and are no findings."
+        )
+        if "relay" in kinds and spec.thoughts != "latent":
+            said.append(
+                "Without feedback a write at one thought cannot reach the same layer at the next, so every relay step "
+                "after the first writes the corrupted vector itself. That says nothing about whether thoughts depend on "
+                "each other."
+            )
+    return said
+
+
+def headline(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """The few numbers that a tracker shows."""
+    cells = summary["top"][:1]
+    return {**summary["counts"], **{f"top_{key}": value for cell in cells for key, value in cell.items()}}
