@@ -130,7 +130,9 @@ def run(
     dtype: Dtype = "float32",
     device: Device = "auto",
     cache: Cache = Path("cache"),
-    wandb: Annotated[bool, typer.Option("--wandb", help="Log to Weights & Biases; offline unless WANDB_MODE=online.")] = False,
+    wandb: Annotated[
+        bool, typer.Option("--wandb", help="Log to Weights & Biases; offline unless WANDB_MODE=online.")
+    ] = False,
     wandb_project: Annotated[str, typer.Option(help="Project of --wandb.")] = "mechpatch",
 ) -> None:
     """Run one experiment over all pairs."""

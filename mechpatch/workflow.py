@@ -175,7 +175,7 @@ def notes(spec: Spec, records: pa.Table) -> list[str]:
     said = []
     if spec.thoughts == "placeholder":
         said.append(
-            "No thought was rolled out: the thought positions hold copies of one placeholder token, in a single forward "
+            "No thought was rolled out: the thought positions hold copies of one placeholder token, in one forward "
             "pass. What is measured is how the model uses those positions, not what it thinks there."
         )
     if spec.thoughts == "text":
@@ -190,8 +190,8 @@ def notes(spec: Spec, records: pa.Table) -> list[str]:
         if "relay" in kinds and spec.thoughts != "latent":
             said.append(
                 "Without feedback a write at one thought cannot reach the same layer at the next, so every relay step "
-                "after the first writes the corrupted vector itself. That says nothing about whether thoughts depend on "
-                "each other."
+                "after the first writes the patched run's own vector. That says nothing about whether thoughts depend "
+                "on each other."
             )
     return said
 

@@ -1,6 +1,6 @@
 """Write the shipped demo pairs: held-out problems of the demo model's world, one number changed by one.
 
-    python scripts/make_demo_pairs.py --out mechpatch/data/demo/pairs.json
+python scripts/make_demo_pairs.py --out mechpatch/data/demo/pairs.json
 """
 
 import argparse

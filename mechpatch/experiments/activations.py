@@ -1,4 +1,4 @@
-"""The unpatched runs of every question: taken once, alone in their batch, kept in the cache, read by all experiments."""
+"""The unpatched runs of every question: taken once, each alone, kept in the cache, read by all experiments."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -41,13 +41,13 @@ class UnpatchedRuns:
 
     def _load_or_run(self, index: int, side: int) -> Outcome:
         hooked, layout = self._model.hooked, self._layouts[index][side]
-        batch = collate([layout], hooked.cfg.device)
+        batch = collate([layout], self._model.device)
         about = {
             "model": self._model.fingerprint,
             "layout": asdict(layout),
             "hook": "hook_resid_post",
             "dtype": str(hooked.cfg.dtype),
-            "device": torch.device(hooked.cfg.device).type,
+            "device": self._model.device.type,
             "schema": SCHEMA,
         }
         if self._cache is not None:
@@ -56,7 +56,7 @@ class UnpatchedRuns:
                 "logits": ((1, *batch.reads.shape[1:], hooked.cfg.d_vocab_out), hooked.cfg.dtype),
             }
             if stored := self._cache.load(about, shapes):
-                return Outcome(*(stored[name].to(hooked.cfg.device) for name in ("logits", "resid")))
+                return Outcome(*(stored[name].to(self._model.device) for name in ("logits", "resid")))
         outcome = reference.baseline(hooked, self._model.head, batch)
         if self._cache is not None:
             self._cache.save(about, {"logits": outcome.logits, "resid": outcome.resid})

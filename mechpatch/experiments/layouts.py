@@ -39,8 +39,8 @@ def pair_layouts(model: ThoughtModel, spec: Spec, pair: Pair) -> tuple[Layout, L
         elif spec.thoughts == "latent":
             if model.head is None or model.bot is None or model.eot is None:
                 raise SpecError(
-                    "latent thoughts need a CODI checkpoint, and this model has none: give --codi, or choose --thoughts "
-                    "text or placeholder"
+                    "latent thoughts need a CODI checkpoint, and this model has none: give --codi, or choose "
+                    "--thoughts text or placeholder"
                 )
             clean, corrupted = (
                 latent_layout(
@@ -78,11 +78,8 @@ def pair_layouts(model: ThoughtModel, spec: Spec, pair: Pair) -> tuple[Layout, L
 
 def placeholder_token(model: ThoughtModel, spec: Spec) -> int:
     """The token that stands for a thought in placeholder mode: asked for, or the pad token."""
-    token = spec.placeholder
-    if token is None:
-        token = model.pad if model.pad is not None else model.tokenizer.pad_token_id
-    if token is None:
-        token = model.tokenizer.eos_token_id
+    candidates = (spec.placeholder, model.pad, model.tokenizer.pad_token_id, model.tokenizer.eos_token_id)
+    token = next((each for each in candidates if isinstance(each, int)), None)
     if token is None or not 0 <= token < model.hooked.cfg.d_vocab:
         raise SpecError(f"placeholder token {token} is not in the vocabulary of {model.hooked.cfg.d_vocab}")
     return token
@@ -112,7 +109,7 @@ def run_predicates(model: ThoughtModel, spec: Spec, keep_same_answer: bool) -> t
 
 
 def groups(layouts: Sequence[tuple[Layout, Layout]], batch_size: int) -> list[list[int]]:
-    """Pair indices in batches of questions with the same sites; depends on the pairs alone, so a resumed run has the same."""
+    """Pair indices in batches of questions with the same sites; decided by the pairs, so a resumed run has them too."""
     by_sites: dict[tuple[str, ...], list[int]] = {}
     for index, (clean, corrupted) in enumerate(layouts):
         if clean.sites != corrupted.sites:

@@ -192,8 +192,10 @@ def _field_type(values: Sequence[object]) -> pa.DataType:
 
 
 def _arrays(tensors: Mapping[str, Tensor]) -> Columns:
-    return {name: tensor.double().cpu().numpy() if tensor.is_floating_point() else tensor.cpu().numpy()
-            for name, tensor in tensors.items()}
+    return {
+        name: tensor.double().cpu().numpy() if tensor.is_floating_point() else tensor.cpu().numpy()
+        for name, tensor in tensors.items()
+    }
 
 
 def _plain(value: np.generic) -> float | bool | None:

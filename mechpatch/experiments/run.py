@@ -30,7 +30,6 @@ from mechpatch.experiments.layerwise import layerwise_cells
 from mechpatch.experiments.layouts import groups, pair_layouts
 from mechpatch.experiments.positionwise import positionwise_cells
 from mechpatch.experiments.records import (
-    Columns,
     RecordBuilder,
     Unpatched,
     answer_columns,
@@ -103,9 +102,7 @@ class Experiment:
         if not pairs:
             raise ThoughtError("no pair is left to run; `mechpatch pairs FILE` says why each was dropped")
         layouts = [pair_layouts(model, spec, pair) for pair in pairs]
-        experiment = cls(
-            model=model, spec=spec, pairs=pairs, layouts=layouts, batches=groups(layouts, spec.batch_size)
-        )
+        experiment = cls(model=model, spec=spec, pairs=pairs, layouts=layouts, batches=groups(layouts, spec.batch_size))
         for batch in experiment.batches:
             experiment.cells(batch)
         return experiment
@@ -154,7 +151,7 @@ def run_experiment(
     )
     builder = RecordBuilder(experiment.pairs, experiment.site_index(), spec.direction)
     continues = number_continuations(experiment.model.tokenizer, experiment.model.hooked.cfg.d_vocab)
-    continues = continues.to(experiment.model.hooked.cfg.device)
+    continues = continues.to(experiment.model.device)
     done = directory.done()
     for indices in experiment.batches:
         if done.issuperset(indices):
@@ -185,8 +182,8 @@ def _run_batch(
 ) -> list[pa.Table]:
     spec, model = experiment.spec, experiment.model
     own = spec.recipient
-    batch = collate([experiment.layouts[index][own] for index in indices], model.hooked.cfg.device)
-    other = collate([experiment.layouts[index][1 - own] for index in indices], model.hooked.cfg.device)
+    batch = collate([experiment.layouts[index][own] for index in indices], model.device)
+    other = collate([experiment.layouts[index][1 - own] for index in indices], model.device)
     baseline = reference.baseline(model.hooked, model.head, batch)
     check_finite(baseline.logits, experiment, indices, "the unpatched run")
     values = [answer_columns(baseline.logits, batch, own, continues)]
@@ -198,7 +195,9 @@ def _run_batch(
     collected = []
     for donor in spec.donors:
         source, present = donors.vectors(donor, indices, baseline.resid)
-        for cell, patched, written in _patched_runs(experiment, batch, source, baseline.resid, experiment.cells(indices)):
+        for cell, patched, written in _patched_runs(
+            experiment, batch, source, baseline.resid, experiment.cells(indices)
+        ):
             check_finite(patched, experiment, indices, f"layer {cell.layer}, site {cell.site}, donor {donor}")
             columns = effect_columns(patched, batch, unpatched, continues, spec.min_gap)
             at = [batch.sites.index(site) for site in (cell.sites if cell.experiment != "cumulative" else (cell.site,))]
@@ -251,8 +250,8 @@ def check_finite(logits: Tensor, experiment: Experiment, indices: Sequence[int],
         return
     pair = experiment.pairs[indices[int((~finite).nonzero()[0])]].pair_id
     raise NumericsError(
-        f"pair {pair!r}, {where}: a logit is NaN or infinite. In bfloat16 choose --dtype float32; otherwise the weights "
-        "are damaged"
+        f"pair {pair!r}, {where}: a logit is NaN or infinite. In bfloat16 choose --dtype float32; otherwise look for "
+        "damaged weights"
     )
 
 
@@ -272,5 +271,7 @@ def _headline(pair_id: str, table: pa.Table) -> dict[str, object]:
     ]
     best = max(rows, key=lambda row: row["recovery"], default=None)
     correct = bool(table["both_correct"][0].as_py()) if len(table) else None
-    found = {} if best is None else {"layer": best["layer"], "site": best["site"], "recovery": round(best["recovery"], 3)}
+    found = (
+        {} if best is None else {"layer": best["layer"], "site": best["site"], "recovery": round(best["recovery"], 3)}
+    )
     return {"pair_id": pair_id, "both_correct": correct, **found}

@@ -180,7 +180,7 @@ def corrupt(problem: Problem, rng: random.Random) -> tuple[Problem, int] | None:
 
 
 def demo_pairs(count: int, seed: int) -> list[dict]:
-    """`count` held-out pairs in the prepared format, spread evenly over the steps after the changed number enters.
+    """`count` held-out pairs in the prepared format, spread evenly over `steps_after_entry`.
 
     Each has `entry_step` (0-based) and `steps_after_entry` (0: it enters in the last step); equal seeds give equal pairs.
     """
@@ -191,8 +191,10 @@ def demo_pairs(count: int, seed: int) -> list[dict]:
     while len(pairs) < count:
         clean = next(stream)
         changed = corrupt(clean, rng)
-        if changed is None or not changed[0].held_out() or not seen.isdisjoint(
-            {clean.question(), changed[0].question()}
+        if (
+            changed is None
+            or not changed[0].held_out()
+            or not seen.isdisjoint({clean.question(), changed[0].question()})
         ):
             continue
         corrupted, entry = changed
