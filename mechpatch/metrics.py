@@ -36,9 +36,7 @@ def prediction_change_rate(patched: Positions, baseline: Positions, mask: Mask) 
     return _mean((patched.argmax(-1) != baseline.argmax(-1)).to(patched.dtype), mask)
 
 
-def mean_answer_logit(
-    first: Float[Tensor, "pair vocab"], ids: Int[Tensor, "pair position"], mask: Mask
-) -> PerPair:
+def mean_answer_logit(first: Float[Tensor, "pair vocab"], ids: Int[Tensor, "pair position"], mask: Mask) -> PerPair:
     """Mean logit of an answer's token ids, at the position that predicts the first answer token."""
     return _mean(first.gather(1, ids.clamp(min=0)), mask)
 
@@ -58,13 +56,9 @@ def divergent_logit_diff(own: Positions, targets: Int[Tensor, "pair 2 position"]
     """
     clean, corrupted = targets[:, 0], targets[:, 1]
     differs = (clean != corrupted) & (clean >= 0) & (corrupted >= 0)
-    at = differs.to(torch.int8).argmax(-1, keepdim=True)
-    logits = own.take_along_dim(at[..., None], 1)[:, 0]
-    difference = logits.gather(1, clean.gather(1, at).clamp(min=0)) - logits.gather(1, corrupted.gather(1, at).clamp(min=0))
-    # A difference after one answer has ended is no difference of tokens.
-    shared = (clean == corrupted)[:, : targets.shape[-1]].cumprod(-1).sum(-1, keepdim=True)
-    valid = differs.any(-1, keepdim=True) & (at == shared)
-    return difference.where(valid, torch.nan)[:, 0]
+    pairs, at = torch.arange(len(targets), device=targets.device), differs.to(torch.int8).argmax(-1)
+    logits = own[pairs, at].gather(1, targets[pairs, :, at].clamp(min=0))
+    return (logits[:, 0] - logits[:, 1]).where(differs.any(-1), torch.nan)
 
 
 def greedy_answers(

@@ -8,8 +8,8 @@ Axes: `row` (sequence in the batch), `position` (token), `site` (chosen position
 from typing import Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float, Int, jaxtyped
 from beartype import beartype
+from jaxtyping import Float, Int, jaxtyped
 from torch import Tensor
 
 Resid = Float[Tensor, "row position d_model"]
@@ -41,7 +41,7 @@ def patch_positions(positions: Int[Tensor, "row site"], source: Float[Tensor, "r
     def patch(resid: Resid, hook: object) -> Resid:
         check_source(resid, source, positions, hook)
         patched = resid.clone()
-        patched[rows(positions), positions] = source.to(resid.dtype)
+        patched[rows(positions), positions] = source
         return patched
 
     return patch
@@ -53,6 +53,7 @@ def capture(positions: Int[Tensor, "row site"], into: list[Float[Tensor, "row si
 
     @jaxtyped(typechecker=beartype)
     def read(resid: Resid, hook: object) -> Resid:
+        check_positions(resid, positions, hook)
         into.append(resid[rows(positions), positions].clone())
         return resid
 
@@ -76,11 +77,22 @@ def rows(positions: Int[Tensor, "row site"]) -> Int[Tensor, "row 1"]:
 
 
 def check_source(resid: Tensor, source: Tensor, positions: Tensor, hook: object) -> None:
-    """Raise a `ValueError` that names the axis in which `source` or `positions` do not fit `resid`."""
+    """Raise a `ValueError` that names the axis or dtype in which `source` or `positions` do not fit `resid`."""
     name = getattr(hook, "name", "this hook point")
-    for axis, found, expected in (("row", source.shape[0], resid.shape[0]), ("d_model", source.shape[-1], resid.shape[-1])):
-        if found != expected:
-            raise ValueError(f"{name}: axis `{axis}` of `source` is {found}, but the residual stream has {expected}")
+    check_positions(resid, positions, hook)
+    if source.shape[-1] != resid.shape[-1]:
+        raise ValueError(
+            f"{name}: axis `d_model` of `source` is {source.shape[-1]}, but the residual stream has {resid.shape[-1]}"
+        )
+    if source.dtype != resid.dtype:  # a silent cast would round what is written
+        raise ValueError(f"{name}: `source` is {source.dtype}, but the residual stream is {resid.dtype}; cast it first")
+
+
+def check_positions(resid: Tensor, positions: Tensor, hook: object) -> None:
+    """Raise a `ValueError` that names the axis in which `positions` do not fit `resid`."""
+    name = getattr(hook, "name", "this hook point")
+    if len(positions) != len(resid):
+        raise ValueError(f"{name}: axis `row` is {len(positions)} long, but the residual stream has {len(resid)} rows")
     length = resid.shape[1]
     if positions.numel() and not (-length <= int(positions.min()) and int(positions.max()) < length):
         raise ValueError(

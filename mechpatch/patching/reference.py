@@ -55,7 +55,12 @@ def sweep(
 
 
 def relay(
-    model: HookedTransformer, head: LatentHead | None, batch: Batch, donor: SiteVectors, layer: int, sites: Sequence[int]
+    model: HookedTransformer,
+    head: LatentHead | None,
+    batch: Batch,
+    donor: SiteVectors,
+    layer: int,
+    sites: Sequence[int],
 ) -> Iterator[RelayStep]:
     """Hand one thought on to the next through one layer.
 

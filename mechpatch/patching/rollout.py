@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformer_lens import HookedTransformer
 from transformer_lens.cache.key_value_cache import TransformerLensKeyValueCache
-from transformer_lens.utils import get_act_name
+from transformer_lens.utilities import get_act_name
 
 from mechpatch.axes import LatentHead, Logits
 from mechpatch.errors import ThoughtError
@@ -55,9 +55,19 @@ class Outcome:
 
 
 def rollout(
-    model: HookedTransformer, head: LatentHead | None, batch: Batch, writes: Sequence[Write] = (), read: Read | None = None
+    model: HookedTransformer,
+    head: LatentHead | None,
+    batch: Batch,
+    writes: Sequence[Write] = (),
+    read: Read | None = None,
 ) -> Outcome:
-    """Run a batch as its layouts ask: with fed-back thoughts where it has latents, in one forward pass otherwise."""
+    """Run a batch as its layouts ask: with fed-back thoughts where it has latents, in one forward pass otherwise.
+
+    Raises:
+        ValueError: a write or read cannot be done as asked; it would otherwise be passed over in silence.
+    """
+    for columns in [write.columns for write in writes] + ([read.columns] if read else []):
+        _check_columns(batch, columns)
     if batch.n_latents == 0:
         return rollout_static(model, batch, writes, read)
     if head is None:
@@ -104,6 +114,18 @@ def rollout_latent(
     return _outcome(model, batch, hidden, torch.cat([*map(_twice, parts), resid], dim=1), read)
 
 
+def _check_columns(batch: Batch, columns: Int[Tensor, "pair 2 site"]) -> None:
+    """Columns lie in the batch; with latents, those of one site lie in the same segment of every row."""
+    end = batch.tail_start + batch.tails.shape[2]
+    if bool(((columns < 0) | (columns >= end)).any()):
+        raise ValueError(
+            f"`columns` run from {int(columns.min())} to {int(columns.max())}, but the batch has columns 0 to {end - 1}"
+        )
+    segment = (columns - batch.prompt.shape[1] + 1).clamp(0, batch.n_latents + 1)
+    if batch.n_latents and bool((segment != segment[:1, :1]).any()):
+        raise ValueError("`columns`: a site that is in the prompt, a thought or the tail must be there in every row")
+
+
 class _Write(NamedTuple):
     """A `Write` for the rows of one segment."""
 
@@ -140,6 +162,7 @@ def _segment(
             attention_mask=mask,
             past_kv_cache=cache,
         )
+    assert isinstance(hidden, Tensor)  # `stop_at_layer` gives the residual stream, whatever the annotation says
     if not names:
         return hidden, hidden.new_empty(*hidden.shape[:2], 0, hidden.shape[2])
     return hidden, torch.stack([found[name] for name in names], dim=2)

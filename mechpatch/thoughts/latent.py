@@ -3,7 +3,7 @@
 from transformers import PreTrainedTokenizerFast
 
 from mechpatch.errors import ThoughtError
-from mechpatch.thoughts.layout import Layout, answer_tail, encode_question
+from mechpatch.thoughts.layout import Layout, answer_tails, encode_question
 
 
 def latent_layout(
@@ -25,12 +25,11 @@ def latent_layout(
     if n_latents < 1:
         raise ThoughtError(f"{n_latents} latent thoughts were asked for; at least 1 is needed")
     ids, start = encode_question(tokenizer, question)
-    clean, corrupted = (answer_tail(tokenizer, [eot], prefix, answer) for answer in answers)
     return Layout(
         prompt=(*ids, bot),
         n_latents=n_latents,
         thoughts=tuple(range(len(ids) + 1, len(ids) + 1 + n_latents)),
-        tails=(clean, corrupted),
+        tails=answer_tails(tokenizer, [eot], prefix, answers),
         bot=len(ids),
         has_eot=True,
         question=start,

@@ -23,7 +23,8 @@ class Tail:
 
     Attributes:
         tokens: eot (if the format has one), answer prefix, answer.
-        answer: index in `tokens` of the first token of the answer; the answer runs to the end.
+        answer: index in `tokens` of the first token of the answer; the answer runs to the end. What precedes it is the
+            same in both tails of a layout.
     """
 
     tokens: tuple[int, ...]
@@ -62,7 +63,7 @@ class Layout:
         """Every named site, in the order of the sequence."""
         names = (BOT,) if self.bot is not None else ()
         names += tuple(f"t{i}" for i in range(len(self.thoughts)))
-        return (*names, EOT, ANSWER) if self.has_eot else (*names, ANSWER)
+        return (*names, EOT, ANSWER) if self._eot_is_site else (*names, ANSWER)
 
     @property
     def length(self) -> int:
@@ -73,8 +74,13 @@ class Layout:
         """Positions of `sites`, in the continuation with the given answer (0 clean, 1 corrupted)."""
         start = len(self.prompt) + self.n_latents
         bot = () if self.bot is None else (self.bot,)
-        eot = (start,) if self.has_eot else ()
+        eot = (start,) if self._eot_is_site else ()
         return (*bot, *self.thoughts, *eot, start + self.tails[tail].answer - 1)
+
+    @property
+    def _eot_is_site(self) -> bool:
+        """Without an answer prefix, eot is what predicts the answer: it is the site `answer`, and not a second one."""
+        return self.has_eot and self.tails[0].answer > 1
 
 
 def encode(tokenizer: PreTrainedTokenizerFast, text: str) -> list[int]:
@@ -93,19 +99,34 @@ def encode_question(tokenizer: PreTrainedTokenizerFast, question: str) -> tuple[
     return ids, start
 
 
-def answer_tail(tokenizer: PreTrainedTokenizerFast, before: Sequence[int], prefix: str, answer: str) -> Tail:
+def answer_tails(
+    tokenizer: PreTrainedTokenizerFast, before: Sequence[int], prefix: str, answers: tuple[str, str]
+) -> tuple[Tail, Tail]:
     """Tokenise prefix and answer as one string and find the answer's tokens by character offsets.
+
+    A token may hold the end of the prefix too (` -` of ` -3`, where ` 3` is two tokens). Both answers are then read
+    from the first token that is part of either, so that their probabilities are given the same tokens.
 
     Args:
         before: ids that open the tail (eot), not part of the string.
         prefix: for example "The answer is:"; one space is set between it and the answer.
     """
-    text = f"{prefix.rstrip()} {answer}" if prefix.strip() else answer
-    encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-    start = len(text) - len(answer)
-    first = next((i for i, (_, end) in enumerate(encoded["offset_mapping"]) if end > start), None)
-    if first is None:
-        raise ThoughtError(f"answer {answer!r} has no tokens of its own in {text!r}")
-    if first + len(before) == 0:
-        raise ThoughtError(f"no token precedes answer {answer!r}: give an answer prefix or a format with eot")
-    return Tail(tokens=(*before, *encoded["input_ids"]), answer=len(before) + first)
+    texts = [f"{prefix.rstrip()} {answer}" if prefix.strip() else answer for answer in answers]
+    starts, tokens = [], []
+    for text, answer in zip(texts, answers, strict=True):
+        encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        start = len(text) - len(answer)
+        first = next((i for i, (_, end) in enumerate(encoded["offset_mapping"]) if end > start), None)
+        if first is None:
+            raise ThoughtError(f"answer {answer!r} has no tokens of its own in {text!r}")
+        starts.append(first)
+        tokens.append((*before, *encoded["input_ids"]))
+    shared = len(before) + min(starts)
+    while tokens[0][:shared] != tokens[1][:shared]:
+        shared -= 1
+    if shared == 0:
+        raise ThoughtError(
+            f"no token that is the same for both precedes the answers {answers[0]!r} and {answers[1]!r}: give an "
+            "answer prefix or a format with eot"
+        )
+    return Tail(tokens=tokens[0], answer=shared), Tail(tokens=tokens[1], answer=shared)

@@ -6,7 +6,7 @@ Kept to reproduce experiments that patched such tokens; everything that reports 
 from transformers import PreTrainedTokenizerFast
 
 from mechpatch.errors import ThoughtError
-from mechpatch.thoughts.layout import Layout, answer_tail, encode_question
+from mechpatch.thoughts.layout import Layout, answer_tails, encode_question
 
 
 def placeholder_layout(
@@ -26,12 +26,11 @@ def placeholder_layout(
     ids, start = encode_question(tokenizer, question)
     prompt = ids if bot is None else [*ids, bot]
     before = [] if eot is None else [eot]
-    clean, corrupted = (answer_tail(tokenizer, before, prefix, answer) for answer in answers)
     return Layout(
         prompt=(*prompt, *[token] * count),
         n_latents=0,
         thoughts=tuple(range(len(prompt), len(prompt) + count)),
-        tails=(clean, corrupted),
+        tails=answer_tails(tokenizer, before, prefix, answers),
         bot=None if bot is None else len(ids),
         has_eot=eot is not None,
         question=start,

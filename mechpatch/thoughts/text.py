@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from transformers import PreTrainedTokenizerFast
 
 from mechpatch.errors import ThoughtError
-from mechpatch.thoughts.layout import Layout, answer_tail, encode, encode_question
+from mechpatch.thoughts.layout import Layout, answer_tails, encode, encode_question
 
 CALCULATION = re.compile(r"<<[^<>]*>>")
 LINE = re.compile(r"[^\n]*[^\s]")
@@ -28,15 +28,17 @@ def text_layout(
     separator: str = "",
     indices: Sequence[int] | None = None,
 ) -> Layout:
-    """Lay out a question with its chain of thought; question, chain and answer are tokenised apart, as CODI's teacher is.
+    """Lay out a question with its chain of thought.
+
+    Question, chain and answer are tokenised apart, as CODI's teacher is.
 
     Args:
         cot: the chain of thought of this very question.
         separator: text put before the chain and before the answer prefix.
-        indices: token indices in the chain to use as sites instead of the steps' last tokens.
+        indices: token indices in the chain, separator included, to use as sites instead of the steps' last tokens.
 
     Raises:
-        ThoughtError: there is no chain, it has no step, or an index lies outside it.
+        ThoughtError: there is no chain, two steps share a token, or indices are none, repeated or outside the chain.
     """
     if not cot or not cot.strip():
         raise ThoughtError(f"question {question!r} has no chain of thought; text thoughts need `cot` on each side")
@@ -47,20 +49,23 @@ def text_layout(
         ends = [end + len(separator) for end in step_ends(cot)]
         offsets = encoded["offset_mapping"]
         # A token may cover the end of a step and what follows; the site is the token that holds the last character.
-        sites = [next(i for i, (_, stop) in enumerate(offsets) if stop >= end) for end in ends]
+        sites = [next((i for i, (_, stop) in enumerate(offsets) if stop >= end), len(chain)) for end in ends]
+        if sites[-1] == len(chain):
+            raise ThoughtError(f"the tokenizer drops the end of the last step of {cot!r}; give token indices instead")
     else:
         sites = [int(index) for index in indices]
         if outside := [index for index in sites if not 0 <= index < len(chain)]:
             raise ThoughtError(f"token indices {outside} lie outside the chain of {len(chain)} tokens of {question!r}")
-    if sites != sorted(set(sites)):
-        raise ThoughtError(f"sites {sites} of {question!r} must be distinct and in order; two steps may share a token")
+    if not sites or sites != sorted(set(sites)):
+        raise ThoughtError(
+            f"sites {sites} of {question!r}: expected one or more, distinct and in order. Two steps may share a token"
+        )
     before = encode(tokenizer, separator) if separator else []
-    clean, corrupted = (answer_tail(tokenizer, before, prefix, answer) for answer in answers)
     return Layout(
         prompt=(*ids, *chain),
         n_latents=0,
         thoughts=tuple(len(ids) + site for site in sites),
-        tails=(clean, corrupted),
+        tails=answer_tails(tokenizer, before, prefix, answers),
         bot=None,
         has_eot=False,
         question=start,
