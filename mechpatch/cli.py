@@ -201,12 +201,14 @@ def demo(
 ) -> None:
     """Run everything on the built-in model: screen its pairs, run the three experiments, draw, and read the result."""
     import pyarrow as pa
+    import torch
 
     from mechpatch import workflow
     from mechpatch.experiments.spec import EXPERIMENTS, Spec
     from mechpatch.stats import summarise
     from mechpatch.storage.atomic import write_json
 
+    torch.set_num_threads(1)  # the model is so small that threads cost more than they give
     loaded = _load("demo", None, None, None, TARGETS, None, "float32", device)
     runs = []
     for experiment in EXPERIMENTS:

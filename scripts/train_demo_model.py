@@ -376,7 +376,7 @@ def accuracy(model, head, codec: Codec, count: int, seed: int) -> dict[str, floa
 
 def write(out: Path, tokenizer, base: LlamaForCausalLM, adapted, head: nn.Sequential) -> None:
     """Base (without the three special rows) and CODI checkpoint, in the formats in which the real ones circulate."""
-    rows = base.get_input_embeddings().weight.detach().clone()
+    rows = base.model.embed_tokens.weight.detach().clone()
     prefix = "codi.base_model.model."
     state = {f"{prefix}model.embed_tokens.weight": rows}
     state |= {
@@ -456,7 +456,7 @@ def main() -> None:
     stage("1_explicit", base, lambda: train_base(base, codec, args.steps[0], args.seed + 1))
     stage("2_short", base, lambda: train_short(base, codec, args.steps[1], args.seed + 2))
     base.requires_grad_(False)
-    head = make_head(base.get_input_embeddings().weight.std().item())
+    head = make_head(base.model.embed_tokens.weight.std().item())
     stage("3_head", head, lambda: train_head(base, head, codec, args.steps[2], args.seed + 3))
     say(f"after stage 3: {accuracy(base, head, codec, 500, args.seed + 9)}")
     config = LoraConfig(r=LORA_RANK, lora_alpha=LORA_ALPHA, target_modules=LORA_TARGETS, task_type="CAUSAL_LM")

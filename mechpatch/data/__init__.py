@@ -4,7 +4,7 @@ from pathlib import Path
 
 DEMO = "demo"  # the name under which the command line takes both
 DEMO_FOLDER = Path(__file__).parent / "demo"
-DEMO_LORA_ALPHA, DEMO_LATENTS = 64, 5
+DEMO_LORA_ALPHA, DEMO_LATENTS = 64.0, 5
 
 
 def pair_path(name: str) -> Path:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
@@ -235,7 +235,9 @@ def _patched_runs(
             yield cell, outcome.logits, source[:, :, cell.layer, list(patch.sites)]
 
 
-def pad_positions(logits: Sequence[Logits], batch: Batch) -> Logits:
+def pad_positions(
+    logits: Sequence[Float[Tensor, "1 2 _ vocab"]], batch: Batch
+) -> Float[Tensor, "pair 2 position vocab"]:
     """Stack runs that were read alone to the answer positions of `batch`, repeating the last position as it does."""
     width = batch.reads.shape[2]
     return torch.cat(

@@ -180,9 +180,9 @@ def corrupt(problem: Problem, rng: random.Random) -> tuple[Problem, int] | None:
 
 
 def demo_pairs(count: int, seed: int) -> list[dict]:
-    """`count` held-out pairs in the prepared format, spread evenly over `steps_after_entry`.
+    """`count` held-out pairs in the prepared format, spread evenly over the values of `steps_after_entry`.
 
-    Each has `entry_step` (0-based) and `steps_after_entry` (0: it enters in the last step); equal seeds give equal pairs.
+    Each has `entry_step` (0-based) and `steps_after_entry` (0: the last one); equal seeds give equal pairs.
     """
     rng = random.Random(seed)
     stream = problems(seed, held_out=True)

@@ -1,0 +1,227 @@
+"""A run over a few demo pairs: what is stored, what controls say, and that stopping it changes nothing."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pyarrow.compute as pc
+import pytest
+import torch
+from mechpatch.errors import NumericsError, SpecError, ThoughtError
+from mechpatch.experiments.records import FLOATS
+from mechpatch.experiments.run import Experiment, number_continuations, run_experiment
+from mechpatch.experiments.spec import NULLS, Spec
+from mechpatch.pairs import Pair, Side
+from mechpatch.storage.results import open_run, read_effects
+
+KINDS = ("latent", "text", "placeholder")
+
+
+def run(model, pairs, spec, folder, cache=None):
+    with open_run(folder, {"spec": repr(spec)}) as directory:
+        return run_experiment(Experiment.prepare(model, spec, pairs), directory, cache)
+
+
+def column(table, name, **where):
+    """Values of a column in the rows where the given columns have the given values."""
+    for key, value in where.items():
+        table = table.filter(pc.field(key) == value)
+    return table[name].to_numpy()
+
+
+@pytest.fixture(scope="module")
+def tables(demo_model, shipped_pairs, tmp_path_factory):
+    """Records of all three experiments with all nulls, by thought kind and experiment."""
+    found = {}
+    for kind in KINDS:
+        for experiment in ("layer", "position", "chained"):
+            spec = Spec(experiment=experiment, thoughts=kind, nulls=NULLS, batch_size=3)
+            found[kind, experiment] = run(demo_model, shipped_pairs[:5], spec, tmp_path_factory.mktemp("run") / "out")
+    return found
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("experiment", ["layer", "position", "chained"])
+def test_self_donor_moves_exactly_nothing(tables, kind, experiment):
+    own = tables[kind, experiment].filter(pc.field("donor") == "self")
+    assert own.num_rows
+    for name in ("kl_divergence", "l2_logit_difference", "prediction_change_rate"):
+        assert not own[name].to_numpy().any()
+    assert (own["answer_logprob_diff"].to_numpy() == own["answer_logprob_diff_corrupted_run"].to_numpy()).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("experiment", ["layer", "position", "chained"])
+def test_structural_cells_are_zero_and_others_are_not(tables, kind, experiment):
+    table = tables[kind, experiment].filter(pc.field("donor") == "paired")
+    assert not column(table, "l2_logit_difference", structural=True).any()
+    assert column(table, "l2_logit_difference", structural=False).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_experiments_agree_where_they_must(tables, kind):
+    layer, position, chained = (tables[kind, name] for name in ("layer", "position", "chained"))
+    for where in ({"donor": "paired"}, {"donor": "noise"}):
+        for name in FLOATS[:10]:
+            first = column(position, name, site="t0", **where)
+            assert np.array_equal(column(chained, name, experiment="relay", step=0, **where), first, equal_nan=True)
+            assert np.array_equal(column(chained, name, experiment="cumulative", step=0, **where), first, equal_nan=True)
+    cumulative = chained.filter((pc.field("experiment") == "cumulative") & (pc.field("donor") == "paired"))
+    # The last step is as many steps as the pair has thoughts.
+    last = {(r["pair_index"], r["layer"]): r["answer_logprob_diff"] for r in cumulative.to_pylist()}
+    whole = layer.filter(pc.field("donor") == "paired").to_pylist()
+    assert [last[r["pair_index"], r["layer"]] for r in whole] == [r["answer_logprob_diff"] for r in whole]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_baselines_agree_across_experiments(tables, kind):
+    for name in ("answer_logprob_diff_clean_run", "answer_logit_diff_corrupted_run", "both_correct"):
+        found = [
+            dict(zip(table["pair_index"].to_pylist(), table[name].to_pylist(), strict=True))
+            for (each, _), table in tables.items()
+            if each == kind
+        ]
+        assert found[0] == found[1] == found[2]
+
+
+def test_clean_and_corrupted_change_places_with_direction(demo_model, shipped_pairs, tmp_path):
+    """Noise on a pair is denoise on the pair with its sides exchanged."""
+    pair = shipped_pairs[0]
+    swapped = Pair(pair.pair_id, clean=pair.corrupted, corrupted=pair.clean, fields=pair.fields)
+    noise = run(demo_model, [pair], Spec(experiment="position", direction="noise"), tmp_path / "noise")
+    denoise = run(demo_model, [swapped], Spec(experiment="position"), tmp_path / "denoise")
+    assert np.allclose(noise["kl_divergence"].to_numpy(), denoise["kl_divergence"].to_numpy(), atol=1e-5)
+    expected = -denoise["answer_logprob_diff"].to_numpy()
+    assert np.allclose(noise["answer_logprob_diff"].to_numpy(), expected, atol=1e-3)
+    assert np.allclose(noise["recovery"].to_numpy(), 1 - denoise["recovery"].to_numpy(), atol=1e-3)
+
+
+def test_recovery_is_that_of_the_primary_metric(tables):
+    table = tables["latent", "position"]
+    clean, corrupted, patched = (
+        table[f"answer_logprob_diff{suffix}"].to_numpy() for suffix in ("_clean_run", "_corrupted_run", "")
+    )
+    assert np.allclose(table["recovery"].to_numpy(), (patched - corrupted) / (clean - corrupted))
+
+
+def test_fields_travel_into_the_records(tables, shipped_pairs):
+    table = tables["latent", "layer"]
+    entry = dict(zip(table["pair_id"].to_pylist(), table["field.entry_step"].to_pylist(), strict=True))
+    assert entry == {pair.pair_id: pair.fields["entry_step"] for pair in shipped_pairs[:5]}
+    assert set(column(table, "field.clean.reasoning_steps")) <= {2, 3}
+
+
+def test_null_donors(tables, demo_model, shipped_pairs):
+    table = tables["latent", "position"]
+    donors = dict(zip(*np.unique(table["donor"].to_numpy(), return_counts=True), strict=True))
+    assert donors["paired"] == donors["self"] == donors["other_pair"] == donors["noise"]
+    # A donor of equal answer need not exist; rows are then left out, not filled.
+    assert donors.get("same_value", 0) <= donors["paired"]
+
+
+def test_same_value_donor_is_found_and_has_the_answer(demo_model, shipped_pairs, tmp_path):
+    first, second = shipped_pairs[:2]
+    twin = Pair("twin", clean=second.clean, corrupted=Side(second.corrupted.question, first.corrupted.answer, None, {}))
+    table = run(demo_model, [first, twin], Spec(experiment="layer", nulls=("same_value",)), tmp_path / "run")
+    assert set(column(table, "pair_id", donor="same_value")) == {first.pair_id, "twin"}
+    assert column(table, "l2_logit_difference", donor="same_value").all()
+
+
+def test_a_batch_gives_what_each_pair_gives_alone(demo_model, shipped_pairs, tmp_path):
+    spec = {"experiment": "chained", "nulls": ("noise", "other_pair")}
+    together = run(demo_model, shipped_pairs[:5], Spec(**spec, batch_size=5), tmp_path / "together")
+    alone = run(demo_model, shipped_pairs[:5], Spec(**spec, batch_size=1), tmp_path / "alone")
+    for name in FLOATS:
+        found, expected = (np.nan_to_num(table[name].to_numpy().astype(float)) for table in (together, alone))
+        assert np.allclose(found, expected, atol=2e-3), name
+
+
+def test_the_cache_changes_nothing(demo_model, shipped_pairs, tmp_path, caplog):
+    spec = Spec(experiment="layer", nulls=("other_pair",))
+    plain = run(demo_model, shipped_pairs[:3], spec, tmp_path / "plain")
+    filled = run(demo_model, shipped_pairs[:3], spec, tmp_path / "filled", tmp_path / "cache")
+    files = sorted((tmp_path / "cache").glob("*.safetensors"))
+    assert files
+    assert run(demo_model, shipped_pairs[:3], spec, tmp_path / "read", tmp_path / "cache").equals(plain)
+    damaged = bytearray(files[0].read_bytes())
+    damaged[-1] ^= 1
+    files[0].write_bytes(damaged)
+    assert run(demo_model, shipped_pairs[:3], spec, tmp_path / "again", tmp_path / "cache").equals(plain)
+    assert files[0].name in caplog.text
+    assert filled.equals(plain)
+
+
+def test_resumed_equals_uninterrupted(demo_model, shipped_pairs, tmp_path):
+    spec = Spec(experiment="position", batch_size=2)
+    whole = run(demo_model, shipped_pairs[:5], spec, tmp_path / "whole")
+    done = []
+
+    def stop(row):
+        done.append(row["pair_id"])
+        if len(done) == 3:  # in the middle of a batch
+            raise KeyboardInterrupt
+
+    experiment = Experiment.prepare(demo_model, spec, shipped_pairs[:5])
+    with pytest.raises(KeyboardInterrupt), open_run(tmp_path / "part", {"a": 1}) as directory:
+        run_experiment(experiment, directory, None, pair_done=stop)
+    with open_run(tmp_path / "part", {"a": 1}) as directory:
+        assert len(directory.done()) == 3
+        assert run_experiment(experiment, directory, None).equals(whole)
+    files = [tmp_path / name / "effects.parquet" for name in ("whole", "part")]
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
+def test_killed_and_resumed_equals_uninterrupted(tmp_path):
+    """The real command, killed with SIGKILL once its first shards are there, then given again."""
+    command = [sys.executable, "-m", "mechpatch", "run", "layer", "--limit", "6", "--batch-size", "1"]
+    command += ["--cache", str(tmp_path / "cache"), "--out"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    subprocess.run([*command, str(tmp_path / "whole")], check=True, capture_output=True, env=environment)
+    process = subprocess.Popen([*command, str(tmp_path / "part")], env=environment, stderr=subprocess.DEVNULL)
+    shards = tmp_path / "part" / "shards"
+    deadline = time.monotonic() + 120
+    while not (shards.is_dir() and any(shards.glob("*.parquet"))) and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "part" / "effects.parquet").exists()
+    subprocess.run([*command, str(tmp_path / "part")], check=True, capture_output=True, env=environment)
+    assert read_effects(tmp_path / "part").equals(read_effects(tmp_path / "whole"))
+
+
+def test_a_logit_that_is_not_finite_names_pair_and_place(demo_model, shipped_pairs, tmp_path, monkeypatch):
+    from mechpatch.patching import reference
+
+    plain = reference.sweep
+
+    def broken(model, head, batch, donor, patches):
+        for patch, outcome in plain(model, head, batch, donor, patches):
+            if patch.layer == 2:
+                outcome.logits[1] = torch.nan
+            yield patch, outcome
+
+    monkeypatch.setattr(reference, "sweep", broken)
+    with pytest.raises(NumericsError, match="'demo-001', layer 2, site all, donor paired"):
+        run(demo_model, shipped_pairs[:2], Spec(experiment="layer"), tmp_path / "run")
+
+
+def test_what_cannot_be_run_is_refused_before_anything_runs(demo_model, shipped_pairs):
+    with pytest.raises(SpecError, match=r"layers \[7\] do not exist"):
+        Experiment.prepare(demo_model, Spec(experiment="layer", layers=(7,)), shipped_pairs)
+    with pytest.raises(ThoughtError, match="no site 't9' here"):
+        Experiment.prepare(demo_model, Spec(experiment="position", sites=("t9",)), shipped_pairs)
+    with pytest.raises(ThoughtError, match="no site 'bot' here"):
+        Experiment.prepare(demo_model, Spec(experiment="position", sites=("bot",), thoughts="text"), shipped_pairs)
+    with pytest.raises(ThoughtError, match="no pair is left"):
+        Experiment.prepare(demo_model, Spec(experiment="layer"), [])
+
+
+def test_tokens_that_prolong_a_number(demo_model):
+    flags = number_continuations(demo_model.tokenizer, demo_model.hooked.cfg.d_vocab)
+    prolonging = set(demo_model.tokenizer.convert_ids_to_tokens(flags.nonzero().flatten().tolist()))
+    assert {"##0", "##9", "14"} <= prolonging
+    assert not {".", "apples", "</s>"} & prolonging
