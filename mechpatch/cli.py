@@ -212,7 +212,7 @@ def demo(
     loaded = _load("demo", None, None, None, TARGETS, None, "float32", device)
     runs = []
     for experiment in EXPERIMENTS:
-        spec = Spec(experiment=experiment, nulls=("self", "other_pair"))
+        spec = Spec(experiment=experiment, nulls=("self", "other_pair"), batch_size=36)
         pair_file = workflow.read_pairs("demo", loaded, spec, limit=limit)
         if not runs:
             _show_screening(pair_file)
