@@ -6,21 +6,22 @@ vocabulary. Checkpoints circulate with the frozen base weights and without them;
 """
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from accelerate import init_empty_weights
 from jaxtyping import Float
 from peft import LoraConfig
 from torch import Tensor, nn
-from transformers import LlamaConfig, LlamaForCausalLM
 
 from mechpatch.errors import CheckpointError
-from mechpatch.models.adapter import EMBEDDINGS, PEFT_PREFIX, account, first_existing, merge_lora, read_tensors
+from mechpatch.models import adapter
+from mechpatch.models.base import EMBEDDINGS
+from mechpatch.models.files import account, first_existing, read_tensors
 
-PREFIX = "codi."
+PREFIX = "codi." + adapter.PREFIX
 LORA_ALPHA = 32  # published default; the state dict does not store it
 N_LATENTS = 6
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -64,7 +65,7 @@ class CodiState:
         lora: by PEFT's file names, `base_model.model.….lora_A.weight`.
         base: base weights by Hugging Face name, embedding rows among them; may hold the embeddings alone.
         head: `prj.*` under its own names.
-        rank: of the adapter, one for all modules.
+        rank: of the adapter.
     """
 
     lora: dict[str, Tensor]
@@ -72,38 +73,44 @@ class CodiState:
     head: dict[str, Tensor]
     rank: int
 
+    @property
+    def has_base(self) -> bool:
+        """Whether base weights other than embedding rows are in it; then all of them must be."""
+        return any(name not in EMBEDDINGS for name in self.base)
 
-def read_codi(path: Path) -> tuple[CodiState, Path]:
+
+def read_codi(path: Path, dtype: torch.dtype) -> tuple[CodiState, Path]:
     """Read and sort a CODI checkpoint (a directory or a file); unknown keys are errors that name them."""
     if not path.exists():
         raise CheckpointError(f"{path}: no such file or directory; expected a CODI checkpoint")
     file = first_existing(path, FILES) if path.is_dir() else path
     lora, base, head, unknown = {}, {}, {}, []
-    for name, tensor in read_tensors(file).items():
-        inner = name.removeprefix(PREFIX + PEFT_PREFIX)
+    for name, tensor in read_tensors(file, dtype).items():
+        inner = name.removeprefix(PREFIX)
+        plain = inner.replace(".base_layer.", ".")
         if name.startswith("prj."):
             head[name] = tensor
-        elif inner == name:
-            unknown.append(name)
         elif match := re.fullmatch(r"(.+)\.(lora_[AB])\.default\.weight", inner):
-            lora[f"{PEFT_PREFIX}{match[1]}.{match[2]}.weight"] = tensor
-        elif ".lora_" in inner:
+            lora[f"{adapter.PREFIX}{match[1]}.{match[2]}.weight"] = tensor
+        elif inner == name or ".lora_" in inner or plain in base:
             unknown.append(name)
         else:
-            base[inner.replace(".base_layer.", ".")] = tensor
+            base[plain] = tensor
     if unknown:
         raise CheckpointError(
             f"{file}: {len(unknown)} keys are not those of a CODI checkpoint: {', '.join(sorted(unknown)[:8])}. "
-            f"Expected {PREFIX}{PEFT_PREFIX}… with lora_A.default.weight and lora_B.default.weight, and prj.*"
+            f"Expected {PREFIX}… with lora_A.default.weight and lora_B.default.weight, and prj.*"
         )
-    ranks = {tensor.shape[0 if name.endswith("lora_A.weight") else 1] for name, tensor in lora.items()}
-    if len(ranks) != 1:
-        found = f"ranks {sorted(ranks)}" if ranks else "no LoRA tensors"
-        raise CheckpointError(f"{file}: {found}; expected LoRA tensors of one rank")
-    return CodiState(lora, base, head, ranks.pop()), file
+    ranks = Counter(tensor.shape[:1] for name, tensor in lora.items() if name.endswith("lora_A.weight"))
+    if not ranks:
+        raise CheckpointError(
+            f"{file}: no {PREFIX}….lora_A.default.weight is there; expected a LoRA checkpoint of CODI"
+        )
+    ((rank, *_), _), *_ = ranks.most_common(1)  # a module of another rank is then named as mis-shaped
+    return CodiState(lora, base, head, rank), file
 
 
-def check_head(state: Mapping[str, Tensor], d_model: int, source: str) -> None:
+def check_head(state: Mapping[str, Tensor], d_model: int, source: object) -> None:
     """The head is whole and maps d_model to d_model, or a `CheckpointError` names what is not so."""
     if not state:
         return
@@ -111,70 +118,27 @@ def check_head(state: Mapping[str, Tensor], d_model: int, source: str) -> None:
     shapes = {"1.weight": (inner, d_model), "1.bias": (inner,), "3.weight": (d_model, inner), "3.bias": (d_model,)}
     if any(name.startswith("prj.ln") for name in state):
         shapes |= {"ln.weight": (d_model,), "ln.bias": (d_model,)}
-    account(source, state, {f"prj.{name}": torch.empty(shape, device="meta") for name, shape in shapes.items()})
+    expected = {f"prj.{name}": torch.empty(shape, device="meta") for name, shape in shapes.items()}
+    account(source, state, expected, f"Expected a latent head from {d_model} to {d_model} dimensions")
 
 
-def merge_codi(
-    hf: LlamaForCausalLM | None,
-    config: LlamaConfig,
-    state: CodiState,
-    source: str,
-    dtype: torch.dtype,
-    lora_alpha: float,
-    targets: Sequence[str],
-) -> LlamaForCausalLM:
-    """The merged model with its three special tokens.
-
-    Args:
-        hf: the base; None where the checkpoint brings all base weights (see `has_base`).
-        config: of the base, before the special tokens are added.
-    """
-    check_rows(state.base, config.vocab_size, source)
-    if hf is None:
-        hf = _from_checkpoint(config, state.base, source, dtype)
-        rows = {}
-    else:
-        rows = {PEFT_PREFIX + name: tensor for name, tensor in state.base.items() if name in EMBEDDINGS}
-    lora = LoraConfig(
-        r=state.rank, lora_alpha=lora_alpha, target_modules=list(targets), lora_dropout=0.0, task_type="CAUSAL_LM"
-    )
-    return merge_lora(hf, lora, {**state.lora, **rows}, source)
+def lora_config(state: CodiState, alpha: float, targets: Sequence[str]) -> LoraConfig:
+    """The adapter's configuration, of which the state dict stores the rank alone."""
+    config = LoraConfig(r=state.rank, target_modules=list(targets), lora_dropout=0.0, task_type="CAUSAL_LM")
+    config.lora_alpha = alpha  # pyright: ignore[reportAttributeAccessIssue], a fraction is as good
+    return config
 
 
-def check_rows(base: Mapping[str, Tensor], vocab_size: int, source: str) -> None:
+def check_rows(base: Mapping[str, Tensor], vocab_size: int, source: object) -> None:
     """Embedding rows are the base vocabulary and the three special tokens."""
     if EMBEDDINGS[0] not in base:
         raise CheckpointError(
-            f"{source}: {PREFIX}{PEFT_PREFIX}{EMBEDDINGS[0]} is missing; the special tokens bot and eot live in it"
+            f"{source}: {PREFIX}{EMBEDDINGS[0]} is missing; the special tokens bot and eot live in it"
         )
+    rows = vocab_size + len(SPECIAL)
     for name in EMBEDDINGS:
-        if name in base and base[name].shape[0] != vocab_size + len(SPECIAL):
+        if name in base and base[name].shape[:1] != (rows,):
             raise CheckpointError(
-                f"{source}: {name} has {base[name].shape[0]} rows, expected {vocab_size + len(SPECIAL)} "
-                f"({vocab_size} of the base vocabulary, then pad, bot and eot). It was trained on another base or "
-                "with other special tokens"
+                f"{source}: {name} has shape {tuple(base[name].shape)}, expected {rows} rows ({vocab_size} of the base "
+                "vocabulary, then pad, bot and eot). It was trained on another base or with other special tokens"
             )
-
-
-def has_base(state: CodiState) -> bool:
-    """Whether the checkpoint brings the base weights itself: all of them, or none but embedding rows."""
-    return any(name not in EMBEDDINGS for name in state.base)
-
-
-def _from_checkpoint(
-    config: LlamaConfig, base: Mapping[str, Tensor], source: str, dtype: torch.dtype
-) -> LlamaForCausalLM:
-    """A model whose weights are the checkpoint's own tensors, cast one by one where the dtype differs."""
-    config.vocab_size += len(SPECIAL)
-    with init_empty_weights(include_buffers=False):
-        hf = LlamaForCausalLM(config)
-    base = dict(base)
-    expected = dict(hf.named_parameters())
-    if config.tie_word_embeddings and EMBEDDINGS[1] in base:
-        if not torch.equal(base[EMBEDDINGS[0]], base[EMBEDDINGS[1]]):
-            raise CheckpointError(f"{source}: {' and '.join(EMBEDDINGS)} differ, but config.json ties them")
-        del base[EMBEDDINGS[1]]
-    account(source, base, expected)
-    hf.load_state_dict({name: tensor.to(dtype) for name, tensor in base.items()}, strict=False, assign=True)
-    hf.tie_weights()
-    return hf.requires_grad_(False)

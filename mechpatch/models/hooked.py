@@ -9,7 +9,7 @@ import warnings
 import torch
 from torch import Tensor
 from transformer_lens import HookedTransformer, HookedTransformerConfig
-from transformer_lens.pretrained.weight_conversions import convert_llama_weights
+from transformer_lens.pretrained.weight_conversions.llama import convert_llama_weights
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from mechpatch.errors import CheckpointError
@@ -22,13 +22,6 @@ OWN_BUFFERS = ("rotary_sin", "rotary_cos", "mask", "IGNORE")
 
 def hooked_config(config: LlamaConfig, dtype: torch.dtype, device: str, n_ctx: int) -> HookedTransformerConfig:
     """The transformer-lens configuration of a Llama; every field is read from `config`."""
-    for flag in ("attention_bias", "mlp_bias"):
-        if getattr(config, flag, False):
-            raise CheckpointError(
-                f"config.json: {flag} is true; a Llama without biases was expected (transformer-lens would drop them)"
-            )
-    if config.hidden_act != "silu":
-        raise CheckpointError(f"config.json: hidden_act is {config.hidden_act!r}; a Llama has 'silu'")
     return HookedTransformerConfig(
         model_name="llama",
         original_architecture="LlamaForCausalLM",
@@ -74,11 +67,6 @@ def to_hooked(hf: LlamaForCausalLM, n_ctx: int) -> HookedTransformer:
 
 def _share_rotary(model: HookedTransformer, hf: LlamaForCausalLM) -> None:
     """Give every block Hugging Face's cosines and sines, in one shared table."""
-    if "dynamic" in hf.model.rotary_emb.rope_type or hf.model.rotary_emb.rope_type == "longrope":
-        raise CheckpointError(
-            f"config.json: rope type {hf.model.rotary_emb.rope_type!r} changes with the length of the input; "
-            "expected default, linear, llama3 or yarn"
-        )
     positions = torch.arange(model.cfg.n_ctx, device=hf.device)[None]
     cos, sin = hf.model.rotary_emb(torch.zeros(1, dtype=hf.dtype, device=hf.device), positions)
     for block in model.blocks:

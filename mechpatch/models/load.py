@@ -1,27 +1,31 @@
 """From files to a model that can be patched: base, adapter or CODI checkpoint, merged, hooked, checked and named."""
 
-import dataclasses
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 from transformer_lens import HookedTransformer
-from transformers import AutoConfig, AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from mechpatch.data import DEMO, DEMO_FOLDER, DEMO_LATENTS, DEMO_LORA_ALPHA
 from mechpatch.errors import CheckpointError
 from mechpatch.models import codi as codi_format
-from mechpatch.models.adapter import merge_lora, read_peft
+from mechpatch.models.adapter import embedding_rows, merge_lora, read_peft
+from mechpatch.models.base import EMBEDDINGS, build, model_folder, read_config
+from mechpatch.models.files import read_weights, refusing
 from mechpatch.models.hooked import parity, to_hooked
 from mechpatch.storage.keys import digest, tensor_digest
 
 log = logging.getLogger(__name__)
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
+# Entries of config.json that decide numbers and do not show in the shapes of the weights.
+NUMERIC = ("rms_norm_eps", "rope_parameters", "max_position_embeddings", "num_attention_heads", "num_key_value_heads")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -49,6 +53,11 @@ class ThoughtModel:
     fingerprint: str
     parity: float
     about: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.hooked.unembed.W_U.device
 
     @property
     def n_layers(self) -> int:
@@ -90,131 +99,137 @@ def load_model(
         CheckpointError: a file is missing or damaged, a tensor is left over, missing or mis-shaped, or parity fails.
     """
     if str(base) == DEMO:
+        if adapter or codi:
+            raise CheckpointError("the demo model brings its own CODI checkpoint: give neither adapter nor codi")
         base, codi = DEMO_FOLDER / "base", DEMO_FOLDER / "codi"
-        lora_alpha, n_latents = lora_alpha or DEMO_LORA_ALPHA, n_latents or DEMO_LATENTS
+        lora_alpha = DEMO_LORA_ALPHA if lora_alpha is None else lora_alpha
+        n_latents = DEMO_LATENTS if n_latents is None else n_latents
     if adapter and codi:
         raise CheckpointError("adapter and codi were both given; a CODI checkpoint holds its own adapter: give one")
     if dtype not in DTYPES:
         raise CheckpointError(f"dtype {dtype!r} is not known; expected one of {', '.join(DTYPES)}")
     torch.set_float32_matmul_precision("highest")  # TF32 off
-    kind = DTYPES[dtype]
-    config = _config(base)
-    vocab_size = config.vocab_size
-    about: dict[str, Any] = {"base": str(base), "dtype": dtype}
-    head, special = None, (None, None, None)
-    tokenizer = load_tokenizer(adapter if adapter and (Path(adapter) / "tokenizer.json").is_file() else base)
+    kind, place = DTYPES[dtype], _device(device, DTYPES[dtype])
+    folder = model_folder(base)
+    config = read_config(folder)
+    n_ctx = min(n_ctx, config.max_position_embeddings)
+    if n_ctx < 1:
+        raise CheckpointError(f"n_ctx is {n_ctx}, expected at least 1 token")
+    with_tokenizer = adapter and (Path(adapter) / "tokenizer.json").is_file()
+    tokenizer = load_tokenizer(adapter if adapter and with_tokenizer else folder)
+    special, head = None, None
     if codi:
-        alpha = codi_format.LORA_ALPHA if lora_alpha is None else lora_alpha
-        state, file = codi_format.read_codi(Path(codi))
-        codi_format.check_head(state.head, config.hidden_size, str(file))
-        codi_format.check_rows(state.base, vocab_size, str(file))
-        hf = None if codi_format.has_base(state) else _base(base, config, kind)
-        head = codi_format.LatentHead({name: tensor.to(kind) for name, tensor in state.head.items()})
-        about |= {"codi": str(codi), "lora_rank": state.rank, "lora_alpha": alpha, "lora_targets": [*lora_targets]}
-        hf = codi_format.merge_codi(hf, config, state, str(file), kind, alpha, lora_targets)
-        special = tuple(vocab_size + i for i in range(3))
-        _add_special(tokenizer, vocab_size)
+        special = _add_special(tokenizer, config.vocab_size, folder)
+        alpha = float(codi_format.LORA_ALPHA if lora_alpha is None else lora_alpha)
         n_latents = codi_format.N_LATENTS if n_latents is None else n_latents
-        log.info("CODI adapter merged: rank %d, alpha %g (not stored in the checkpoint), %d latents", state.rank, alpha, n_latents)
-        del state
-    else:
-        hf = _base(base, config, kind)
-        n_latents = 0
-        if adapter:
-            peft_config, tensors, file = read_peft(Path(adapter))
-            about |= {"adapter": str(adapter), "lora_rank": peft_config.r, "lora_alpha": peft_config.lora_alpha}
-            hf = merge_lora(hf, peft_config, tensors, str(file))
-            log.info("LoRA merged: rank %d, alpha %g", peft_config.r, peft_config.lora_alpha)
-    place = _device(device)
-    hf = hf.to(place).eval().requires_grad_(False)
-    if head is not None:
+        hf, head, settings = _codi(folder, config, Path(codi), alpha, lora_targets, kind)
         head = head.to(place)
-    hooked = to_hooked(hf, min(n_ctx, config.max_position_embeddings))
-    difference = parity(hooked, hf, probe_tokens(hf.config.vocab_size, place))
+    elif adapter:
+        hf, settings = _adapted(folder, config, Path(adapter), kind)
+    else:
+        hf, settings = _base(folder, config, {}, kind), {}
+    if settings:
+        log.info("LoRA merged: rank %d, alpha %g", settings["lora_rank"], settings["lora_alpha"])
+    nn.Module.to(hf, place)
+    hooked = to_hooked(hf, n_ctx)
+    difference = parity(hooked, hf, probe_tokens(hf.config.vocab_size, min(24, n_ctx), place))
     log.info("parity with Hugging Face: max |Δlogit| %.1e", difference)
-    weights = dict(hf.named_parameters())
-    if head is not None:
-        weights |= {f"head.{name}": value for name, value in head.named_parameters()}
-    # Rope, eps and tokens decide the numbers as much as the weights do.
-    settings = [json.loads(tokenizer.backend_tokenizer.to_str()), special, n_latents, _numeric_config(hf.config)]
+    n_latents = (n_latents or 0) if codi else 0
+    pad, bot, eot = special or (None, None, None)
     return ThoughtModel(
         hooked=hooked,
         tokenizer=tokenizer,
         head=head,
         n_latents=n_latents,
-        pad=special[0],
-        bot=special[1],
-        eot=special[2],
-        fingerprint=digest([tensor_digest(weights.items()), settings]),
+        pad=pad,
+        bot=bot,
+        eot=eot,
+        fingerprint=_fingerprint(hf, head, tokenizer, [special, n_latents]),
         parity=difference,
-        about=about | {"device": str(place), "n_latents": n_latents},
+        about={"base": str(base), "dtype": dtype, "device": str(place), "n_latents": n_latents, **settings},
     )
-
-
-def probe_tokens(vocab_size: int, device: torch.device) -> torch.Tensor:
-    """Two rows of 24 seeded token ids, [2, 24]."""
-    generator = torch.Generator().manual_seed(0)
-    return torch.randint(vocab_size, (2, 24), generator=generator).to(device)
-
-
-def _numeric_config(config: LlamaConfig) -> dict[str, Any]:
-    """The entries of a configuration that decide numbers."""
-    keys = ("rms_norm_eps", "rope_parameters", "num_attention_heads", "num_key_value_heads", "tie_word_embeddings")
-    return {key: getattr(config, key) for key in keys}
-
-
-def _config(base: str | Path) -> LlamaConfig:
-    path = Path(base)
-    looks_local = str(base).startswith((".", "/", "~")) or str(base).count("/") > 1 or path.exists()
-    if looks_local and not (path / "config.json").is_file():
-        raise CheckpointError(f"{base}: config.json is missing; expected the directory of a Hugging Face Llama")
-    try:
-        config = AutoConfig.from_pretrained(base)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{base}: neither a model directory nor a name that the hub answers: {error}") from error
-    if not isinstance(config, LlamaConfig):
-        raise CheckpointError(f"{base}: model_type is {config.model_type!r}; expected 'llama'")
-    return config
 
 
 def load_tokenizer(source: str | Path) -> PreTrainedTokenizerFast:
     """The fast tokenizer of a directory, of a hub name, or of "demo"."""
-    source = DEMO_FOLDER / "base" if str(source) == DEMO else source
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(source)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{source}: the tokenizer cannot be loaded: {error}") from error
-    if not tokenizer.is_fast:
-        raise CheckpointError(f"{source}: a fast tokenizer (tokenizer.json) is needed to locate answers by character")
+    folder = DEMO_FOLDER / "base" if str(source) == DEMO else model_folder(source)
+    with refusing(folder, "its tokenizer cannot be loaded"):
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    if not isinstance(tokenizer, PreTrainedTokenizerFast):
+        raise CheckpointError(f"{folder}: a fast tokenizer (tokenizer.json) is needed to locate answers by character")
     return tokenizer
 
 
-def _add_special(tokenizer: PreTrainedTokenizerFast, vocab_size: int) -> None:
-    """Name CODI's ids in the tokenizer, so that pictures can show them, where the vocabulary leaves no gap before them."""
-    if len(tokenizer) == vocab_size:
-        tokenizer.add_tokens(list(codi_format.SPECIAL), special_tokens=True)
+def probe_tokens(vocab_size: int, length: int, device: torch.device) -> torch.Tensor:
+    """Two rows of seeded token ids, [2, length]."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(vocab_size, (2, length), generator=generator).to(device)
 
 
-def _base(base: str | Path, config: LlamaConfig, dtype: torch.dtype) -> LlamaForCausalLM:
-    """The Hugging Face base, with every key of its files accounted for."""
-    try:
-        hf, report = LlamaForCausalLM.from_pretrained(base, config=config, dtype=dtype, output_loading_info=True)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise CheckpointError(f"{base}: the weights cannot be loaded: {error}") from error
-    faults = {name: sorted(map(str, keys)) for name, keys in report.items() if keys}
-    if faults:
-        raise CheckpointError(f"{base}: the weights do not fit config.json: {faults}")
-    return hf
+def _base(folder: Path, config: LlamaConfig, rows: Mapping[str, Tensor], dtype: torch.dtype) -> LlamaForCausalLM:
+    """The base in `folder`, with embedding `rows` instead of its own where there are any."""
+    skip = {*rows, EMBEDDINGS[1]} if rows and config.tie_word_embeddings else {*rows}
+    return build(config, {**read_weights(folder, dtype, skip), **rows}, folder)
 
 
-def _device(device: str) -> torch.device:
+def _adapted(
+    folder: Path, config: LlamaConfig, adapter: Path, dtype: torch.dtype
+) -> tuple[LlamaForCausalLM, dict[str, Any]]:
+    """The base with a PEFT adapter merged, and the adapter's settings."""
+    lora, state, file = read_peft(adapter, dtype)
+    rows = embedding_rows(state)
+    for tensor in rows.values():
+        config.vocab_size = tensor.shape[0]
+    hf = merge_lora(_base(folder, config, rows, dtype), lora, state, file)
+    return hf, {"adapter": str(adapter), "lora_rank": lora.r, "lora_alpha": lora.lora_alpha}
+
+
+def _codi(
+    folder: Path, config: LlamaConfig, codi: Path, alpha: float, targets: Sequence[str], dtype: torch.dtype
+) -> tuple[LlamaForCausalLM, codi_format.LatentHead, dict[str, Any]]:
+    """The base, or the base weights inside the checkpoint, with its adapter merged; its head; its settings."""
+    state, file = codi_format.read_codi(codi, dtype)
+    codi_format.check_head(state.head, config.hidden_size, file)
+    codi_format.check_rows(state.base, config.vocab_size, file)
+    config.vocab_size += len(codi_format.SPECIAL)
+    hf = build(config, state.base, file) if state.has_base else _base(folder, config, state.base, dtype)
+    hf = merge_lora(hf, codi_format.lora_config(state, alpha, targets), state.lora, file)
+    settings = {"codi": str(codi), "lora_rank": state.rank, "lora_alpha": alpha, "lora_targets": [*targets]}
+    return hf, codi_format.LatentHead(state.head), settings
+
+
+def _add_special(tokenizer: PreTrainedTokenizerFast, vocab_size: int, source: object) -> tuple[int, int, int]:
+    """Ids of CODI's pad, bot and eot, which follow the base vocabulary; the tokenizer learns their names.
+
+    Ids between the tokenizer's last and the end of the vocabulary get names that no question holds.
+    """
+    names = [f"<|unused_{i}|>" for i in range(vocab_size)] + list(codi_format.SPECIAL)
+    tokenizer.add_tokens(names[len(tokenizer) :], special_tokens=True)
+    pad, bot, eot = range(vocab_size, vocab_size + len(codi_format.SPECIAL))
+    if len(tokenizer) != len(names):
+        raise CheckpointError(
+            f"{source}: with CODI's {', '.join(codi_format.SPECIAL)} the tokenizer has {len(tokenizer)} tokens, "
+            f"expected {len(names)} ({vocab_size} of config.json and 3). It belongs to another model, or has tokens of "
+            "these names already"
+        )
+    return pad, bot, eot
+
+
+def _fingerprint(
+    hf: LlamaForCausalLM, head: codi_format.LatentHead | None, tokenizer: PreTrainedTokenizerFast, settings: list[Any]
+) -> str:
+    """Of everything that decides the numbers: weights, head, rope and eps, tokens."""
+    weights = dict(hf.named_parameters())
+    if head is not None:
+        weights |= {f"head.{name}": value for name, value in head.named_parameters()}
+    config = {name: getattr(hf.config, name) for name in NUMERIC}
+    tokens = [json.loads(tokenizer.backend_tokenizer.to_str()), tokenizer.bos_token_id, tokenizer.eos_token_id]
+    return digest([tensor_digest(weights.items()), config, tokens, settings])
+
+
+def _device(device: str, dtype: torch.dtype) -> torch.device:
+    """The device asked for, which must exist and know `dtype`."""
     if device == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        place = torch.device(device)
-        torch.empty(0, device=place)
-    except (RuntimeError, AssertionError) as error:
-        raise CheckpointError(f"device {device!r} cannot be used: {str(error).splitlines()[0]}") from error
-    return place
+        device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    with refusing(f"device {device!r}", f"cannot be used with {dtype}"):
+        return torch.empty(0, device=device, dtype=dtype).device

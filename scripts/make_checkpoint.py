@@ -1,0 +1,136 @@
+"""Make a random Llama in Hugging Face format and a CODI checkpoint for it, to measure loading with.
+
+    python scripts/make_checkpoint.py --shape 1b --dtype float32 --out /tmp/checkpoint [--with-base]
+
+Writes `base/` (weights and a byte-level tokenizer) and `codi/` (LoRA of rank 128 on all seven modules, latent head,
+embedding rows with pad, bot and eot; with `--with-base` the frozen base weights too, as some published files have
+them). Tensors are drawn and written one by one: memory stays at the size of the largest.
+"""
+
+import argparse
+import json
+import zlib
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+from torch import Tensor, nn
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+ROPE = {"rope_type": "llama3", "factor": 32.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}
+SHAPES = {
+    "1b": LlamaConfig(
+        vocab_size=128256,
+        hidden_size=2048,
+        intermediate_size=8192,
+        num_hidden_layers=16,
+        num_attention_heads=32,
+        num_key_value_heads=8,
+        max_position_embeddings=131072,
+        tie_word_embeddings=True,
+        rope_parameters={**ROPE, "rope_theta": 500000.0, "original_max_position_embeddings": 8192},
+    ),
+    "tiny": LlamaConfig(
+        vocab_size=512,
+        hidden_size=64,
+        intermediate_size=160,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=256,
+        tie_word_embeddings=True,
+        rope_parameters={**ROPE, "rope_theta": 10000.0, "original_max_position_embeddings": 64},
+    ),
+}
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+RANK = 128
+HEAD_DIM = 2048  # of the latent head's inner layer
+SPECIAL_TOKENS = 3
+CODI = "codi.base_model.model."
+Shapes = dict[str, tuple[int, ...]]
+
+
+def base_shapes(config: LlamaConfig) -> tuple[Shapes, Shapes]:
+    """All tensors of the model, and the weights of its linear layers except the output."""
+    with torch.device("meta"):
+        model = LlamaForCausalLM(config)
+    linear = {
+        f"{name}.weight" for name, module in model.model.named_modules(prefix="model") if isinstance(module, nn.Linear)
+    }
+    shapes = {name: tuple(value.shape) for name, value in model.named_parameters()}
+    return shapes, {name: shape for name, shape in shapes.items() if name in linear}
+
+
+def codi_shapes(config: LlamaConfig, with_base: bool) -> Shapes:
+    """Tensors of a CODI state dict under their published names."""
+    shapes, linear = base_shapes(config)
+    d_model = config.hidden_size
+    found: Shapes = {f"{CODI}model.embed_tokens.weight": (config.vocab_size + SPECIAL_TOKENS, d_model)}
+    for name, (d_out, d_in) in linear.items():
+        module = CODI + name.removesuffix(".weight")
+        found |= {f"{module}.lora_A.default.weight": (RANK, d_in), f"{module}.lora_B.default.weight": (d_out, RANK)}
+    if with_base:
+        others = {name: shape for name, shape in shapes.items() if name != "model.embed_tokens.weight"}
+        found |= {
+            CODI + (name.replace(".weight", ".base_layer.weight") if name in linear else name): shape
+            for name, shape in others.items()
+        }
+    found |= {"prj.1.weight": (HEAD_DIM, d_model), "prj.1.bias": (HEAD_DIM,)}
+    found |= {"prj.3.weight": (d_model, HEAD_DIM), "prj.3.bias": (d_model,)}
+    return found | {"prj.ln.weight": (d_model,), "prj.ln.bias": (d_model,)}
+
+
+def draw(name: str, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    """Random values that depend on the name alone; norms near one, the rest small enough for a steady residual."""
+    values = torch.randn(shape, generator=torch.Generator().manual_seed(zlib.crc32(name.encode())))
+    values *= 0.02
+    if "norm" in name or name == "prj.ln.weight":
+        values += 1
+    return values.to(dtype)
+
+
+def write_tensors(path: Path, shapes: Shapes, dtype: torch.dtype) -> None:
+    """Write a .safetensors file one tensor at a time: length of the header, header, bytes."""
+    header, end = {}, 0
+    kind = {torch.float32: "F32", torch.bfloat16: "BF16"}[dtype]
+    for name, shape in shapes.items():
+        start, end = end, end + torch.Size(shape).numel() * dtype.itemsize
+        header[name] = {"dtype": kind, "shape": shape, "data_offsets": [start, end]}
+    text = json.dumps({"__metadata__": {"format": "pt"}, **header}).encode()
+    text += b" " * (-len(text) % 8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for name, shape in shapes.items():
+            file.write(draw(name, shape, dtype).view(torch.uint8).numpy().data)
+
+
+def byte_tokenizer(vocab_size: int) -> PreTrainedTokenizerFast:
+    """One token a byte, behind <s>; the rest of the vocabulary is never used."""
+    names = ["<s>", "</s>", *sorted(pre_tokenizers.ByteLevel.alphabet())]
+    names += [f"<|unused_{i}|>" for i in range(len(names), vocab_size)]
+    backend = Tokenizer(models.BPE({name: i for i, name in enumerate(names)}, []))
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    backend.decoder = decoders.ByteLevel()
+    backend.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 0)])
+    return PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<s>", eos_token="</s>")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--shape", choices=SHAPES, default="tiny")
+    parser.add_argument("--dtype", choices=DTYPES, default="float32")
+    parser.add_argument("--with-base", action="store_true", help="put the frozen base weights into the CODI file too")
+    args = parser.parse_args()
+    config, dtype = SHAPES[args.shape], DTYPES[args.dtype]
+    config.dtype = dtype
+    config.architectures = ["LlamaForCausalLM"]
+    write_tensors(args.out / "base" / "model.safetensors", base_shapes(config)[0], dtype)
+    write_tensors(args.out / "codi" / "model.safetensors", codi_shapes(config, args.with_base), dtype)
+    config.save_pretrained(args.out / "base")
+    byte_tokenizer(config.vocab_size).save_pretrained(args.out / "base")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+"""Load a checkpoint in this fresh process and print its peak memory beside the bytes of its weights (Linux).
+
+    python scripts/measure_load.py BASE [--adapter FOLDER] [--codi FILE] [--dtype bfloat16]
+
+`peak` is all resident memory above what the imports took (VmHWM), pages of the mapped checkpoint files included;
+`anonymous` leaves those out, because the kernel can drop them at any time (RssAnon, sampled).
+"""
+
+import argparse
+import json
+import re
+import sys
+import threading
+from pathlib import Path
+
+from mechpatch.models import load_model
+
+KIB = 1024
+
+
+def status(name: str) -> int:
+    """A memory figure of this process in bytes."""
+    found = re.search(rf"^{name}:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="ascii"), re.MULTILINE)
+    assert found is not None, f"/proc/self/status has no {name}"
+    return int(found[1]) * KIB
+
+
+class Sampler(threading.Thread):
+    """Keeps the largest RssAnon seen, every millisecond until `stop`."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.largest = 0
+        self.stop = threading.Event()
+
+    def run(self) -> None:
+        while not self.stop.wait(0.001):
+            self.largest = max(self.largest, status("RssAnon"))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("base")
+    parser.add_argument("--adapter")
+    parser.add_argument("--codi")
+    parser.add_argument("--dtype", default="float32")
+    args = parser.parse_args()
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # sets VmHWM back to what is resident now
+    before = {name: status(name) for name in ("VmHWM", "RssAnon")}
+    sampler = Sampler()
+    sampler.start()
+    model = load_model(args.base, args.adapter, args.codi, dtype=args.dtype, device="cpu")
+    sampler.stop.set()
+    sampler.join()
+    shared = {value.untyped_storage().data_ptr(): value for value in model.hooked.parameters()}
+    if model.head is not None:
+        shared |= {value.data_ptr(): value for value in model.head.parameters()}
+    weights = sum(value.numel() * value.element_size() for value in shared.values())
+    found = {
+        "weights": weights,
+        "peak": status("VmHWM") - before["VmHWM"],
+        "anonymous": sampler.largest - before["RssAnon"],
+    }
+    found |= {f"{name}_ratio": round(found[name] / weights, 3) for name in ("peak", "anonymous")}
+    sys.stdout.write(json.dumps(found) + "\n")
+
+
+if __name__ == "__main__":
+    main()
