@@ -1,6 +1,7 @@
 """Fixtures that several folders share; loading is dear, so they live as long as the test run."""
 
 import pytest
+
 from mechpatch.data import pair_path
 from mechpatch.models import ThoughtModel, load_model
 from mechpatch.pairs import Pair, load_pairs

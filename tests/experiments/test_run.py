@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow.compute as pc
 import pytest
 import torch
+
 from mechpatch.errors import NumericsError, SpecError, ThoughtError
 from mechpatch.experiments.records import FLOATS
 from mechpatch.experiments.run import Experiment, number_continuations, run_experiment
@@ -68,7 +69,9 @@ def test_experiments_agree_where_they_must(tables, kind):
         for name in FLOATS[:10]:
             first = column(position, name, site="t0", **where)
             assert np.array_equal(column(chained, name, experiment="relay", step=0, **where), first, equal_nan=True)
-            assert np.array_equal(column(chained, name, experiment="cumulative", step=0, **where), first, equal_nan=True)
+            assert np.array_equal(
+                column(chained, name, experiment="cumulative", step=0, **where), first, equal_nan=True
+            )
     cumulative = chained.filter((pc.field("experiment") == "cumulative") & (pc.field("donor") == "paired"))
     # The last step is as many steps as the pair has thoughts.
     last = {(r["pair_index"], r["layer"]): r["answer_logprob_diff"] for r in cumulative.to_pylist()}

@@ -31,7 +31,7 @@ def test_a_wrong_layer_list_is_quoted(text):
     ],
 )
 def test_a_wrong_value_is_named(field):
-    with pytest.raises(SpecError, match="expected|needs"):
+    with pytest.raises(SpecError, match=r"expected|needs"):
         Spec(**field)
 
 

@@ -1,0 +1,214 @@
+"""The command line as a person meets it: what it prints, what it refuses, and that nothing is left half-written."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from mechpatch import cli
+from mechpatch.data import DEMO_FOLDER, pair_path
+from mechpatch.storage.results import read_effects
+
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+
+
+def mechpatch(*arguments, **options) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "mechpatch", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT | options.pop("env", {}), **options)
+
+
+def test_help_answers_in_under_a_second():
+    seconds = []
+    for _ in range(5):
+        start = time.perf_counter()
+        assert mechpatch("--help").returncode == 0
+        seconds.append(time.perf_counter() - start)
+    assert min(seconds) < 1
+
+
+def test_pairs_as_json_prints_one_object_and_nothing_else(tmp_path):
+    found = mechpatch("pairs", "demo", "--json", "--out", tmp_path / "screened.json")
+    described = json.loads(found.stdout)
+    assert described["total"] == described["kept"] + len(described["dropped"]) == 72
+    assert set(described["answer_difference"]) == {"min", "mean", "max"}
+    assert set(described["answer_tokens"]) == {"1", "2"}
+    again = json.loads(mechpatch("pairs", tmp_path / "screened.json", "--json").stdout)
+    assert again["kept"] == described["kept"]
+    assert again["answer_tokens"] is None  # no model was named
+
+
+def test_pairs_lists_what_was_dropped_and_why(tmp_path):
+    pairs = json.loads(pair_path("demo").read_text())[:3]
+    pairs[1]["corrupted"]["answer"] = pairs[1]["clean"]["answer"]
+    (tmp_path / "pairs.json").write_text(json.dumps(pairs))
+    found = mechpatch("pairs", tmp_path / "pairs.json")
+    assert "2 of 3 pairs kept" in found.stdout
+    assert f"dropped demo-001: same_answer (clean_answer {pairs[1]['clean']['answer']}" in found.stdout
+    kept = mechpatch("pairs", tmp_path / "pairs.json", "--keep-same-answer")
+    assert "3 of 3 pairs kept" in kept.stdout
+    assert "flagged demo-001: same_answer" in kept.stdout
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess]:
+    folder = tmp_path_factory.mktemp("cli")
+    command = ("run", "position", "--limit", 8, "--nulls", "self", "--cache", folder / "cache")
+    found = mechpatch(*command, "--out", folder / "run")
+    assert found.returncode == 0, found.stderr
+    return folder / "run", found
+
+
+def test_run_leaves_what_it_promises(finished):
+    folder, found = finished
+    names = {path.name for path in folder.iterdir()}
+    assert names >= {"spec.json", "effects.parquet", "summary.json", "run.log", "pairs.json", "figures", "shards"}
+    spec = json.loads((folder / "spec.json").read_text())
+    assert spec["model"]["fingerprint"] in found.stderr
+    assert spec["spec"]["seed"] == 0
+    assert spec["versions"]["torch"]
+    assert spec["command"]
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["run"]["peak_memory_bytes"] > 1e8
+    assert all(check["holds"] is not False for check in summary["checks"])
+    assert "Position-wise" in found.stdout
+    assert read_effects(folder).num_rows == 8 * 4 * 8 * 2
+    log = (folder / "run.log").read_text()
+    assert log.count("pair_id=") == 8
+
+
+def test_the_same_command_again_finds_everything_done(finished):
+    folder, _ = finished
+    before = (folder / "effects.parquet").read_bytes()
+    found = mechpatch("run", "position", "--limit", 8, "--nulls", "self", "--out", folder, "--cache", folder / "none")
+    assert found.returncode == 0
+    assert (folder / "effects.parquet").read_bytes() == before
+    assert not (folder / "none").exists()
+
+
+def test_another_spec_is_refused_with_the_difference(finished):
+    folder, _ = finished
+    found = mechpatch("run", "position", "--limit", 8, "--out", folder, "--direction", "noise")
+    assert found.returncode == 1
+    assert 'spec.direction: found "denoise", asked for "noise"' in found.stderr
+
+
+def test_plot_draws_into_another_folder(finished, tmp_path):
+    found = mechpatch("plot", finished[0], "--out", tmp_path / "figures")
+    assert found.returncode == 0
+    assert {path.suffix for path in (tmp_path / "figures").iterdir()} == {".png", ".svg"}
+
+
+def test_wandb_offline(tmp_path):
+    found = mechpatch(
+        "run", "layer", "--limit", 2, "--out", tmp_path / "run", "--cache", tmp_path / "cache", "--wandb",
+        env={"WANDB_MODE": "offline"},
+    )  # fmt: skip
+    assert found.returncode == 0, found.stderr
+    assert list((tmp_path / "wandb").glob("offline-run-*"))
+
+
+FAULTY = [
+    {"pair_id": "a", "clean": {"question": "Q one?", "answer": None}, "corrupted": {"question": "Q two?", "answer": 3}},
+    {"pair_id": "b", "clean": {"question": "", "answer": 3}, "corrupted": {"question": "Q four?", "answer": "many"}},
+]
+
+
+def test_a_pair_file_with_three_faults_names_all_three(tmp_path):
+    (tmp_path / "pairs.json").write_text(json.dumps(FAULTY))
+    for command in (("pairs", tmp_path / "pairs.json"), ("run", "layer", "--pairs", tmp_path / "pairs.json")):
+        found = mechpatch(*command, *(("--out", tmp_path / "run") if command[0] == "run" else ()))
+        assert found.returncode == 1
+        assert "Traceback" not in found.stderr
+        assert all(word in found.stderr for word in ("clean.answer", "clean.question", "corrupted.answer", "many"))
+        assert not (tmp_path / "run").exists()
+
+
+BASE = str(DEMO_FOLDER / "base")
+MISTAKES = {
+    "no such adapter": (["--model", BASE, "--adapter", "nowhere"], "nowhere: no such directory"),
+    "no such model": (["--model", "./nowhere"], "nowhere: no such directory"),
+    "no such codi": (["--model", BASE, "--codi", "nowhere"], "nowhere: no such file"),
+    "latent without codi": (["--model", BASE], "latent thoughts need a CODI checkpoint"),
+    "no such pairs": (["--pairs", "nowhere.json"], "nowhere.json"),
+    "layer out of range": (["--layers", "0-9"], "the model has layers 0 to 3"),
+    "layers not numbers": (["--layers", "all"], "expected for example 0-3,7"),
+    "unknown site": (["--sites", "t9"], "no site 't9'"),
+    "unknown null": (["--nulls", "nobody"], "nulls: 'nobody' is not known"),
+    "limit of nothing": (["--limit", "0"], "limit is 0"),
+    "unknown dtype": (["--dtype", "int8"], "dtype 'int8' is not known"),
+    "unknown device": (["--device", "gpu"], "device 'gpu': cannot be used"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_gives_one_clear_message(mistake, tmp_path, monkeypatch, capsys):
+    arguments, message = MISTAKES[mistake]
+    monkeypatch.setattr(sys, "argv", ["mechpatch", "run", "position", "--out", str(tmp_path / "run"), *arguments])
+    with pytest.raises(SystemExit) as exit_:
+        cli.main()
+    assert exit_.value.code not in (0, None)
+    found = capsys.readouterr().err
+    assert message in found
+    assert found.count("error:") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_unknown_experiment_is_refused():
+    found = mechpatch("run", "diagonal", "--out", "nowhere")
+    assert found.returncode == 1
+    assert "expected layer, position, chained" in found.stderr
+
+
+def test_an_output_directory_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    found = mechpatch("run", "layer", "--limit", 1, "--out", tmp_path / "file" / "run", "--cache", tmp_path / "cache")
+    assert found.returncode == 1
+    assert f"{tmp_path / 'file' / 'run'}" in found.stderr
+    assert "Traceback" not in found.stderr
+    assert (tmp_path / "file").read_text() == "in the way"
+
+
+def test_no_space_left_for_a_shard(tmp_path):
+    """A limit on the size of files stands in for a full disk: every write past it fails in the same place."""
+    code = (
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (9000, 9000));"
+        "from mechpatch.cli import main; sys.argv = ['mechpatch', *sys.argv[1:]]; main()"
+    )
+    arguments = ["run", "layer", "--limit", "2", "--out", str(tmp_path / "run"), "--cache", str(tmp_path / "cache")]
+    found = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, env=ENVIRONMENT, check=False
+    )
+    assert found.returncode == 1
+    assert "Traceback" not in found.stderr
+    assert not (tmp_path / "run" / "effects.parquet").exists()
+    leftovers = [path.name for path in (tmp_path / "run" / "shards").iterdir()]
+    assert not leftovers
+    done = mechpatch(*arguments)
+    assert done.returncode == 0, done.stderr
+
+
+def test_placeholder_says_that_no_thought_was_rolled_out(tmp_path):
+    found = mechpatch(
+        "run", "chained", "--thoughts", "placeholder", "--limit", 2, "--out", tmp_path / "run", "--cache", tmp_path
+    )
+    assert "No thought was rolled out" in found.stdout
+    assert "zero by construction" in found.stdout
+    assert "says nothing about whether thoughts depend on each other" in found.stdout
+
+
+def test_options_are_what_scripts_rely_on():
+    """Renaming or dropping an option breaks users' scripts: change this list knowingly."""
+    result = CliRunner().invoke(cli.app, ["run", "--help"], env={"COLUMNS": "200", "TERM": "dumb"})
+    options = (
+        "model adapter codi lora-alpha lora-targets latents pairs out thoughts answer-prefix separator layers sites mode",
+        "placeholder-token direction nulls limit keep-same-answer include-incorrect min-gap batch-size seed dtype device",
+        "cache wandb",
+    )
+    for option in " ".join(options).split():
+        assert f"--{option}" in result.output
