@@ -206,9 +206,9 @@ def test_options_are_what_scripts_rely_on():
     """Renaming or dropping an option breaks users' scripts: change this list knowingly."""
     result = CliRunner().invoke(cli.app, ["run", "--help"], env={"COLUMNS": "200", "TERM": "dumb"})
     options = (
-        "model adapter codi lora-alpha lora-targets latents pairs out thoughts answer-prefix separator layers sites mode",
-        "placeholder-token direction nulls limit keep-same-answer include-incorrect min-gap batch-size seed dtype device",
-        "cache wandb",
+        "model adapter codi lora-alpha lora-targets latents pairs out thoughts answer-prefix separator layers sites",
+        "mode placeholder-token direction nulls limit keep-same-answer include-incorrect min-gap batch-size seed",
+        "dtype device cache wandb",
     )
     for option in " ".join(options).split():
         assert f"--{option}" in result.output

@@ -127,7 +127,8 @@ def test_null_donors(tables, demo_model, shipped_pairs):
 
 def test_same_value_donor_is_found_and_has_the_answer(demo_model, shipped_pairs, tmp_path):
     first, second = shipped_pairs[:2]
-    twin = Pair("twin", clean=second.clean, corrupted=Side(second.corrupted.question, first.corrupted.answer, None, {}))
+    answer = Side(second.corrupted.question, first.corrupted.answer, None, {})
+    twin = Pair("twin", second.clean, answer, {})
     table = run(demo_model, [first, twin], Spec(experiment="layer", nulls=("same_value",)), tmp_path / "run")
     assert set(column(table, "pair_id", donor="same_value")) == {first.pair_id, "twin"}
     assert column(table, "l2_logit_difference", donor="same_value").all()
