@@ -1,0 +1,138 @@
+"""Which tokens have to be computed for a set of patches, and in which order: every index of a sweep, made on the CPU.
+
+A patch of layer l changes nothing below l and nothing before its first site. A run (one patch of one pair) therefore
+*joins* at its first site, above its layer; until then it is the base run and costs nothing. From there to the end of
+that stage, and in every later stage from the first block on, it has rows of its own. Runs are sorted by where they
+join, so the rows that a block must compute are always the first ones of their stage.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from mechpatch.patching.patch import Patch
+from mechpatch.patching.tree import Tree
+
+AtLayer = list[Int[Tensor, "4 _"]]  # row, patch, pair, site; one tensor for each layer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Runs:
+    """Runs of several patches and pairs, in the order in which they join.
+
+    Attributes:
+        patch, pair: whose run it is.
+        rank: its place among the runs of its pair.
+        layer: that is written.
+        start: the first slot at which it differs from the base run; -1 for a base run, which is computed whole.
+        writes: which sites are written.
+        number: run of each patch and pair; -1 where the patch changes nothing.
+    """
+
+    patch: Int[Tensor, " run"]
+    pair: Int[Tensor, " run"]
+    rank: Int[Tensor, " run"]
+    layer: Int[Tensor, " run"]
+    start: Int[Tensor, " run"]
+    writes: Bool[Tensor, "run site"]
+    number: Int[Tensor, "patch pair"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Rows:
+    """The tokens of one stage that differ from the base run, run by run.
+
+    Attributes:
+        run, slot: of each row.
+        known: rows, the first ones, of runs that joined before this stage: they enter at the first block.
+        counts: by layer, how many rows, the first ones, the block must compute.
+        widths: by layer, to how many runs of one pair these rows belong, at most.
+        written, read: by layer, the sites of the runs patched there: those written, and the others.
+        index: row of each run and slot; -1 where there is none, and all along the last line, that of no run.
+    """
+
+    run: Int[Tensor, " row"]
+    slot: Int[Tensor, " row"]
+    known: int
+    counts: list[int]
+    widths: list[int]
+    written: AtLayer
+    read: AtLayer
+    index: Int[Tensor, "line slot"]
+
+
+def base_runs(tree: Tree) -> Runs:
+    """One unpatched run for each pair."""
+    pair = torch.arange(len(tree.tokens))
+    none = torch.full_like(pair, -1)
+    writes = torch.zeros_like(tree.sites, dtype=torch.bool)
+    return Runs(patch=0 * pair, pair=pair, rank=0 * pair, layer=none, start=none, writes=writes, number=pair[None])
+
+
+def patched_runs(tree: Tree, patches: Sequence[Patch], same: Bool[Tensor, "pair layer site"]) -> Runs:
+    """The runs of `patches` that differ from the base run.
+
+    Args:
+        same: where the donor is bit for bit what the base run has. A run that writes nothing else *is* the base run,
+            and is left out; recomputed, its last bits would differ, for they depend on the shapes of the matrix products.
+    """
+    pairs, n_layers, n_sites = same.shape
+    slots = tree.tokens.shape[1]
+    layer = torch.tensor([patch.layer for patch in patches])
+    member = torch.zeros(len(patches), n_sites, dtype=torch.bool)
+    for row, patch in zip(member, patches, strict=True):
+        row[list(patch.sites)] = True
+    heard = tree.heard.gather(1, tree.sites) | (layer < n_layers - 1)[:, None, None]
+    felt = member[:, None] & ~same[:, layer].transpose(0, 1) & heard  # [patch, pair, site]
+    start = torch.where(felt, tree.sites, slots).amin(-1)
+
+    patch, pair = (start < slots).nonzero(as_tuple=True)
+    stops = torch.tensor([stage.stop for stage in tree.stages])
+    stage = torch.bucketize(start[patch, pair], stops, right=True)
+    order = (stage * n_layers + layer[patch]).argsort(stable=True)
+    patch, pair = patch[order], pair[order]
+    run = torch.arange(len(order))
+    return Runs(
+        patch=patch,
+        pair=pair,
+        rank=(pair[:, None] == torch.arange(pairs)).cumsum(0)[run, pair] - 1,
+        layer=layer[patch],
+        start=start[patch, pair],
+        writes=member[patch],
+        number=torch.full_like(start, -1).index_put((patch, pair), run),
+    )
+
+
+def rows_of(tree: Tree, runs: Runs, stage: range, n_layers: int) -> Rows:
+    """The rows of `runs` in one stage."""
+    slots = torch.arange(tree.tokens.shape[1])
+    site_at = tree.site_at[runs.pair]
+    writes = (site_at >= 0) & runs.writes.gather(1, site_at.clamp(min=0))
+    joins = runs.start >= stage.start
+    # No later slot reads what the last block gives, so a write there changes its own slot alone.
+    spreads = ~joins | (runs.layer < n_layers - 1)
+    inside = (slots >= stage.start) & (slots < stage.stop) & tree.real[runs.pair]
+    run, slot = (inside & (slots >= runs.start[:, None]) & (writes | spreads[:, None])).nonzero(as_tuple=True)
+
+    below = torch.where(joins, runs.layer, -1)[run]  # the highest block that has no row for the run; ascending
+    counts = torch.searchsorted(below, torch.arange(n_layers)).tolist()
+    ranks = runs.rank[run].cummax(0).values
+    row = torch.arange(len(run))
+    at = torch.stack([row, runs.patch[run], runs.pair[run], site_at[run, slot]])
+
+    def by_layer(chosen: Bool[Tensor, " row"]) -> AtLayer:
+        return [at[:, chosen & (runs.layer[run] == layer)] for layer in range(n_layers)]
+
+    return Rows(
+        run=run,
+        slot=slot,
+        known=int((below < 0).sum()),
+        counts=counts,
+        widths=[int(ranks[count - 1]) + 1 if count else 0 for count in counts],
+        written=by_layer(writes[run, slot]),
+        read=by_layer((site_at >= 0)[run, slot] & ~writes[run, slot]),
+        index=torch.full((len(runs.pair) + 1, len(slots)), -1).index_put((run, slot), row),
+    )
