@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 from transformer_lens import HookedTransformer
@@ -26,7 +26,7 @@ from mechpatch.patching.llama import Grid, Llama, Resid, read_llama, rms_norm, r
 from mechpatch.patching.patch import Patch, RelayStep
 from mechpatch.patching.rollout import Outcome
 from mechpatch.patching.tree import Tree, grow
-from mechpatch.patching.waves import AtLayer, Rows, Runs, base_runs, patched_runs, rows_of
+from mechpatch.patching.waves import Runs, Wave, base_runs, patched_runs, wave_of
 
 MEMORY = 2**30  # bytes for one chunk of patches, beside model and base run
 
@@ -82,14 +82,15 @@ def base_run(model: HookedTransformer, head: LatentHead | None, batch: Batch) ->
         logits=zeros(*tree.reads.shape, len(llama.unembed)),
     )
 
-    def record(wave: _Wave, layer: int, h: Resid) -> None:
+    def record(wave: Wave, layer: int, h: Resid) -> None:
         if wave.stage.start >= tree.first:
-            base.resid[layer, wave.grid.pair, wave.grid.key - tree.first] = h
+            pair, _, _, slot = wave.grid
+            base.resid[layer, pair, slot - tree.first] = h
 
     runs = base_runs(tree)
-    waves = [_wave(base, runs, stage, 0) for stage in tree.stages]
+    waves = [wave_of(tree, runs, stage, 0, depth, base.resid.device) for stage in tree.stages]
     h = _climb(base, waves, base.cache[..., 0, :0, :], base.cache, record)
-    _predict(base, runs, waves[-1].rows, h, base.logits[None])
+    _predict(base, runs, waves[-1], h, base.logits[None])
     return base
 
 
@@ -158,84 +159,35 @@ def _run(
     same: Bool[Tensor, "pair layer site"],
 ) -> list[Outcome]:
     """The outcomes of a chunk of patches."""
-    first, runs = base.tree.first, patched_runs(base.tree, patches, same)
+    tree, depth = base.tree, len(base.model.blocks)
+    runs = patched_runs(tree, patches, same)
     # At every site: the donor's vector where it is written, and the base run's until a run produces another.
     resid = base.outcome.resid[:, 0, [patch.layer for patch in patches]].transpose(0, 1).contiguous()
     for vectors, patch in zip(resid, patches, strict=True):
         vectors[:, patch.sites] = source[:, patch.layer, patch.sites]
     logits = base.logits.repeat(len(patches), 1, 1, 1, 1)
 
-    def write_and_read(wave: _Wave, layer: int, h: Resid) -> None:
+    def write_and_read(wave: Wave, layer: int, h: Resid) -> None:
         row, patch, pair, site = wave.written[layer]
         h[row] = resid[patch, pair, site]
         row, patch, pair, site = wave.read[layer]
         resid[patch, pair, site] = h[row]
 
     if len(runs.pair):
-        waves = [_wave(base, runs, stage, first) for stage in base.tree.stages[1:]]
-        own = base.cache[..., first:, :].repeat_interleave(int(runs.rank.max()) + 1, dim=4)
-        h = _climb(base, waves, base.cache[..., 0, :first, :], own, write_and_read)
-        _predict(base, runs, waves[-1].rows, h, logits)
+        waves = [wave_of(tree, runs, stage, tree.first, depth, resid.device) for stage in tree.stages[1:]]
+        own = base.cache[..., tree.first :, :].repeat_interleave(int(runs.rank.max()) + 1, dim=4)
+        h = _climb(base, waves, base.cache[..., 0, : tree.first, :], own, write_and_read)
+        _predict(base, runs, waves[-1], h, logits)
     both = resid[:, :, None, None].expand(-1, -1, 2, -1, -1, -1)
     return [Outcome(*each) for each in zip(logits, both, strict=True)]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Wave:
-    """The rows of one stage, with their indices on the model's device: within a wave nothing waits for the CPU.
-
-    Attributes:
-        tokens: of the rows that enter at the first block; of no use where these are fed.
-        joined: layer, pair and late slot at which the other rows are found in the base run's residual stream.
-        last: rows whose output the next stage is fed with.
-    """
-
-    stage: range
-    rows: Rows
-    grid: Grid
-    bias: Float[Tensor, "pair query key"]
-    tokens: Int[Tensor, " known"]
-    joined: Int[Tensor, "3 _"]
-    last: Int[Tensor, " _"]
-    written: AtLayer
-    read: AtLayer
-
-
-def _wave(base: BaseRun, runs: Runs, stage: range, shared: int) -> _Wave:
-    """Index one stage of `runs`, whose first `shared` slots are the base run's."""
-    tree, device = base.tree, base.resid.device
-    rows = rows_of(tree, runs, stage, len(base.model.blocks))
-    pair = runs.pair[rows.run]
-    position = tree.positions[pair, rows.slot].to(device)
-    grid = Grid(
-        pair=pair.to(device),
-        run=runs.rank[rows.run].to(device),
-        query=(rows.slot - stage.start).to(device),
-        key=(rows.slot - shared).to(device),
-        cos=base.model.cos[position, None],
-        sin=base.model.sin[position, None],
-    )
-    sees = tree.sees[:, stage.start : stage.stop, : stage.stop]
-    joined = torch.stack([runs.layer[rows.run], pair, rows.slot - tree.first])
-    return _Wave(
-        stage=stage,
-        rows=rows,
-        grid=grid,
-        bias=torch.where(sees, 0.0, -torch.inf).to(base.resid),
-        tokens=tree.tokens[pair, rows.slot][: rows.known].to(device),
-        joined=joined[:, rows.known :].to(device),
-        last=(rows.slot == stage.stop - 1).nonzero()[:, 0].to(device),
-        written=[at.to(device) for at in rows.written],
-        read=[at.to(device) for at in rows.read],
-    )
-
-
 def _climb(
     base: BaseRun,
-    waves: Sequence[_Wave],
+    waves: Sequence[Wave],
     shared: Float[Tensor, "layer 2 pair kv_head shared d_head"],
     own: Cache,
-    after: Callable[[_Wave, int, Resid], None],
+    after: Callable[[Wave, int, Resid], None],
 ) -> Resid:
     """Take one wave after the other through all blocks; the rows of the last one.
 
@@ -244,26 +196,28 @@ def _climb(
         own: those of each run, filled on the way.
         after: called after every block; may read and write the rows.
     """
-    model, h = base.model, base.resid.new_empty(0, base.resid.shape[-1])
-    fed: Tensor | None = None
+    model, first, n_shared = base.model, base.tree.first, shared.shape[4]
+    h, fed = base.resid.new_empty(0, base.resid.shape[-1]), None
     for wave in waves:
         known = model.embed[wave.tokens] if fed is None else fed
-        h = torch.cat([known, base.resid[tuple(wave.joined)]])
+        layer, pair, slot = wave.joined
+        h = torch.cat([known, base.resid[layer, pair, slot - first]])
+        grid = Grid(wave.grid, model.cos[wave.positions, None], model.sin[wave.positions, None])
         for layer, block in enumerate(model.blocks):
-            if count := wave.rows.counts[layer]:
-                mine = own[layer, :, :, :, : wave.rows.widths[layer], : wave.stage.stop - shared.shape[4]]
-                run_block(block, model.eps, h[:count], wave.grid.head(count), shared[layer], mine, wave.bias)
+            if count := wave.counts[layer]:
+                mine = own[layer, :, :, :, : wave.widths[layer], : wave.stage.stop - n_shared]
+                run_block(block, model.eps, h[:count], grid.head(count), shared[layer], mine, wave.unseen)
             after(wave, layer, h)
-        feeds = base.head if wave.stage.stop in base.tree.fed else None
-        fed = feeds and feeds(rms_norm(h[wave.last], model.norm, model.eps))
+        head = base.head if wave.stage.stop in base.tree.fed else None
+        fed = head and head(rms_norm(h[wave.last], model.norm, model.eps))
     return h
 
 
 def _predict(
-    base: BaseRun, runs: Runs, rows: Rows, h: Resid, logits: Float[Tensor, "patch pair 2 position vocab"]
+    base: BaseRun, runs: Runs, wave: Wave, h: Resid, logits: Float[Tensor, "patch pair 2 position vocab"]
 ) -> None:
     """Set `logits` wherever a run has a row of its own; a row that is read twice is unembedded once."""
-    row = rows.index[runs.number[:, :, None, None], base.tree.reads]
+    row = wave.row[runs.number[:, :, None, None], base.tree.reads]
     at = (row >= 0).nonzero(as_tuple=True)
     used, which = row[at].unique(return_inverse=True)
     x = rms_norm(h[used.to(h.device)], base.model.norm, base.model.eps)

@@ -9,7 +9,7 @@ query heads of a group.
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 from transformer_lens import HookedTransformer
@@ -58,20 +58,22 @@ class Llama:
         return len(self.blocks[0].k) // self.cos.shape[1]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class Grid:
-    """Where rows stand in attention: which pair, which of its runs, which query of the stage, which key of the run."""
+    """Where rows stand.
 
-    pair: Int[Tensor, " row"]
-    run: Int[Tensor, " row"]
-    query: Int[Tensor, " row"]
-    key: Int[Tensor, " row"]
+    Attributes:
+        places: in attention: which pair, which of its runs, which query of the stage, which key of the run.
+        cos, sin: of their positions.
+    """
+
+    places: Int[Tensor, "4 row"]
     cos: Float[Tensor, "row 1 d_head"]
     sin: Float[Tensor, "row 1 d_head"]
 
     def head(self, count: int) -> "Grid":
         """The first `count` rows."""
-        return Grid(**{name: getattr(self, name)[:count] for name in self.__slots__})
+        return Grid(self.places[:, :count], self.cos[:count], self.sin[:count])
 
 
 def read_llama(model: HookedTransformer) -> Llama:
@@ -117,20 +119,21 @@ def run_block(
     grid: Grid,
     shared: SharedKeys,
     own: OwnKeys,
-    bias: Float[Tensor, "pair query _"],
+    unseen: Bool[Tensor, "pair query _"],
 ) -> None:
     """Take `h` through a block, in place, and put the rows' keys and values into `own`.
 
     Args:
         shared: keys and values that all runs of a pair see.
         own: those of each run by itself, earlier tokens among them.
-        bias: 0 where a query sees a key, -inf elsewhere; the keys are `shared`, then `own`.
+        unseen: keys that a query does not see; first `shared`, then `own`.
     """
     heads = (-1, own.shape[-1])
     x = rms_norm(h, block.input_norm, eps)
     q, k, v = (F.linear(x, weight).unflatten(1, heads) for weight in (block.q, block.k, block.v))
-    own[:, grid.pair, :, grid.run, grid.key] = torch.stack([rotate(k, grid), v], dim=1)
-    h += F.linear(attend(rotate(q, grid), grid, shared, own, bias), block.o)
+    pair, run, _, key = grid.places
+    own[:, pair, :, run, key] = torch.stack([rotate(k, grid), v], dim=1)
+    h += F.linear(attend(rotate(q, grid), grid, shared, own, unseen), block.o)
     x = rms_norm(h, block.post_norm, eps)
     h += F.linear(F.silu(F.linear(x, block.gate), inplace=True).mul_(F.linear(x, block.up)), block.down)
 
@@ -140,22 +143,23 @@ def attend(
     grid: Grid,
     shared: SharedKeys,
     own: OwnKeys,
-    bias: Float[Tensor, "pair query _"],
+    unseen: Bool[Tensor, "pair query _"],
 ) -> Float[Tensor, "row heads"]:
     """What the heads of each row read, side by side: one softmax over both sets of keys."""
+    pair, run, query, _ = grid.places
     _, pairs, kv_heads, runs, _, d_head = own.shape
-    n_shared, queries = shared.shape[3], bias.shape[1]
+    n_shared, queries = shared.shape[3], unseen.shape[1]
     spread = q.new_zeros(pairs, kv_heads, runs, queries, q.shape[1] // kv_heads, d_head)
-    spread[grid.pair, :, grid.run, grid.query] = q.unflatten(1, (kv_heads, -1)) * d_head**-0.5
+    spread[pair, :, run, query] = q.unflatten(1, (kv_heads, -1)) * d_head**-0.5
     grouped = spread.flatten(3, 4)  # all query heads that read one key head
     # The shared keys see the queries of all runs as one matrix.
     to_shared = (grouped.flatten(2, 3) @ shared[0].mT).unflatten(2, (runs, -1))
     scores = torch.cat([to_shared, grouped @ own[0].mT], dim=-1)
-    scores.unflatten(3, (queries, -1)).add_(bias[:, None, None, :, None])
+    scores.unflatten(3, (queries, -1)).masked_fill_(unseen[:, None, None, :, None], -torch.inf)
     weights = scores.softmax(-1)
     mixed = weights[..., n_shared:] @ own[1]
     mixed += (weights[..., :n_shared].flatten(2, 3) @ shared[1]).unflatten(2, (runs, -1))
-    return mixed.view_as(spread)[grid.pair, :, grid.run, grid.query].flatten(1)
+    return mixed.view_as(spread)[pair, :, run, query].flatten(1)
 
 
 def rotate(x: Float[Tensor, "row heads d_head"], grid: Grid) -> Float[Tensor, "row heads d_head"]:

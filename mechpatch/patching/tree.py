@@ -28,7 +28,6 @@ class Tree:
         positions: rotary position of each slot.
         sees: [.., i, j] whether j is i itself or one of its ancestors.
         sites: slot of each site.
-        site_at: the site that stands at each slot; -1 where there is none.
         reads: slots whose logits are read, see `Batch.reads`.
         heard: slots whose last block is of use: to a prediction that is read or to the thought that follows.
         stages: ranges of slots that can be computed at once, given the stages before; the first ends where sites begin.
@@ -40,7 +39,6 @@ class Tree:
     positions: Int[Tensor, "pair slot"]
     sees: Bool[Tensor, "pair slot slot"]
     sites: Int[Tensor, "pair site"]
-    site_at: Int[Tensor, "pair slot"]
     reads: Int[Tensor, "pair 2 position"]
     heard: Bool[Tensor, "pair slot"]
     stages: tuple[range, ...]
@@ -87,9 +85,6 @@ def grow(batch: Batch) -> Tree:
         positions=(column - (~prompt).sum(1, keepdim=True)).clamp(min=0),
         sees=earlier & ~apart & real[:, None] | torch.eye(len(column), dtype=torch.bool),
         sites=columns[:, 0],
-        site_at=torch.full_like(real, -1, dtype=torch.long).scatter(
-            1, columns[:, 0], torch.arange(columns.shape[2]).expand_as(columns[:, 0])
-        ),
         reads=reads,
         heard=heard,
         stages=tuple(range(a, b) for a, b in pairwise(cuts)),

@@ -16,8 +16,6 @@ from torch import Tensor
 from mechpatch.patching.patch import Patch
 from mechpatch.patching.tree import Tree
 
-AtLayer = list[Int[Tensor, "4 _"]]  # row, patch, pair, site; one tensor for each layer
-
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Runs:
@@ -42,26 +40,36 @@ class Runs:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Rows:
-    """The tokens of one stage that differ from the base run, run by run.
+class Wave:
+    """All that is computed at one stage: its rows, run by run, with every index that the blocks need.
 
     Attributes:
-        run, slot: of each row.
-        known: rows, the first ones, of runs that joined before this stage: they enter at the first block.
+        stage: its slots.
         counts: by layer, how many rows, the first ones, the block must compute.
         widths: by layer, to how many runs of one pair these rows belong, at most.
-        written, read: by layer, the sites of the runs patched there: those written, and the others.
-        index: row of each run and slot; -1 where there is none, and all along the last line, that of no run.
+        row: of each run and slot; -1 where there is none, and all along the last line, that of no run. On the CPU;
+            everything below is on the model's device, so that nothing in a wave has to wait for the CPU.
+        grid: of each row, its pair, its run's rank, its slot in the stage and its slot among those that are the run's own.
+        positions: of each row, for the rotary embedding.
+        tokens: of the first rows, whose runs joined in an earlier stage; of no use where the stage is fed.
+        joined: layer, pair and slot where the other rows stand in the base run.
+        last: rows at the last slot of the stage.
+        written, read: by layer, the sites of the runs patched there, those written and the others: row, patch, pair, site.
+        unseen: [.., i, j] whether slot i of the stage does not see slot j.
     """
 
-    run: Int[Tensor, " row"]
-    slot: Int[Tensor, " row"]
-    known: int
+    stage: range
     counts: list[int]
     widths: list[int]
-    written: AtLayer
-    read: AtLayer
-    index: Int[Tensor, "line slot"]
+    row: Int[Tensor, "line slot"]
+    grid: Int[Tensor, "4 row"]
+    positions: Int[Tensor, " row"]
+    tokens: Int[Tensor, " known"]
+    joined: Int[Tensor, "3 _"]
+    last: Int[Tensor, " _"]
+    written: list[Int[Tensor, "4 _"]]
+    read: list[Int[Tensor, "4 _"]]
+    unseen: Bool[Tensor, "pair query key"]
 
 
 def base_runs(tree: Tree) -> Runs:
@@ -106,33 +114,44 @@ def patched_runs(tree: Tree, patches: Sequence[Patch], same: Bool[Tensor, "pair 
     )
 
 
-def rows_of(tree: Tree, runs: Runs, stage: range, n_layers: int) -> Rows:
-    """The rows of `runs` in one stage."""
+def wave_of(tree: Tree, runs: Runs, stage: range, shared: int, depth: int, device: torch.device) -> Wave:
+    """What `runs` need at one stage.
+
+    Args:
+        shared: how many slots, the first ones, are the base run's in every run.
+        depth: number of layers.
+    """
     slots = torch.arange(tree.tokens.shape[1])
-    site_at = tree.site_at[runs.pair]
-    writes = (site_at >= 0) & runs.writes.gather(1, site_at.clamp(min=0))
+    written = torch.zeros(len(runs.pair), len(slots), dtype=torch.bool).scatter(1, tree.sites[runs.pair], runs.writes)
     joins = runs.start >= stage.start
     # No later slot reads what the last block gives, so a write there changes its own slot alone.
-    spreads = ~joins | (runs.layer < n_layers - 1)
+    spreads = ~joins | (runs.layer < depth - 1)
     inside = (slots >= stage.start) & (slots < stage.stop) & tree.real[runs.pair]
-    run, slot = (inside & (slots >= runs.start[:, None]) & (writes | spreads[:, None])).nonzero(as_tuple=True)
+    run, slot = (inside & (slots >= runs.start[:, None]) & (written | spreads[:, None])).nonzero(as_tuple=True)
 
-    below = torch.where(joins, runs.layer, -1)[run]  # the highest block that has no row for the run; ascending
-    counts = torch.searchsorted(below, torch.arange(n_layers)).tolist()
-    ranks = runs.rank[run].cummax(0).values
-    row = torch.arange(len(run))
-    at = torch.stack([row, runs.patch[run], runs.pair[run], site_at[run, slot]])
+    pair, layer, rank = runs.pair[run], runs.layer[run], runs.rank[run]
+    below = torch.where(joins[run], layer, -1)  # the highest block that has no row for the run; ascending
+    counts = torch.searchsorted(below, torch.arange(depth)).tolist()
+    known = int((below < 0).sum())
+    ranks = rank.cummax(0).values
+    at_site = slot[:, None] == tree.sites[pair]
 
-    def by_layer(chosen: Bool[Tensor, " row"]) -> AtLayer:
-        return [at[:, chosen & (runs.layer[run] == layer)] for layer in range(n_layers)]
+    def by_layer(chosen: Bool[Tensor, "row site"]) -> list[Tensor]:
+        row, site = chosen.nonzero(as_tuple=True)
+        at = torch.stack([row, runs.patch[run[row]], pair[row], site])
+        return [at[:, layer[row] == each].to(device) for each in range(depth)]
 
-    return Rows(
-        run=run,
-        slot=slot,
-        known=int((below < 0).sum()),
+    return Wave(
+        stage=stage,
         counts=counts,
         widths=[int(ranks[count - 1]) + 1 if count else 0 for count in counts],
-        written=by_layer(writes[run, slot]),
-        read=by_layer((site_at >= 0)[run, slot] & ~writes[run, slot]),
-        index=torch.full((len(runs.pair) + 1, len(slots)), -1).index_put((run, slot), row),
+        row=torch.full((len(runs.pair) + 1, len(slots)), -1).index_put((run, slot), torch.arange(len(run))),
+        grid=torch.stack([pair, rank, slot - stage.start, slot - shared]).to(device),
+        positions=tree.positions[pair, slot].to(device),
+        tokens=tree.tokens[pair, slot][:known].to(device),
+        joined=torch.stack([layer, pair, slot])[:, known:].to(device),
+        last=(slot == stage.stop - 1).nonzero()[:, 0].to(device),
+        written=by_layer(at_site & runs.writes[run]),
+        read=by_layer(at_site & ~runs.writes[run]),
+        unseen=~tree.sees[:, stage.start : stage.stop, : stage.stop].to(device),
     )
