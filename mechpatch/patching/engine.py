@@ -1,6 +1,6 @@
 """Every patch of a batch in a few passes through the model: as exact as one run for each, many times faster.
 
-    base = base_run(model, head, batch)             # the unpatched run, once for all experiments and donors
+    base = base_run_chunk(model, head, batch)             # the unpatched run, once for all experiments and donors
     for patch, outcome in sweep(base, donor, patches): ...
 
 A patched run differs from the base run only above its layer and from its first site on (`waves` says exactly where), so
@@ -59,7 +59,7 @@ class BaseRun:
 
 
 @torch.no_grad()
-def base_run(model: HookedTransformer, head: LatentHead | None, batch: Batch) -> BaseRun:
+def base_run_chunk(model: HookedTransformer, head: LatentHead | None, batch: Batch) -> BaseRun:
     """Run a batch unpatched, once for all patches and donors.
 
     Args:
@@ -109,15 +109,19 @@ def sweep(
 
     Raises:
         SpecError: not even one patch fits into the memory there is.
+        ValueError: `donor` has not the shape or dtype of the base run's own vectors.
     """
-    source = donor[:, 0].to(base.resid)
-    same = (source == base.outcome.resid[:, 0]).all(-1).cpu()
+    own = base.outcome.resid
+    if (donor.shape, donor.dtype) != (own.shape, own.dtype):  # no silent broadcast or rounding of what is written
+        raise ValueError(f"`donor` is {donor.dtype} {[*donor.shape]}, but the base run has {own.dtype} {[*own.shape]}")
+    source = donor[:, 0]
+    same = (source == own[:, 0]).all(-1).cpu()
     size = max(1, memory // _bytes_of_a_patch(base))
     done = 0
     while done < len(patches):
         chunk = patches[done : done + size]
         try:
-            outcomes = _run(base, source, chunk, same)
+            outcomes = _run_chunk(base, source, chunk, same)
         except RuntimeError as error:
             if not any(sign in str(error) for sign in ("out of memory", "DefaultCPUAllocator")):
                 raise
@@ -129,6 +133,7 @@ def sweep(
             continue
         yield from zip(chunk, outcomes, strict=True)
         done += len(chunk)
+        del outcomes  # before the next chunk needs the memory
 
 
 def relay(
@@ -152,7 +157,7 @@ def relay(
 
 
 @torch.no_grad()
-def _run(
+def _run_chunk(
     base: BaseRun,
     source: Float[Tensor, "pair layer site d_model"],
     patches: Sequence[Patch],
@@ -226,9 +231,9 @@ def _predict(
 
 def _bytes_of_a_patch(base: BaseRun) -> int:
     """What one patch of all pairs takes at most, roughly."""
-    model, (pairs, slots) = base.model, base.tree.tokens.shape
-    late, block = base.resid.shape[2], base.model.blocks[0]
-    rows = late * (12 * model.embed.shape[1] + 3 * len(block.gate))
-    scores = max(map(len, base.tree.stages[1:])) * slots * len(block.q) // model.cos.shape[1] * 3
-    cache = late * 2 * len(block.k) * len(model.blocks)
+    model, (pairs, slots), late = base.model, base.tree.tokens.shape, base.resid.shape[2]
+    d_model, d_head, d_mlp = model.embed.shape[1], model.cos.shape[1], len(model.blocks[0].gate)
+    rows = late * (12 * d_model + 3 * d_mlp)
+    scores = 3 * max(map(len, base.tree.stages[1:])) * slots * (len(model.blocks[0].q) // d_head)
+    cache = late * 2 * len(model.blocks) * model.kv_heads * d_head
     return (pairs * (rows + scores + cache) + 3 * base.logits.numel()) * base.resid.element_size()

@@ -49,12 +49,12 @@ class Wave:
         widths: by layer, to how many runs of one pair these rows belong, at most.
         row: of each run and slot; -1 where there is none, and all along the last line, that of no run. On the CPU;
             everything below is on the model's device, so that nothing in a wave has to wait for the CPU.
-        grid: of each row, its pair, its run's rank, its slot in the stage and its slot among those that are the run's own.
+        grid: of each row, its pair, its run's rank, its place in the stage and among the slots of its own.
         positions: of each row, for the rotary embedding.
         tokens: of the first rows, whose runs joined in an earlier stage; of no use where the stage is fed.
         joined: layer, pair and slot where the other rows stand in the base run.
         last: rows at the last slot of the stage.
-        written, read: by layer, the sites of the runs patched there, those written and the others: row, patch, pair, site.
+        written, read: by layer, the sites of the runs patched there, written and not: row, patch, pair, site.
         unseen: [.., i, j] whether slot i of the stage does not see slot j.
     """
 
@@ -85,7 +85,7 @@ def patched_runs(tree: Tree, patches: Sequence[Patch], same: Bool[Tensor, "pair 
 
     Args:
         same: where the donor is bit for bit what the base run has. A run that writes nothing else *is* the base run,
-            and is left out; recomputed, its last bits would differ, for they depend on the shapes of the matrix products.
+            and is left out: recomputed, its last bits would differ, because they depend on the shape of a product.
     """
     pairs, n_layers, n_sites = same.shape
     slots = tree.tokens.shape[1]
