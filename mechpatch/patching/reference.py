@@ -4,32 +4,14 @@ A patch says where to write; the donor vectors say what. Axis `site` runs over `
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 from transformer_lens import HookedTransformer
 
-from mechpatch.axes import LatentHead, Logits, SiteVectors
+from mechpatch.axes import LatentHead, SiteVectors
 from mechpatch.patching.batch import Batch
+from mechpatch.patching.patch import Patch, RelayStep
 from mechpatch.patching.rollout import Outcome, Read, Write, rollout
-
-
-@dataclass(frozen=True, slots=True)
-class Patch:
-    """Write the donor's vectors at these sites (indices into `Batch.sites`) of one layer, all at once."""
-
-    layer: int
-    sites: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class RelayStep:
-    """One step of a relay: what it wrote, g_i, and the logits of that run."""
-
-    written: Float[Tensor, "pair 2 d_model"]
-    logits: Logits
 
 
 def baseline(model: HookedTransformer, head: LatentHead | None, batch: Batch) -> Outcome:

@@ -1,0 +1,239 @@
+"""Every patch of a batch in a few passes through the model: as exact as one run for each, many times faster.
+
+    base = base_run_chunk(model, head, batch)             # the unpatched run, once for all experiments and donors
+    for patch, outcome in sweep(base, donor, patches): ...
+
+A patched run differs from the base run only above its layer and from its first site on (`waves` says exactly where), so
+nothing else is computed: what lies below is read from the base run's residual stream, what lies before from its keys
+and values. All patches go up the layers together, as one *wave* of rows that more and more runs join, and a block's
+weights are read once for all of them. Without feedback one wave does it. With latent thoughts there is a wave for
+each thought, because its input is the hidden state of the one before, and a last one for both continuations.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.nn import functional as F
+from transformer_lens import HookedTransformer
+
+from mechpatch.axes import LatentHead, Logits, SiteVectors
+from mechpatch.errors import SpecError, ThoughtError
+from mechpatch.patching.batch import Batch
+from mechpatch.patching.llama import Grid, Llama, Resid, read_llama, rms_norm, run_block
+from mechpatch.patching.patch import Patch, RelayStep
+from mechpatch.patching.rollout import Outcome
+from mechpatch.patching.tree import Tree, grow
+from mechpatch.patching.waves import Runs, Wave, base_runs, patched_runs, wave_of
+
+MEMORY = 2**30  # bytes for one chunk of patches, beside model and base run
+
+Cache = Float[Tensor, "layer 2 pair kv_head run slot d_head"]  # 0 keys, rotated; 1 values
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class BaseRun:
+    """An unpatched run, and all that patched runs share of it.
+
+    Attributes:
+        cache: keys and values of every slot.
+        resid: `resid_post` of the slots that a patch can change.
+        logits: at the answer positions, see `Batch.reads`.
+    """
+
+    model: Llama
+    head: LatentHead | None
+    tree: Tree
+    cache: Cache
+    resid: Float[Tensor, "layer pair late d_model"]
+    logits: Logits
+
+    @property
+    def outcome(self) -> Outcome:
+        """Logits, and `resid_post` of every layer at every site."""
+        late = (self.tree.sites - self.tree.first).to(self.resid.device)
+        vectors = self.resid[:, torch.arange(len(late), device=late.device)[:, None], late].transpose(0, 1)
+        return Outcome(self.logits, vectors[:, None].expand(-1, 2, -1, -1, -1))
+
+
+@torch.no_grad()
+def base_run_chunk(model: HookedTransformer, head: LatentHead | None, batch: Batch) -> BaseRun:
+    """Run a batch unpatched, once for all patches and donors.
+
+    Args:
+        model: from `to_hooked`; its weights are read where they lie.
+
+    Raises:
+        ThoughtError: there are latent thoughts and no head, or a site that follows the parting of the continuations.
+    """
+    if batch.n_latents and head is None:
+        raise ThoughtError("latent thoughts need a model with a latent head; load a CODI checkpoint")
+    llama, tree = read_llama(model), grow(batch)
+    zeros, depth = llama.embed.new_zeros, len(llama.blocks)
+    pairs, slots = tree.tokens.shape
+    base = BaseRun(
+        model=llama,
+        head=head,
+        tree=tree,
+        cache=zeros(depth, 2, pairs, llama.kv_heads, 1, slots, llama.cos.shape[1]),
+        resid=zeros(depth, pairs, slots - tree.first, llama.embed.shape[1]),
+        logits=zeros(*tree.reads.shape, len(llama.unembed)),
+    )
+
+    def record(wave: Wave, layer: int, h: Resid) -> None:
+        if wave.stage.start >= tree.first:
+            pair, _, _, slot = wave.grid
+            base.resid[layer, pair, slot - tree.first] = h
+
+    runs = base_runs(tree)
+    waves = [wave_of(tree, runs, stage, 0, depth, base.resid.device) for stage in tree.stages]
+    h = _climb(base, waves, base.cache[..., 0, :0, :], base.cache, record)
+    _predict(base, runs, waves[-1], h, base.logits[None])
+    return base
+
+
+def sweep(
+    base: BaseRun, donor: SiteVectors, patches: Sequence[Patch], memory: int = MEMORY
+) -> Iterator[tuple[Patch, Outcome]]:
+    """Run each patch as if alone.
+
+    Args:
+        donor: vectors of all layers and sites; a patch writes those at its own. No site has seen an answer, so the
+            vectors of both continuations are the same, and those of the first are written into both.
+        memory: bytes that a chunk of patches may take, roughly; a chunk that does not fit after all is halved.
+
+    Yields:
+        The patch, and its run with `resid_post` of the patch's layer at every site.
+
+    Raises:
+        SpecError: not even one patch fits into the memory there is.
+        ValueError: `donor` has not the shape or dtype of the base run's own vectors.
+    """
+    own = base.outcome.resid
+    if (donor.shape, donor.dtype) != (own.shape, own.dtype):  # no silent broadcast or rounding of what is written
+        raise ValueError(f"`donor` is {donor.dtype} {[*donor.shape]}, but the base run has {own.dtype} {[*own.shape]}")
+    source = donor[:, 0]
+    same = (source == own[:, 0]).all(-1).cpu()
+    size = max(1, memory // _bytes_of_a_patch(base))
+    done = 0
+    while done < len(patches):
+        chunk = patches[done : done + size]
+        try:
+            outcomes = _run_chunk(base, source, chunk, same)
+        except RuntimeError as error:
+            if not any(sign in str(error) for sign in ("out of memory", "DefaultCPUAllocator")):
+                raise
+            if len(chunk) == 1:
+                raise SpecError(
+                    f"not even one patch of {len(source)} pairs fits into memory; choose a smaller batch size"
+                ) from error
+            size = len(chunk) // 2
+            continue
+        yield from zip(chunk, outcomes, strict=True)
+        done += len(chunk)
+        del outcomes  # before the next chunk needs the memory
+
+
+def relay(
+    base: BaseRun, donor: SiteVectors, layers: Sequence[int], sites: Sequence[int], memory: int = MEMORY
+) -> Iterator[tuple[Patch, RelayStep]]:
+    """Hand one thought on to the next through one layer, for several layers at once.
+
+    Step 0 writes the donor's vector at the first of `sites`. Step i writes, into a fresh run and there alone, what the
+    run of step i-1 itself produced at the i-th site.
+
+    Yields:
+        What was patched, and the step: all layers of step 0, then all of step 1, and so on.
+    """
+    for step, site in enumerate(sites):
+        following = sites[step + 1 : step + 2]
+        handed = donor.clone()
+        for patch, outcome in sweep(base, donor, [Patch(layer, (site,)) for layer in layers], memory):
+            handed[:, :, patch.layer, following] = outcome.resid[:, :, 0, following]
+            yield patch, RelayStep(donor[:, :, patch.layer, site], outcome.logits)
+        donor = handed
+
+
+@torch.no_grad()
+def _run_chunk(
+    base: BaseRun,
+    source: Float[Tensor, "pair layer site d_model"],
+    patches: Sequence[Patch],
+    same: Bool[Tensor, "pair layer site"],
+) -> list[Outcome]:
+    """The outcomes of a chunk of patches."""
+    tree, depth = base.tree, len(base.model.blocks)
+    runs = patched_runs(tree, patches, same)
+    # At every site: the donor's vector where it is written, and the base run's until a run produces another.
+    resid = base.outcome.resid[:, 0, [patch.layer for patch in patches]].transpose(0, 1).contiguous()
+    for vectors, patch in zip(resid, patches, strict=True):
+        vectors[:, patch.sites] = source[:, patch.layer, patch.sites]
+    logits = base.logits.repeat(len(patches), 1, 1, 1, 1)
+
+    def write_and_read(wave: Wave, layer: int, h: Resid) -> None:
+        row, patch, pair, site = wave.written[layer]
+        h[row] = resid[patch, pair, site]
+        row, patch, pair, site = wave.read[layer]
+        resid[patch, pair, site] = h[row]
+
+    if len(runs.pair):
+        waves = [wave_of(tree, runs, stage, tree.first, depth, resid.device) for stage in tree.stages[1:]]
+        own = base.cache[..., tree.first :, :].repeat_interleave(int(runs.rank.max()) + 1, dim=4)
+        h = _climb(base, waves, base.cache[..., 0, : tree.first, :], own, write_and_read)
+        _predict(base, runs, waves[-1], h, logits)
+    both = resid[:, :, None, None].expand(-1, -1, 2, -1, -1, -1)
+    return [Outcome(*each) for each in zip(logits, both, strict=True)]
+
+
+def _climb(
+    base: BaseRun,
+    waves: Sequence[Wave],
+    shared: Float[Tensor, "layer 2 pair kv_head shared d_head"],
+    own: Cache,
+    after: Callable[[Wave, int, Resid], None],
+) -> Resid:
+    """Take one wave after the other through all blocks; the rows of the last one.
+
+    Args:
+        shared: keys and values that all runs of a pair see.
+        own: those of each run, filled on the way.
+        after: called after every block; may read and write the rows.
+    """
+    model, first, n_shared = base.model, base.tree.first, shared.shape[4]
+    h, fed = base.resid.new_empty(0, base.resid.shape[-1]), None
+    for wave in waves:
+        known = model.embed[wave.tokens] if fed is None else fed
+        layer, pair, slot = wave.joined
+        h = torch.cat([known, base.resid[layer, pair, slot - first]])
+        grid = Grid(wave.grid, model.cos[wave.positions, None], model.sin[wave.positions, None])
+        for layer, block in enumerate(model.blocks):
+            if count := wave.counts[layer]:
+                mine = own[layer, :, :, :, : wave.widths[layer], : wave.stage.stop - n_shared]
+                run_block(block, model.eps, h[:count], grid.head(count), shared[layer], mine, wave.unseen)
+            after(wave, layer, h)
+        head = base.head if wave.stage.stop in base.tree.fed else None
+        fed = head and head(rms_norm(h[wave.last], model.norm, model.eps))
+    return h
+
+
+def _predict(
+    base: BaseRun, runs: Runs, wave: Wave, h: Resid, logits: Float[Tensor, "patch pair 2 position vocab"]
+) -> None:
+    """Set `logits` wherever a run has a row of its own; a row that is read twice is unembedded once."""
+    row = wave.row[runs.number[:, :, None, None], base.tree.reads]
+    at = (row >= 0).nonzero(as_tuple=True)
+    used, which = row[at].unique(return_inverse=True)
+    x = rms_norm(h[used.to(h.device)], base.model.norm, base.model.eps)
+    logits[tuple(each.to(h.device) for each in at)] = F.linear(x, base.model.unembed)[which.to(h.device)]
+
+
+def _bytes_of_a_patch(base: BaseRun) -> int:
+    """What one patch of all pairs takes at most, roughly."""
+    model, (pairs, slots), late = base.model, base.tree.tokens.shape, base.resid.shape[2]
+    d_model, d_head, d_mlp = model.embed.shape[1], model.cos.shape[1], len(model.blocks[0].gate)
+    rows = late * (12 * d_model + 3 * d_mlp)
+    scores = 3 * max(map(len, base.tree.stages[1:])) * slots * (len(model.blocks[0].q) // d_head)
+    cache = late * 2 * len(model.blocks) * model.kv_heads * d_head
+    return (pairs * (rows + scores + cache) + 3 * base.logits.numel()) * base.resid.element_size()

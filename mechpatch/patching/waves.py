@@ -1,0 +1,157 @@
+"""Which tokens have to be computed for a set of patches, and in which order: every index of a sweep, made on the CPU.
+
+A patch of layer l changes nothing below l and nothing before its first site. A run (one patch of one pair) therefore
+*joins* at its first site, above its layer; until then it is the base run and costs nothing. From there to the end of
+that stage, and in every later stage from the first block on, it has rows of its own. Runs are sorted by where they
+join, so the rows that a block must compute are always the first ones of their stage.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from mechpatch.patching.patch import Patch
+from mechpatch.patching.tree import Tree
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Runs:
+    """Runs of several patches and pairs, in the order in which they join.
+
+    Attributes:
+        patch, pair: whose run it is.
+        rank: its place among the runs of its pair.
+        layer: that is written.
+        start: the first slot at which it differs from the base run; -1 for a base run, which is computed whole.
+        writes: which sites are written.
+        number: run of each patch and pair; -1 where the patch changes nothing.
+    """
+
+    patch: Int[Tensor, " run"]
+    pair: Int[Tensor, " run"]
+    rank: Int[Tensor, " run"]
+    layer: Int[Tensor, " run"]
+    start: Int[Tensor, " run"]
+    writes: Bool[Tensor, "run site"]
+    number: Int[Tensor, "patch pair"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Wave:
+    """All that is computed at one stage: its rows, run by run, with every index that the blocks need.
+
+    Attributes:
+        stage: its slots.
+        counts: by layer, how many rows, the first ones, the block must compute.
+        widths: by layer, to how many runs of one pair these rows belong, at most.
+        row: of each run and slot; -1 where there is none, and all along the last line, that of no run. On the CPU;
+            everything below is on the model's device, so that nothing in a wave has to wait for the CPU.
+        grid: of each row, its pair, its run's rank, its place in the stage and among the slots of its own.
+        positions: of each row, for the rotary embedding.
+        tokens: of the first rows, whose runs joined in an earlier stage; of no use where the stage is fed.
+        joined: layer, pair and slot where the other rows stand in the base run.
+        last: rows at the last slot of the stage.
+        written, read: by layer, the sites of the runs patched there, written and not: row, patch, pair, site.
+        unseen: [.., i, j] whether slot i of the stage does not see slot j.
+    """
+
+    stage: range
+    counts: list[int]
+    widths: list[int]
+    row: Int[Tensor, "line slot"]
+    grid: Int[Tensor, "4 row"]
+    positions: Int[Tensor, " row"]
+    tokens: Int[Tensor, " known"]
+    joined: Int[Tensor, "3 _"]
+    last: Int[Tensor, " _"]
+    written: list[Int[Tensor, "4 _"]]
+    read: list[Int[Tensor, "4 _"]]
+    unseen: Bool[Tensor, "pair query key"]
+
+
+def base_runs(tree: Tree) -> Runs:
+    """One unpatched run for each pair."""
+    pair = torch.arange(len(tree.tokens))
+    none = torch.full_like(pair, -1)
+    writes = torch.zeros_like(tree.sites, dtype=torch.bool)
+    return Runs(patch=0 * pair, pair=pair, rank=0 * pair, layer=none, start=none, writes=writes, number=pair[None])
+
+
+def patched_runs(tree: Tree, patches: Sequence[Patch], same: Bool[Tensor, "pair layer site"]) -> Runs:
+    """The runs of `patches` that differ from the base run.
+
+    Args:
+        same: where the donor is bit for bit what the base run has. A run that writes nothing else *is* the base run,
+            and is left out: recomputed, its last bits would differ, because they depend on the shape of a product.
+    """
+    pairs, n_layers, n_sites = same.shape
+    slots = tree.tokens.shape[1]
+    layer = torch.tensor([patch.layer for patch in patches])
+    member = torch.zeros(len(patches), n_sites, dtype=torch.bool)
+    for row, patch in zip(member, patches, strict=True):
+        row[list(patch.sites)] = True
+    heard = tree.heard.gather(1, tree.sites) | (layer < n_layers - 1)[:, None, None]
+    felt = member[:, None] & ~same[:, layer].transpose(0, 1) & heard  # [patch, pair, site]
+    start = torch.where(felt, tree.sites, slots).amin(-1)
+
+    patch, pair = (start < slots).nonzero(as_tuple=True)
+    stops = torch.tensor([stage.stop for stage in tree.stages])
+    stage = torch.bucketize(start[patch, pair], stops, right=True)
+    order = (stage * n_layers + layer[patch]).argsort(stable=True)
+    patch, pair = patch[order], pair[order]
+    run = torch.arange(len(order))
+    return Runs(
+        patch=patch,
+        pair=pair,
+        rank=(pair[:, None] == torch.arange(pairs)).cumsum(0)[run, pair] - 1,
+        layer=layer[patch],
+        start=start[patch, pair],
+        writes=member[patch],
+        number=torch.full_like(start, -1).index_put((patch, pair), run),
+    )
+
+
+def wave_of(tree: Tree, runs: Runs, stage: range, shared: int, depth: int, device: torch.device) -> Wave:
+    """What `runs` need at one stage.
+
+    Args:
+        shared: how many slots, the first ones, are the base run's in every run.
+        depth: number of layers.
+    """
+    slots = torch.arange(tree.tokens.shape[1])
+    written = torch.zeros(len(runs.pair), len(slots), dtype=torch.bool).scatter(1, tree.sites[runs.pair], runs.writes)
+    joins = runs.start >= stage.start
+    # No later slot reads what the last block gives, so a write there changes its own slot alone.
+    spreads = ~joins | (runs.layer < depth - 1)
+    inside = (slots >= stage.start) & (slots < stage.stop) & tree.real[runs.pair]
+    run, slot = (inside & (slots >= runs.start[:, None]) & (written | spreads[:, None])).nonzero(as_tuple=True)
+
+    pair, layer, rank = runs.pair[run], runs.layer[run], runs.rank[run]
+    below = torch.where(joins[run], layer, -1)  # the highest block that has no row for the run; ascending
+    counts = torch.searchsorted(below, torch.arange(depth)).tolist()
+    known = int((below < 0).sum())
+    ranks = rank.cummax(0).values
+    at_site = slot[:, None] == tree.sites[pair]
+
+    def by_layer(chosen: Bool[Tensor, "row site"]) -> list[Tensor]:
+        row, site = chosen.nonzero(as_tuple=True)
+        at = torch.stack([row, runs.patch[run[row]], pair[row], site])
+        return [at[:, layer[row] == each].to(device) for each in range(depth)]
+
+    return Wave(
+        stage=stage,
+        counts=counts,
+        widths=[int(ranks[count - 1]) + 1 if count else 0 for count in counts],
+        row=torch.full((len(runs.pair) + 1, len(slots)), -1).index_put((run, slot), torch.arange(len(run))),
+        grid=torch.stack([pair, rank, slot - stage.start, slot - shared]).to(device),
+        positions=tree.positions[pair, slot].to(device),
+        tokens=tree.tokens[pair, slot][:known].to(device),
+        joined=torch.stack([layer, pair, slot])[:, known:].to(device),
+        last=(slot == stage.stop - 1).nonzero()[:, 0].to(device),
+        written=by_layer(at_site & runs.writes[run]),
+        read=by_layer(at_site & ~runs.writes[run]),
+        unseen=~tree.sees[:, stage.start : stage.stop, : stage.stop].to(device),
+    )
