@@ -127,6 +127,9 @@ def run(
     min_gap: Annotated[float, typer.Option(help="Smallest gap in nats at which recovery is defined.")] = 0.1,
     batch_size: Annotated[int, typer.Option(help="Pairs in one forward pass.")] = 16,
     seed: Annotated[int, typer.Option(help="Of null donors and intervals.")] = 0,
+    engine: Annotated[str, typer.Option(help="fast, or reference: one plain hooked run for each patch.")] = "fast",
+    check: Annotated[int, typer.Option(help="Cells of each batch compared with plain hooks.")] = 3,
+    max_memory: Annotated[int, typer.Option(help="MB for one chunk of patches of the fast engine.")] = 1024,
     dtype: Dtype = "float32",
     device: Device = "auto",
     cache: Cache = Path("cache"),
@@ -155,6 +158,9 @@ def run(
         min_gap=min_gap,
         batch_size=batch_size,
         seed=seed,
+        engine=engine,
+        checks=check if engine == "fast" else 0,
+        memory=max_memory * 2**20,
     )
     loaded = _load(model, adapter, codi, lora_alpha, lora_targets, latents, dtype, device)
     pair_file = workflow.read_pairs(pairs, loaded, spec, limit=limit, keep_same_answer=keep_same_answer)

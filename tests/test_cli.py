@@ -208,7 +208,7 @@ def test_options_are_what_scripts_rely_on():
     options = (
         "model adapter codi lora-alpha lora-targets latents pairs out thoughts answer-prefix separator layers sites",
         "mode placeholder-token direction nulls limit keep-same-answer include-incorrect min-gap batch-size seed",
-        "dtype device cache wandb",
+        "dtype device cache wandb engine check max-memory",
     )
     for option in " ".join(options).split():
         assert f"--{option}" in result.output

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow as pa
 import torch
@@ -25,7 +26,8 @@ from mechpatch.errors import NumericsError, ThoughtError
 from mechpatch.experiments.activations import UnpatchedRuns
 from mechpatch.experiments.cells import ALL, Cell, Frame
 from mechpatch.experiments.chained import cumulative_cells, relay_cells
-from mechpatch.experiments.donors import Donors
+from mechpatch.experiments.donors import Donors, generator
+from mechpatch.experiments.engines import ENGINES, Runner, recompute
 from mechpatch.experiments.layerwise import layerwise_cells
 from mechpatch.experiments.layouts import groups, pair_layouts
 from mechpatch.experiments.positionwise import positionwise_cells
@@ -39,7 +41,8 @@ from mechpatch.experiments.records import (
 from mechpatch.experiments.spec import PAIRED, Spec
 from mechpatch.models import ThoughtModel
 from mechpatch.pairs import Pair
-from mechpatch.patching import Batch, collate, reference
+from mechpatch.patching import Batch, collate
+from mechpatch.patching.patch import Patch
 from mechpatch.storage.results import RunDirectory, read_effects
 from mechpatch.thoughts import Layout, select_sites, thought_sites
 from mechpatch.thoughts.layout import BOT
@@ -184,7 +187,8 @@ def _run_batch(
     own = spec.recipient
     batch = collate([experiment.layouts[index][own] for index in indices], model.device)
     other = collate([experiment.layouts[index][1 - own] for index in indices], model.device)
-    baseline = reference.baseline(model.hooked, model.head, batch)
+    runner = ENGINES[spec.engine](model.hooked, model.head, batch, spec.memory)
+    baseline = runner.baseline
     check_finite(baseline.logits, experiment, indices, "the unpatched run")
     values = [answer_columns(baseline.logits, batch, own, continues)]
     logits = pad_positions([runs.get(index, 1 - own).logits for index in indices], other)
@@ -192,47 +196,64 @@ def _run_batch(
     unpatched = Unpatched(baseline=baseline.logits, values=(values[0], values[1]), recipient=own)
     vectors = runs.vectors(indices, 1 - own)
     clean, corrupted = (baseline.resid, vectors) if own == 0 else (vectors, baseline.resid)
+    cells = experiment.cells(indices)
+    rng = generator(spec.seed, "check", experiment.pairs[indices[0]].pair_id)
+    checked = set(rng.choice(len(cells), min(spec.checks, len(cells)), replace=False).tolist())
     collected = []
     for donor in spec.donors:
         source, present = donors.vectors(donor, indices, baseline.resid)
-        for cell, patched, written in _patched_runs(
-            experiment, batch, source, baseline.resid, experiment.cells(indices)
-        ):
-            check_finite(patched, experiment, indices, f"layer {cell.layer}, site {cell.site}, donor {donor}")
-            columns = effect_columns(patched, batch, unpatched, continues, spec.min_gap)
-            at = [batch.sites.index(site) for site in (cell.sites if cell.experiment != "cumulative" else (cell.site,))]
-            columns |= similarity_columns(written, clean[:, :, cell.layer, at], corrupted[:, :, cell.layer, at])
+        for cell, done in _patched_runs(runner, batch, source, cells):
+            where = f"layer {cell.layer}, site {cell.site}, donor {donor}"
+            check_finite(done.logits, experiment, indices, where)
+            if donor == PAIRED and cells.index(cell) in checked:
+                recompute(model.hooked, model.head, batch, done.patch, done.written, done.logits, where)
+            columns = effect_columns(done.logits, batch, unpatched, continues, spec.min_gap)
+            at = done.compared_at
+            columns |= similarity_columns(done.compared, clean[:, :, cell.layer, at], corrupted[:, :, cell.layer, at])
             collected.append((cell, donor, columns, present))
             tick(len(indices))
     return builder.tables(indices, collected, unpatched)
 
 
-def _patched_runs(
-    experiment: Experiment, batch: Batch, source: SiteVectors, own: SiteVectors, cells: Sequence[Cell]
-) -> Iterator[tuple[Cell, Logits, Tensor]]:
-    """Each cell with its logits and the vectors whose similarity is reported.
+class _Done(NamedTuple):
+    """A patched run.
 
-    These are the vectors written; for a cumulative step, what the run with the earlier writes had at this site itself.
+    Attributes:
+        written: at the patch's sites.
+        compared, compared_at: vectors whose similarity is reported, and their sites: those written; for a cumulative
+            step, what the run with the earlier writes had at this step's site itself.
     """
-    hooked, head = experiment.model.hooked, experiment.model.head
+
+    patch: Patch
+    logits: Logits
+    written: Tensor
+    compared: Tensor
+    compared_at: list[int]
+
+
+def _patched_runs(
+    runner: Runner, batch: Batch, source: SiteVectors, cells: Sequence[Cell]
+) -> Iterator[tuple[Cell, _Done]]:
+    """Run each cell; relays first, then the others in their order."""
     index = {site: place for place, site in enumerate(batch.sites)}
-    relays = [cell for cell in cells if cell.experiment == "relay"]
-    for layer in dict.fromkeys(cell.layer for cell in relays):
-        steps = [cell for cell in relays if cell.layer == layer]
-        outcomes = reference.relay(hooked, head, batch, source, layer, [index[cell.site] for cell in steps])
-        for cell, step in zip(steps, outcomes, strict=True):
-            yield cell, step.logits, step.written[:, :, None]
+    relays = {(cell.layer, index[cell.site]): cell for cell in cells if cell.experiment == "relay"}
+    if relays:
+        layers, sites = ([*dict.fromkeys(key[axis] for key in relays)] for axis in (0, 1))
+        for patch, step in runner.relay(source, layers, sites):
+            vectors = step.written[:, :, None]
+            yield relays[patch.layer, patch.sites[0]], _Done(patch, step.logits, vectors, vectors, [*patch.sites])
     others = [cell for cell in cells if cell.experiment != "relay"]
-    patches = [reference.Patch(cell.layer, tuple(index[site] for site in cell.sites)) for cell in others]
-    before: Tensor | None = None
-    swept = reference.sweep(hooked, head, batch, source, patches)
-    for cell, (patch, outcome) in zip(others, swept, strict=True):
-        if cell.experiment == "cumulative":
-            had = own[:, :, cell.layer] if cell.step == 0 or before is None else before
-            yield cell, outcome.logits, had[:, :, patch.sites[-1], None]
-            before = outcome.resid[:, :, 0]
-        else:
-            yield cell, outcome.logits, source[:, :, cell.layer, list(patch.sites)]
+    patches = [Patch(cell.layer, tuple(index[site] for site in cell.sites)) for cell in others]
+    before = runner.baseline.resid[:, :, :0]
+    for cell, (patch, outcome) in zip(others, runner.sweep(source, patches), strict=True):
+        sites = [*patch.sites]
+        written = source[:, :, cell.layer, sites]
+        if cell.experiment != "cumulative":
+            yield cell, _Done(patch, outcome.logits, written, written, sites)
+            continue
+        had = runner.baseline.resid[:, :, cell.layer] if cell.step == 0 else before
+        yield cell, _Done(patch, outcome.logits, written, had[:, :, sites[-1:]], sites[-1:])
+        before = outcome.resid[:, :, 0]
 
 
 def pad_positions(

@@ -8,6 +8,7 @@ EXPERIMENTS = ("layer", "position", "chained")
 MODES = ("relay", "cumulative")
 DIRECTIONS = ("denoise", "noise")
 THOUGHT_KINDS = ("latent", "text", "placeholder")
+ENGINE_NAMES = ("fast", "reference")
 PAIRED = "paired"
 NULLS = ("self", "other_pair", "same_value", "noise")
 
@@ -30,7 +31,10 @@ class Spec:
         placeholder: token id of placeholder thoughts; None for the pad token.
         min_gap: recovery is undefined where clean and corrupted log probability differences are nearer, in nats.
         batch_size: pairs in one forward pass.
-        seed: of null donors and intervals.
+        seed: of null donors, intervals and checks.
+        engine: fast (all patches in a few passes) or reference (one plain hooked run for each).
+        checks: cells of each batch that the fast engine's numbers are compared with plain hooks at.
+        memory: bytes that the fast engine may take for one chunk of patches.
     """
 
     experiment: str
@@ -47,6 +51,9 @@ class Spec:
     min_gap: float = 0.1
     batch_size: int = 16
     seed: int = 0
+    engine: str = "fast"
+    checks: int = 3
+    memory: int = 2**30
 
     def __post_init__(self) -> None:
         _among("experiment", (self.experiment,), EXPERIMENTS)
@@ -54,10 +61,13 @@ class Spec:
         _among("direction", (self.direction,), DIRECTIONS)
         _among("nulls", self.nulls, NULLS)
         _among("thoughts", (self.thoughts,), THOUGHT_KINDS)
+        _among("engine", (self.engine,), ENGINE_NAMES)
         if self.experiment == "chained" and not self.modes:
             raise SpecError(f"a chained experiment needs a mode, expected some of {', '.join(MODES)}")
         if self.batch_size < 1:
             raise SpecError(f"batch size is {self.batch_size}, expected at least 1")
+        if self.checks < 0 or self.memory < 1:
+            raise SpecError(f"checks {self.checks} and memory {self.memory}: expected at least 0 and at least 1 byte")
         if not self.min_gap > 0:
             raise SpecError(f"min_gap is {self.min_gap}, expected more than 0 nats")
 

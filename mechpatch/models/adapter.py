@@ -1,5 +1,6 @@
 """LoRA adapters: every tensor of the file lands in the model, or an error names it; then the adapter is merged."""
 
+import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +16,9 @@ from mechpatch.models.base import EMBEDDINGS
 from mechpatch.models.files import account, first_existing, read_json, read_tensors, refusing
 
 PREFIX = "base_model.model."
+# Names inside PEFT's wrappers, under which it writes embeddings that were resized as well as trained.
+WRAPPED = re.compile(r"(.+\.(?:embed_tokens|lm_head))\.(base_layer|modules_to_save|original_module)\.weight")
+TARGETED = re.compile(r"\.(embed_tokens|lm_head)\.lora_")
 
 
 def read_peft(folder: Path, dtype: torch.dtype) -> tuple[LoraConfig, dict[str, Tensor], Path]:
@@ -29,7 +33,16 @@ def read_peft(folder: Path, dtype: torch.dtype) -> tuple[LoraConfig, dict[str, T
         config = PeftConfig.from_pretrained(str(folder))
     assert isinstance(config, LoraConfig)
     file = first_existing(folder, ("adapter_model.safetensors", "adapter_model.bin"))
-    return config, read_tensors(file, dtype), file
+    return config, _unwrapped(read_tensors(file, dtype)), file
+
+
+def _unwrapped(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Embeddings under their plain names: what was trained, or what is trained on, not what training replaced."""
+    found = {name: tensor for name, tensor in state.items() if not WRAPPED.fullmatch(name)}
+    for name, tensor in state.items():
+        if (match := WRAPPED.fullmatch(name)) and match[2] != "original_module":
+            found.setdefault(f"{match[1]}.weight", tensor)
+    return found
 
 
 def embedding_rows(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -50,9 +63,13 @@ def merge_lora(
     """
     config.inference_mode = True
     with warnings.catch_warnings(), refusing(source, "its configuration does not fit this base"):
-        warnings.simplefilter("ignore")  # of targets that are tied or absent; `account` decides
+        warnings.simplefilter("ignore")  # what PEFT warns of, tied or absent targets, is refused here
         model = get_peft_model(hf, config, low_cpu_mem_usage=True)
         expected = get_peft_model_state_dict(model, save_embedding_layers=False)
+        if hf.config.tie_word_embeddings and any(TARGETED.search(name) for name in expected):
+            raise CheckpointError(
+                f"{source}: it adapts an embedding, but config.json ties input and output: merged, it would change both"
+            )
         in_place = {PREFIX + name for name in embedding_rows(state)} - expected.keys()
         state = {name: tensor for name, tensor in state.items() if name not in in_place}
         account(

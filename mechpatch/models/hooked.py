@@ -83,6 +83,8 @@ def parity(model: HookedTransformer, hf: LlamaForCausalLM, tokens: Tensor) -> fl
     expected = hf(tokens).logits.float()
     resid = model(model.embed(tokens), start_at_layer=0, stop_at_layer=model.cfg.n_layers)
     found = (model.ln_final(resid).flatten(0, 1) @ model.unembed.W_U).view_as(expected).float()
+    if not expected.isfinite().all():
+        raise CheckpointError("the model's logits are not finite: a weight is NaN or infinite, or LoRA's alpha is huge")
     difference = (found - expected).abs().max().item()
     allowed = PARITY_TOLERANCE[hf.dtype] * max(1.0, expected.abs().max().item())
     if not difference <= allowed:  # NaN fails too

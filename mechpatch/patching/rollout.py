@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformer_lens import HookedTransformer
 from transformer_lens.cache.key_value_cache import TransformerLensKeyValueCache
-from transformer_lens.utilities import get_act_name
+from transformer_lens.utilities.components_utils import get_act_name
 
 from mechpatch.axes import LatentHead, Logits
 from mechpatch.errors import ThoughtError

@@ -16,6 +16,7 @@ from mechpatch.experiments.records import FLOATS
 from mechpatch.experiments.run import Experiment, number_continuations, run_experiment
 from mechpatch.experiments.spec import NULLS, Spec
 from mechpatch.pairs import Pair, Side
+from mechpatch.patching import Outcome, engine, reference
 from mechpatch.storage.results import open_run, read_effects
 
 KINDS = ("latent", "text", "placeholder")
@@ -39,7 +40,7 @@ def tables(demo_model, shipped_pairs, tmp_path_factory):
     found = {}
     for kind in KINDS:
         for experiment in ("layer", "position", "chained"):
-            spec = Spec(experiment=experiment, thoughts=kind, nulls=NULLS, batch_size=3)
+            spec = Spec(experiment=experiment, thoughts=kind, nulls=NULLS, batch_size=3, engine="reference")
             found[kind, experiment] = run(demo_model, shipped_pairs[:5], spec, tmp_path_factory.mktemp("run") / "out")
     return found
 
@@ -60,6 +61,36 @@ def test_structural_cells_are_zero_and_others_are_not(tables, kind, experiment):
     table = tables[kind, experiment].filter(pc.field("donor") == "paired")
     assert not column(table, "l2_logit_difference", structural=True).any()
     assert column(table, "l2_logit_difference", structural=False).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("experiment", ["layer", "position", "chained"])
+def test_the_fast_engine_gives_the_records_of_the_reference(
+    tables, kind, experiment, demo_model, shipped_pairs, tmp_path
+):
+    spec = Spec(experiment=experiment, thoughts=kind, nulls=NULLS, batch_size=3, memory=2**24)
+    fast, plain = run(demo_model, shipped_pairs[:5], spec, tmp_path / "run"), tables[kind, experiment]
+    key = [(name, "ascending") for name in ("pair_index", "experiment", "donor", "layer", "site_index", "step")]
+    fast, plain = fast.sort_by(key), plain.sort_by(key)
+    for name in FLOATS:
+        found, expected = (np.nan_to_num(table[name].to_numpy().astype(float)) for table in (fast, plain))
+        assert np.allclose(found, expected, atol=2e-3), name
+    own = fast.filter(pc.field("donor") == "self")
+    assert not own["l2_logit_difference"].to_numpy().any()  # exactly, here too
+    assert not column(fast, "l2_logit_difference", structural=True, donor="paired").any()
+
+
+def test_a_wrong_engine_is_caught_by_its_checks(demo_model, shipped_pairs, tmp_path, monkeypatch):
+    exact = engine.sweep
+
+    def wrong(base, donor, patches, memory):
+        for patch, outcome in exact(base, donor, patches, memory):
+            yield patch, Outcome(outcome.logits + 0.01, outcome.resid)
+
+    monkeypatch.setattr(engine, "sweep", wrong)
+    with pytest.raises(NumericsError, match=r"the fast engine gives a logit of .*, plain hooks give"):
+        run(demo_model, shipped_pairs[:2], Spec(experiment="layer"), tmp_path / "run")
+    run(demo_model, shipped_pairs[:2], Spec(experiment="layer", checks=0), tmp_path / "unchecked")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -198,8 +229,6 @@ def test_killed_and_resumed_equals_uninterrupted(tmp_path):
 
 
 def test_a_logit_that_is_not_finite_names_pair_and_place(demo_model, shipped_pairs, tmp_path, monkeypatch):
-    from mechpatch.patching import reference
-
     plain = reference.sweep
 
     def broken(model, head, batch, donor, patches):
@@ -210,7 +239,7 @@ def test_a_logit_that_is_not_finite_names_pair_and_place(demo_model, shipped_pai
 
     monkeypatch.setattr(reference, "sweep", broken)
     with pytest.raises(NumericsError, match="'demo-001', layer 2, site all, donor paired"):
-        run(demo_model, shipped_pairs[:2], Spec(experiment="layer"), tmp_path / "run")
+        run(demo_model, shipped_pairs[:2], Spec(experiment="layer", engine="reference"), tmp_path / "run")
 
 
 def test_what_cannot_be_run_is_refused_before_anything_runs(demo_model, shipped_pairs):
