@@ -15,24 +15,23 @@ from torch.nn import functional as F
 from transformer_lens import HookedTransformer
 
 Resid = Float[Tensor, "row d_model"]
-Matrix = Float[Tensor, "out in"]
 SharedKeys = Float[Tensor, "2 pair kv_head shared d_head"]  # 0 keys, rotated; 1 values
 OwnKeys = Float[Tensor, "2 pair kv_head run key d_head"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Block:
-    """Matrices and gains of one block, under Hugging Face's names."""
+    """Matrices and gains of one block, under Hugging Face's names; `heads` are all heads side by side."""
 
     input_norm: Float[Tensor, " d_model"]
-    q: Matrix
-    k: Matrix
-    v: Matrix
-    o: Matrix
+    q: Float[Tensor, "heads d_model"]
+    k: Float[Tensor, "kv_heads d_model"]
+    v: Float[Tensor, "kv_heads d_model"]
+    o: Float[Tensor, "d_model heads"]
     post_norm: Float[Tensor, " d_model"]
-    gate: Matrix
-    up: Matrix
-    down: Matrix
+    gate: Float[Tensor, "d_mlp d_model"]
+    up: Float[Tensor, "d_mlp d_model"]
+    down: Float[Tensor, "d_model d_mlp"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
