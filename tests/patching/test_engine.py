@@ -181,6 +181,27 @@ def test_what_is_not_read_changes_exactly_nothing(case: Case):
         assert torch.equal(outcome.logits, base.logits) == cell.structural
 
 
+def test_a_write_that_one_prediction_reads_leaves_the_others_as_they_are(case: Case):
+    base = base_of(case)
+    unknown = dataclasses.replace(base, logits=base.logits * torch.nan)  # shows which logits are the base run's
+    top, answer = case.model.n_layers - 1, case.batch.sites.index("answer")
+    ((_, outcome),) = engine.sweep(unknown, case.donor, [Patch(top, (answer,))])
+    assert torch.equal(~outcome.logits.isnan().any(-1), case.batch.reads == case.batch.columns[:, :, [answer]])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_answer_may_go_on_with_the_padding_token(kind: str):
+    case = make_case("tiny-float64", kind)
+    batch = collate(
+        [lay_out(kind, [3, 4], [1, 2], [6], ([9], [9, 0])), lay_out(kind, [3], [1, 2], [6], ([8], [9, 0, 2]))]
+    )
+    expected = reference.baseline(case.model.hooked, case.model.head, batch)
+    assert_same_outcome(base_of(case, batch).outcome, expected)
+    ended = collate([lay_out(kind, [3, 4], [1, 2], [6], ([9], [9])), lay_out(kind, [3], [1, 2], [6], ([8], [9, 0, 2]))])
+    with pytest.raises(AssertionError):
+        assert_same_outcome(base_of(case, ended).outcome, expected)
+
+
 @pytest.fixture
 def blocks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many rows each block was given, in the order of the calls."""
