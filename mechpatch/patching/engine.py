@@ -1,6 +1,6 @@
 """Every patch of a batch in a few passes through the model: as exact as one run for each, many times faster.
 
-    base = base_run(model, head, batch)             # the unpatched run, once for all experiments and donors
+    base = base_run(model, head, batch)  # the unpatched run, once for all experiments and donors
     for patch, outcome in sweep(base, donor, patches): ...
 
 A patched run differs from the base run only above its layer and from its first site on (`waves` says exactly where), so
