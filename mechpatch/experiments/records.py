@@ -96,7 +96,7 @@ def similarity_columns(
 ) -> Columns:
     """Cosine of `vector` to the clean and to the corrupted vector of its site, in [-1, 1], and their difference.
 
-    Mean over sites and continuations (which differ at `answer` alone).
+    Mean over sites and continuations (a site is the same in both: no answer comes before it).
     """
     to_clean, to_corrupted = (
         rearrange(F.cosine_similarity(vector, other, dim=-1), "pair two site -> pair (two site)").mean(-1)
