@@ -2,9 +2,9 @@
 
     python scripts/make_checkpoint.py --shape 1b --dtype float32 --out /tmp/checkpoint [--with-base]
 
-Writes `base/` (weights and a byte-level tokenizer) and `codi/` (LoRA of rank 128 on all seven modules, latent head,
-embedding rows with pad, bot and eot; with `--with-base` the frozen base weights too, as some published files have
-them). Tensors are drawn and written one by one: memory stays at the size of the largest.
+Writes `base/` (weights and a byte-level tokenizer) and `codi/` (LoRA on all seven modules, latent head, embedding rows
+with pad, bot and eot; with `--with-base` the frozen base weights too, as some published files have them). Tensors are
+drawn and written one by one: memory stays at the size of the largest.
 """
 
 import argparse
@@ -30,6 +30,16 @@ SHAPES = {
         tie_word_embeddings=True,
         rope_parameters={**ROPE, "rope_theta": 500000.0, "original_max_position_embeddings": 8192},
     ),
+    "medium": LlamaConfig(
+        vocab_size=16000,
+        hidden_size=512,
+        intermediate_size=2048,
+        num_hidden_layers=24,
+        num_attention_heads=8,
+        num_key_value_heads=2,
+        tie_word_embeddings=True,
+        rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
+    ),
     "tiny": LlamaConfig(
         vocab_size=512,
         hidden_size=64,
@@ -43,7 +53,6 @@ SHAPES = {
     ),
 }
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-RANK = 128
 HEAD_DIM = 2048  # of the latent head's inner layer
 SPECIAL_TOKENS = 3
 CODI = "codi.base_model.model."
@@ -61,14 +70,14 @@ def base_shapes(config: LlamaConfig) -> tuple[Shapes, Shapes]:
     return shapes, {name: shape for name, shape in shapes.items() if name in linear}
 
 
-def codi_shapes(config: LlamaConfig, with_base: bool) -> Shapes:
+def codi_shapes(config: LlamaConfig, rank: int, with_base: bool) -> Shapes:
     """Tensors of a CODI state dict under their published names."""
     shapes, linear = base_shapes(config)
     d_model = config.hidden_size
     found: Shapes = {f"{CODI}model.embed_tokens.weight": (config.vocab_size + SPECIAL_TOKENS, d_model)}
     for name, (d_out, d_in) in linear.items():
         module = CODI + name.removesuffix(".weight")
-        found |= {f"{module}.lora_A.default.weight": (RANK, d_in), f"{module}.lora_B.default.weight": (d_out, RANK)}
+        found |= {f"{module}.lora_A.default.weight": (rank, d_in), f"{module}.lora_B.default.weight": (d_out, rank)}
     if with_base:
         others = {name: shape for name, shape in shapes.items() if name != "model.embed_tokens.weight"}
         found |= {
@@ -121,13 +130,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--shape", choices=SHAPES, default="tiny")
     parser.add_argument("--dtype", choices=DTYPES, default="float32")
+    parser.add_argument("--rank", type=int, default=128, help="of the LoRA; 128 is the published one")
     parser.add_argument("--with-base", action="store_true", help="put the frozen base weights into the CODI file too")
     args = parser.parse_args()
     config, dtype = SHAPES[args.shape], DTYPES[args.dtype]
     config.dtype = dtype
     config.architectures = ["LlamaForCausalLM"]
     write_tensors(args.out / "base" / "model.safetensors", base_shapes(config)[0], dtype)
-    write_tensors(args.out / "codi" / "model.safetensors", codi_shapes(config, args.with_base), dtype)
+    write_tensors(args.out / "codi" / "model.safetensors", codi_shapes(config, args.rank, args.with_base), dtype)
     config.save_pretrained(args.out / "base")
     byte_tokenizer(config.vocab_size).save_pretrained(args.out / "base")
 

@@ -90,9 +90,11 @@ def read_codi(path: Path, dtype: torch.dtype) -> tuple[CodiState, Path]:
         plain = inner.replace(".base_layer.", ".")
         if name.startswith("prj."):
             head[name] = tensor
+        elif inner == name:
+            unknown.append(name)
         elif match := re.fullmatch(r"(.+)\.(lora_[AB])\.default\.weight", inner):
             lora[f"{adapter.PREFIX}{match[1]}.{match[2]}.weight"] = tensor
-        elif inner == name or ".lora_" in inner or plain in base:
+        elif ".lora_" in inner or plain in base:
             unknown.append(name)
         else:
             base[plain] = tensor

