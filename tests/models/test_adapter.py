@@ -63,8 +63,9 @@ def test_merged_gives_the_unmerged_logits(tmp_path, kind, tied):
         {"modules_to_save": ["embed_tokens", "lm_head"], "vocab": VOCAB + 5},
         {"modules_to_save": ["lm_head"]},
         {"target_modules": ["q_proj", "embed_tokens", "lm_head"]},
+        {"target_modules": ["q_proj", "embed_tokens", "lm_head"], "vocab": VOCAB + 5},
     ],
-    ids=["whole", "whole-and-resized", "output-only", "adapted"],
+    ids=["whole", "whole-and-resized", "output-only", "adapted", "adapted-and-resized"],
 )
 def test_trained_embeddings(tmp_path, kind):
     base = write_base(tmp_path / "base", tiny_llama(tie_word_embeddings=False))
