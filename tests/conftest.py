@@ -1,10 +1,17 @@
 """Fixtures that several folders share; loading is dear, so they live as long as the test run."""
 
+import os
+
 import pytest
+import torch
 
 from mechpatch.data import pair_path
 from mechpatch.models import ThoughtModel, load_model
 from mechpatch.pairs import Pair, load_pairs
+
+# The models of the tests are so small that threads cost more than they give; subprocesses inherit the variable.
+os.environ["OMP_NUM_THREADS"] = "1"
+torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,7 @@ from mechpatch.patching import Outcome, engine, reference
 from mechpatch.storage.results import open_run, read_effects
 
 KINDS = ("latent", "text", "placeholder")
+SHARED = {"nulls": NULLS, "layers": (1, 3), "batch_size": 3}  # a full batch and a rest; a middle layer and the last
 
 
 def run(model, pairs, spec, folder, cache=None):
@@ -40,8 +41,8 @@ def tables(demo_model, shipped_pairs, tmp_path_factory):
     found = {}
     for kind in KINDS:
         for experiment in ("layer", "position", "chained"):
-            spec = Spec(experiment=experiment, thoughts=kind, nulls=NULLS, batch_size=3, engine="reference")
-            found[kind, experiment] = run(demo_model, shipped_pairs[:5], spec, tmp_path_factory.mktemp("run") / "out")
+            spec = Spec(**SHARED, experiment=experiment, thoughts=kind, engine="reference")
+            found[kind, experiment] = run(demo_model, shipped_pairs[:4], spec, tmp_path_factory.mktemp("run") / "out")
     return found
 
 
@@ -68,8 +69,8 @@ def test_structural_cells_are_zero_and_others_are_not(tables, kind, experiment):
 def test_the_fast_engine_gives_the_records_of_the_reference(
     tables, kind, experiment, demo_model, shipped_pairs, tmp_path
 ):
-    spec = Spec(experiment=experiment, thoughts=kind, nulls=NULLS, batch_size=3, memory=2**24)
-    fast, plain = run(demo_model, shipped_pairs[:5], spec, tmp_path / "run"), tables[kind, experiment]
+    spec = Spec(**SHARED, experiment=experiment, thoughts=kind, memory=2**24)
+    fast, plain = run(demo_model, shipped_pairs[:4], spec, tmp_path / "run"), tables[kind, experiment]
     key = [(name, "ascending") for name in ("pair_index", "experiment", "donor", "layer", "site_index", "step")]
     fast, plain = fast.sort_by(key), plain.sort_by(key)
     for name in FLOATS:
@@ -144,7 +145,7 @@ def test_recovery_is_that_of_the_primary_metric(tables):
 def test_fields_travel_into_the_records(tables, shipped_pairs):
     table = tables["latent", "layer"]
     entry = dict(zip(table["pair_id"].to_pylist(), table["field.entry_step"].to_pylist(), strict=True))
-    assert entry == {pair.pair_id: pair.fields["entry_step"] for pair in shipped_pairs[:5]}
+    assert entry == {pair.pair_id: pair.fields["entry_step"] for pair in shipped_pairs[:4]}
     assert set(column(table, "field.clean.reasoning_steps")) <= {2, 3}
 
 
