@@ -148,8 +148,7 @@ def describe_run(model: ThoughtModel, spec: Spec, pairs: PairFile, command: Sequ
 def describe_pairs(model: ThoughtModel, pairs: PairFile, experiment: Experiment) -> dict[str, Any]:
     """The questions of a run with their tokens and the position of every site, clean and corrupted side by side."""
     described = []
-    for prepared, pair, layouts in zip(to_prepared(pairs.kept), experiment.pairs, experiment.layouts, strict=True):
-        sides = zip(("clean", "corrupted"), (pair.clean, pair.corrupted), layouts, strict=True)
+    for prepared, layouts in zip(to_prepared(pairs.kept), experiment.layouts, strict=True):
         described.append(
             prepared
             | {
@@ -157,10 +156,10 @@ def describe_pairs(model: ThoughtModel, pairs: PairFile, experiment: Experiment)
                     name: {
                         "tokens": model.tokenizer.convert_ids_to_tokens(list(layout.prompt)),
                         "n_latents": layout.n_latents,
-                        "tail": model.tokenizer.convert_ids_to_tokens(list(layout.tails[side_of].tokens)),
-                        "sites": dict(zip(layout.sites, layout.positions(side_of), strict=True)),
+                        "tail": model.tokenizer.convert_ids_to_tokens(list(layout.tails[side].tokens)),
+                        "sites": dict(zip(layout.sites, layout.positions(side), strict=True)),
                     }
-                    for side_of, (name, _, layout) in enumerate(sides)
+                    for side, (name, layout) in enumerate(zip(("clean", "corrupted"), layouts, strict=True))
                 }
             }
         )

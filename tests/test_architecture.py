@@ -18,6 +18,7 @@ LAYERS = [
     {"experiments"},
     {"views", "tracking"},
     {"workflow"},
+    {"console"},
     {"cli"},
     {"__main__"},
 ]

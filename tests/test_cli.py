@@ -103,6 +103,16 @@ def test_plot_draws_into_another_folder(finished, tmp_path):
     assert {path.suffix for path in (tmp_path / "figures").iterdir()} == {".png", ".svg"}
 
 
+def test_plot_draws_any_metric_and_names_those_it_knows(finished, tmp_path):
+    found = mechpatch("plot", finished[0], "--out", tmp_path / "more", "--metric", "clean_score,bias")
+    names = {path.stem for path in (tmp_path / "more").iterdir()}
+    assert names == {f"position-denoise{end}" for end in ("", "-kl", "-clean_score", "-bias")}, found.stderr
+    refused = mechpatch("plot", finished[0], "--out", tmp_path / "none", "--metric", "recovery,beauty")
+    assert refused.returncode == 1
+    assert "metric 'beauty' is not known; expected some of recovery" in refused.stderr
+    assert not (tmp_path / "none").exists()
+
+
 def test_wandb_offline(tmp_path):
     found = mechpatch(
         "run", "layer", "--limit", 2, "--out", tmp_path / "run", "--cache", tmp_path / "cache", "--wandb",

@@ -56,15 +56,14 @@ class Donors:
         Args:
             own: what the patched runs have there themselves.
         """
+        everyone = np.ones(len(indices), dtype=bool)
         if donor == "self":
-            return own, np.ones(len(indices), dtype=bool)
-        if donor == "paired":
-            return self._runs.vectors(indices, 1 - self._recipient), np.ones(len(indices), dtype=bool)
-        if donor == "noise":
+            return own, everyone
+        if donor in ("paired", "noise"):
             paired = self._runs.vectors(indices, 1 - self._recipient)
-            return torch.cat([self._noise(i, vectors) for i, vectors in zip(indices, paired, strict=True)]), np.ones(
-                len(indices), dtype=bool
-            )
+            if donor == "paired":
+                return paired, everyone
+            return torch.cat([self._noise(i, vectors) for i, vectors in zip(indices, paired, strict=True)]), everyone
         pick: Callable[[int], tuple[int, int] | None] = {"other_pair": self._other, "same_value": self._same}[donor]
         picked = [pick(index) for index in indices]
         vectors = [

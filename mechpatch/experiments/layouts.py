@@ -5,16 +5,7 @@ from collections.abc import Sequence
 from mechpatch.errors import SpecError, ThoughtError
 from mechpatch.experiments.spec import Spec
 from mechpatch.models import ThoughtModel
-from mechpatch.pairs import (
-    Finding,
-    Pair,
-    Predicate,
-    flag_only,
-    identical_questions,
-    same_answer,
-    unequal_length,
-    unequal_steps,
-)
+from mechpatch.pairs import Finding, Pair, Predicate, default_predicates, unequal_steps
 from mechpatch.thoughts import Layout, latent_layout, placeholder_layout, text_layout
 from mechpatch.thoughts.text import step_ends
 
@@ -97,14 +88,13 @@ def run_predicates(model: ThoughtModel, spec: Spec, keep_same_answer: bool) -> t
             return None
         return Finding("too_long", {"tokens": longest, "limit": model.n_ctx})
 
-    def chained_text(pair: Pair) -> Finding | None:
+    def has_chains(pair: Pair) -> Finding | None:
         missing = [name for name, side in (("clean", pair.clean), ("corrupted", pair.corrupted)) if not side.cot]
         return Finding("no_cot", {"sides": missing}) if missing else None
 
-    equal = flag_only(same_answer) if keep_same_answer else same_answer
-    predicates: tuple[Predicate, ...] = (identical_questions, equal, flag_only(unequal_length(count_tokens)))
+    predicates = default_predicates(count_tokens, keep_same_answer=keep_same_answer)
     if spec.thoughts == "text":
-        predicates += (chained_text, unequal_steps(lambda cot: len(step_ends(cot))))
+        predicates += (has_chains, unequal_steps(lambda cot: len(step_ends(cot))))
     return (*predicates, fits)
 
 

@@ -198,14 +198,15 @@ def _run_batch(
     clean, corrupted = (baseline.resid, vectors) if own == 0 else (vectors, baseline.resid)
     cells = experiment.cells(indices)
     rng = generator(spec.seed, "check", experiment.pairs[indices[0]].pair_id)
-    checked = set(rng.choice(len(cells), min(spec.checks, len(cells)), replace=False).tolist())
+    checks = min(spec.checks, len(cells)) if spec.engine == "fast" else 0
+    checked = {cells[place] for place in rng.choice(len(cells), checks, replace=False)}
     collected = []
     for donor in spec.donors:
         source, present = donors.vectors(donor, indices, baseline.resid)
         for cell, done in _patched_runs(runner, batch, source, cells):
             where = f"layer {cell.layer}, site {cell.site}, donor {donor}"
             check_finite(done.logits, experiment, indices, where)
-            if donor == PAIRED and cells.index(cell) in checked:
+            if donor == PAIRED and cell in checked:
                 recompute(model.hooked, model.head, batch, done.patch, done.written, done.logits, where)
             columns = effect_columns(done.logits, batch, unpatched, continues, spec.min_gap)
             at = done.compared_at

@@ -115,8 +115,7 @@ def load_model(
     n_ctx = min(n_ctx, config.max_position_embeddings)
     if n_ctx < 1:
         raise CheckpointError(f"n_ctx is {n_ctx}, expected at least 1 token")
-    with_tokenizer = adapter and (Path(adapter) / "tokenizer.json").is_file()
-    tokenizer = load_tokenizer(adapter if adapter and with_tokenizer else folder)
+    tokenizer = load_tokenizer(adapter if adapter and (Path(adapter) / "tokenizer.json").is_file() else folder)
     special, head = None, None
     if codi:
         special = _add_special(tokenizer, config.vocab_size, folder)

@@ -129,13 +129,17 @@ def unequal_steps(count_steps: Count) -> Predicate:
 
 
 def default_predicates(
-    count_tokens: Count | None = None, limit: int | None = None, count_steps: Count | None = None
+    count_tokens: Count | None = None,
+    limit: int | None = None,
+    count_steps: Count | None = None,
+    keep_same_answer: bool = False,
 ) -> tuple[Predicate, ...]:
     """The usual screening; a predicate that needs what is not given is left out.
 
-    Drops identical questions, equal answers, questions past `limit` tokens and unequal steps; flags unequal lengths.
+    Drops identical questions, equal answers (or only flags them), questions past `limit` tokens and unequal steps;
+    flags unequal lengths.
     """
-    predicates: list[Predicate] = [identical_questions, same_answer]
+    predicates: list[Predicate] = [identical_questions, flag_only(same_answer) if keep_same_answer else same_answer]
     if count_tokens is not None and limit is not None:
         predicates.append(too_long(count_tokens, limit))
     if count_steps is not None:

@@ -4,18 +4,19 @@ A cell that is zero by construction is grey and hatched, or left out and named: 
 """
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from mechpatch.errors import StorageError
+from mechpatch.errors import SpecError, StorageError
 from mechpatch.stats import groups
 from mechpatch.storage.atomic import write_bytes, writing
 from mechpatch.storage.results import read_effects
 from mechpatch.views.curves import layer_profile as layer_profile
 from mechpatch.views.curves import trajectories as trajectories
 from mechpatch.views.heatmaps import heatmap as heatmap
-from mechpatch.views.theme import style
+from mechpatch.views.theme import METRICS, style
 
 
 def save(figure: Figure, path: Path) -> list[Path]:
@@ -37,12 +38,25 @@ def save(figure: Figure, path: Path) -> list[Path]:
     return written
 
 
-def plot_run(run_dir: Path, out_dir: Path | None = None, include_incorrect: bool = False) -> list[Path]:
+def suffix_of(metric: str) -> str:
+    """What a metric adds to the name of a figure's file; the primary one adds nothing."""
+    return {"recovery": "", "kl_divergence": "-kl"}.get(metric, f"-{metric}")
+
+
+def plot_run(
+    run_dir: Path, out_dir: Path | None = None, include_incorrect: bool = False, metrics: Sequence[str] = ()
+) -> list[Path]:
     """Draw every figure that the records in `run_dir` allow into `out_dir` (by default `figures` in the run).
 
+    Args:
+        metrics: what heat maps and layer profiles show beside recovery (and a heat map beside KL divergence).
+
     Raises:
+        SpecError: a metric is not known.
         StorageError: the run is not finished, is damaged or holds no rows, or a file cannot be written.
     """
+    if unknown := [metric for metric in metrics if metric not in METRICS]:
+        raise SpecError(f"metric {', '.join(map(repr, unknown))} is not known; expected some of {', '.join(METRICS)}")
     table = read_effects(run_dir)
     if not table.num_rows:
         raise StorageError(f"{run_dir}: effects.parquet has no rows, so there is nothing to draw; run some pairs first")
@@ -54,13 +68,16 @@ def plot_run(run_dir: Path, out_dir: Path | None = None, include_incorrect: bool
         if donor != "paired":
             continue
         if experiment == "layer":
-            figures = {"": layer_profile(table, direction=direction, include_incorrect=include_incorrect)}
+            figures = {
+                suffix_of(metric): layer_profile(table, metric, direction, include_incorrect)
+                for metric in dict.fromkeys(("recovery", *metrics))
+            }
         elif experiment in ("relay", "cumulative"):
             figures = {"": trajectories(table, experiment, direction, include_incorrect)}
         else:
             figures = {
-                suffix: heatmap(table, metric, experiment, direction, include_incorrect=include_incorrect)
-                for suffix, metric in (("", "recovery"), ("-kl", "kl_divergence"))
+                suffix_of(metric): heatmap(table, metric, experiment, direction, include_incorrect=include_incorrect)
+                for metric in dict.fromkeys(("recovery", "kl_divergence", *metrics))
             }
         for suffix, figure in figures.items():
             written += save(figure, folder / f"{experiment}-{direction}{suffix}")

@@ -1,0 +1,59 @@
+"""`mechpatch pairs`: check and screen a file of pairs."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mechpatch.cli.app import app
+from mechpatch.data import pair_path
+
+
+@app.command()
+def pairs(
+    file: Annotated[str, typer.Argument(help="File of pairs, or demo.")],
+    out: Annotated[Path | None, typer.Option(help="Write the kept pairs here, in the prepared format.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+    model: Annotated[str | None, typer.Option(help="Count answer tokens with this model's tokenizer.")] = None,
+    keep_same_answer: Annotated[bool, typer.Option(help="Flag pairs with equal answers instead of dropping.")] = False,
+) -> None:
+    """Check and screen a file of pairs."""
+    from mechpatch.pairs import default_predicates, describe, load_pairs, screen, to_prepared
+    from mechpatch.storage.atomic import write_json
+
+    path = pair_path(file)
+    loaded = load_pairs(path)
+    count = _token_counter(model or "demo") if model is not None or file == "demo" else None
+    screening = screen(loaded, default_predicates(count, keep_same_answer=keep_same_answer))
+    found = describe(screening, len(loaded), count)
+    if out is not None:
+        write_json(out, to_prepared(screening.kept))
+    if as_json:
+        typer.echo(json.dumps(found, ensure_ascii=False))
+        return
+    typer.echo(f"{path}: {found['kept']} of {found['total']} pairs kept")
+    for each in found["dropped"]:
+        detail = ", ".join(f"{key} {value}" for key, value in each.items() if key not in ("pair_id", "reason"))
+        typer.echo(f"  dropped {each['pair_id']}: {each['reason']}{f' ({detail})' if detail else ''}")
+    for pair_id, reasons in found["flagged"].items():
+        typer.echo(f"  flagged {pair_id}: {', '.join(reasons)}")
+    difference = found["answer_difference"]
+    if difference["mean"] is not None:
+        typer.echo(
+            f"|clean − corrupted|: min {difference['min']:g}, mean {difference['mean']:.4g}, max {difference['max']:g}"
+        )
+    if found["answer_tokens"] is None:
+        typer.echo("tokens per answer: give --model to count them")
+    else:
+        counts = ", ".join(f"{n} with {tokens}" for tokens, n in found["answer_tokens"].items())
+        typer.echo(f"tokens per answer: {counts}")
+    if out is not None:
+        typer.echo(f"wrote {out}")
+
+
+def _token_counter(model: str) -> Any:
+    from mechpatch.models.load import load_tokenizer
+
+    tokenizer = load_tokenizer(model)
+    return lambda text: len(tokenizer.encode(text, add_special_tokens=False))

@@ -1,0 +1,72 @@
+"""What the command line shows: screening, the result in words, paths, and a progress bar."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from mechpatch.models import ThoughtModel
+from mechpatch.views.reading import reading
+from mechpatch.workflow import PairFile
+
+DROPPED_SHOWN = 5
+
+
+def show_model(name: str, model: ThoughtModel) -> None:
+    """One line on stderr: what was loaded, how it was adapted, and how exact it is."""
+    about = model.about
+    adapted = f", LoRA rank {about['lora_rank']} alpha {about['lora_alpha']:g}" if "lora_rank" in about else ""
+    thoughts = f", {model.n_latents} latent thoughts" if model.n_latents else ""
+    typer.echo(
+        f"model {name}{adapted}{thoughts}; {about['dtype']} on {about['device']}; "
+        f"fingerprint {model.fingerprint}; max |Δlogit| to Hugging Face {model.parity:.1e}",
+        err=True,
+    )
+
+
+def show_screening(pairs: PairFile) -> None:
+    """How many pairs will be run, and the first that were dropped, on stderr."""
+    dropped = pairs.screening.dropped
+    typer.echo(f"pairs {pairs.path.name}: {len(pairs.kept)} of {pairs.total} will be run", err=True)
+    for each in dropped[:DROPPED_SHOWN]:
+        typer.echo(f"  dropped {each.pair.pair_id}: {each.reason}", err=True)
+    if len(dropped) > DROPPED_SHOWN:
+        typer.echo(f"  … and {len(dropped) - DROPPED_SHOWN} more; `mechpatch pairs` lists them", err=True)
+
+
+def show_summary(summary: Mapping[str, Any]) -> None:
+    """The reading of a result, its notes and its checks."""
+    typer.echo(reading(dict(summary)))
+    for note in summary["run"]["notes"]:
+        typer.echo(f"Note: {note}")
+    for check in summary["checks"]:
+        verdict = {True: "holds", False: "FAILS", None: "reported"}[check["holds"]]
+        value = "—" if check["value"] is None else f"{check['value']:.3g}"
+        typer.echo(f"  check {check['name']}: {value} ({verdict})")
+
+
+def show_paths(folder: Path, figures: Sequence[Path]) -> None:
+    """Where records and pictures are."""
+    typer.echo(f"{folder}: effects.parquet, summary.json, run.log")
+    for path in figures:
+        if path.suffix == ".png":
+            typer.echo(f"  {path}")
+
+
+@contextmanager
+def progress(title: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A bar on stderr with rate and time left; nothing where stderr is no terminal."""
+    rate = TextColumn("{task.fields[rate]} runs/s")
+    columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(title, total=total, rate="…")
+
+        def tick(cells: int) -> None:
+            speed = bar.tasks[task].speed
+            bar.update(task, advance=cells, rate="…" if speed is None else f"{speed:.0f}")
+
+        yield tick
