@@ -17,11 +17,14 @@ import torch
 
 from mechpatch.data import pair_path
 from mechpatch.errors import SpecError
+from mechpatch.experiments.batches import Tick
+from mechpatch.experiments.experiment import Experiment
 from mechpatch.experiments.layouts import run_predicates
-from mechpatch.experiments.run import Experiment, Tick, peak_memory, run_experiment
+from mechpatch.experiments.run import run_experiment
 from mechpatch.experiments.spec import Spec
 from mechpatch.models import ThoughtModel
 from mechpatch.pairs import Pair, Screening, describe, load_pairs, screen, to_prepared
+from mechpatch.patching.memory import peak_memory
 from mechpatch.stats import summarise
 from mechpatch.storage.atomic import write_json
 from mechpatch.storage.keys import file_digest
@@ -108,7 +111,7 @@ def run_to_directory(
         if progress is None:
             records = run_experiment(experiment, directory, cache, pair_done=observer.pair_done)
         else:
-            with progress(spec.experiment, total) as tick:
+            with progress("patched runs", total) as tick:
                 records = run_experiment(experiment, directory, cache, tick, observer.pair_done)
         summary = summarise(records, spec.seed, include_incorrect)
         summary["run"] = {

@@ -12,9 +12,9 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from mechpatch.axes import SiteVectors
 from mechpatch.experiments.cells import Cell, Frame
+from mechpatch.experiments.experiment import cells_of, frame_of
 from mechpatch.experiments.layouts import pair_layouts
-from mechpatch.experiments.run import cells_of, frame_of
-from mechpatch.experiments.spec import Spec
+from mechpatch.experiments.spec import Spec, recipient
 from mechpatch.models import ThoughtModel, load_model
 from mechpatch.models.codi import SPECIAL, LatentHead
 from mechpatch.models.hooked import to_hooked
@@ -154,13 +154,13 @@ class Case:
         """The thoughts, as indices into the sites."""
         return [self.batch.sites.index(site) for site in self.frame.thoughts]
 
-    def cells(self, experiment: str, *modes: str) -> list[Cell]:
-        """The cells of an experiment, position-wise at every site."""
-        return cells_of(Spec(experiment=experiment, modes=modes or ("relay",)), self.frame)
+    def cells(self, experiment: str) -> list[Cell]:
+        """The cells of an experiment, at every site."""
+        return cells_of(Spec(experiments=(experiment,)), self.frame, self.batch.sites)
 
     def patch(self, cell: Cell) -> Patch:
         """What a cell writes."""
-        return Patch(cell.layer, tuple(self.batch.sites.index(site) for site in cell.sites))
+        return Patch(cell.layer, tuple(self.batch.sites.index(site) for site in cell.sites), cell.width)
 
 
 @cache
@@ -169,10 +169,11 @@ def make_case(
 ) -> Case:
     """A batch of some of `PAIRS` with thoughts of one kind, on one of `MODELS`."""
     model = model_under_test(name)
-    spec = Spec(experiment="position", thoughts=kind, direction=direction, n_thoughts=N_LATENTS, prefix=prefix)
+    spec = Spec(experiments=("position",), thoughts=kind, n_thoughts=N_LATENTS, prefix=prefix)
     layouts = [pair_layouts(model, spec, PAIRS[index]) for index in pairs]
-    own = tuple(sides[spec.recipient] for sides in layouts)
-    batch, other = collate(own), collate([sides[1 - spec.recipient] for sides in layouts])
+    side = recipient(direction)
+    own = tuple(sides[side] for sides in layouts)
+    batch, other = collate(own), collate([sides[1 - side] for sides in layouts])
     return Case(
         model=model,
         frame=frame_of(model, spec, batch.sites),

@@ -94,7 +94,7 @@ def test_another_spec_is_refused_with_the_difference(finished):
     folder, _ = finished
     found = mechpatch("run", "position", "--limit", 8, "--out", folder, "--direction", "noise")
     assert found.returncode == 1
-    assert 'spec.direction: found "denoise", asked for "noise"' in found.stderr
+    assert 'spec.directions.0: found "denoise", asked for "noise"' in found.stderr
 
 
 def test_plot_draws_into_another_folder(finished, tmp_path):
@@ -171,7 +171,7 @@ def test_a_mistake_gives_one_clear_message(mistake, tmp_path, monkeypatch, capsy
 def test_an_unknown_experiment_is_refused():
     found = mechpatch("run", "diagonal", "--out", "nowhere")
     assert found.returncode == 1
-    assert "expected layer, position, chained" in found.stderr
+    assert "expected layer, position, relay" in found.stderr
 
 
 def test_an_output_directory_that_cannot_be_written(tmp_path):
@@ -217,8 +217,8 @@ def test_options_are_what_scripts_rely_on():
     result = CliRunner().invoke(cli.app, ["run", "--help"], env={"COLUMNS": "200", "TERM": "dumb"})
     options = (
         "model adapter codi lora-alpha lora-targets latents pairs out thoughts answer-prefix separator layers sites",
-        "mode placeholder-token direction nulls limit keep-same-answer include-incorrect min-gap batch-size seed",
-        "dtype device cache wandb engine check max-memory",
+        "sets window placeholder-token direction nulls limit keep-same-answer include-incorrect min-gap batch-size",
+        "seed dtype device cache wandb engine check max-memory",
     )
     for option in " ".join(options).split():
         assert f"--{option}" in result.output

@@ -29,7 +29,8 @@ from transformer_lens.hook_points import HookPoint
 from transformers import DynamicCache, LlamaForCausalLM
 
 from mechpatch.experiments.cells import Cell
-from mechpatch.experiments.run import Experiment, run_experiment
+from mechpatch.experiments.experiment import Experiment
+from mechpatch.experiments.run import run_experiment
 from mechpatch.experiments.spec import Spec
 from mechpatch.models.codi import LatentHead
 from mechpatch.patching import Outcome, Read, Write, collate, rollout
@@ -90,7 +91,7 @@ def test_chains_begin_and_end_as_the_other_experiments(case: Case):
         alone, wrong, together = case.sweep(
             case.donor, [Patch(layer, (first,)), Patch(layer, (last,)), Patch(layer, tuple(case.thoughts))]
         )
-        cumulative = [case.patch(cell) for cell in case.cells("chained", "cumulative") if cell.layer == layer]
+        cumulative = [case.patch(cell) for cell in case.cells("cumulative") if cell.layer == layer]
         assert cumulative == [Patch(layer, tuple(case.thoughts[: i + 1])) for i in range(len(case.thoughts))]
         one_by_one = run(case, *(write(case, layer, site, case.donor[:, :, layer, site]) for site in case.thoughts))
         assert torch.equal(one_by_one.logits, together.logits)
@@ -119,11 +120,11 @@ def test_exactly_the_structural_cells_are_zero_where_eot_predicts_the_answer(kin
 
 
 def test_exactly_the_structural_cells_are_zero(case: Case):
-    for name in ("layer", "position", "cumulative"):
-        cells = case.cells("chained", name) if name == "cumulative" else case.cells(name)
+    for name in ("layer", "position", "cumulative", "leave_one_out", "pairwise", "window"):
+        cells = case.cells(name)
         outcomes = case.sweep(case.donor, [case.patch(cell) for cell in cells])
         assert_zero_where_structural(cells, outcomes, case)
-    cells = case.cells("chained", "relay")
+    cells = case.cells("relay")
     assert_zero_where_structural(cells, [step for layer in case.frame.layers for step in case.relay(layer)], case)
 
 
@@ -235,7 +236,7 @@ def published(model: HookedTransformer, tokens: list[int], sources: list[int], l
 
 def test_placeholder_records_are_those_of_the_published_procedure(tmp_path: Path):
     model, pair = model_under_test("tiny-float64"), PAIRS[0]
-    spec = Spec(experiment="position", thoughts="placeholder", n_thoughts=N_LATENTS, sites=("thoughts",))
+    spec = Spec(experiments=("position",), thoughts="placeholder", n_thoughts=N_LATENTS, sites=("thoughts",))
     with open_run(tmp_path / "run", {}) as directory:
         records = run_experiment(Experiment.prepare(model, spec, [pair]), directory, None).to_pylist()
     head, (clean, corrupted) = model.tokenizer.encode, (pair.clean, pair.corrupted)

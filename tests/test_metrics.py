@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mechpatch import metrics
-from mechpatch.experiments.run import number_continuations
+from mechpatch.experiments.batches import number_continuations
 from mechpatch.models.load import load_tokenizer
 
 ALL = torch.tensor([[True, True]])

@@ -1,7 +1,7 @@
-"""The unpatched runs of every question: taken once, each alone, kept in the cache, read by all experiments."""
+"""The unpatched runs of every pair: taken once, kept in the cache, read by all experiments, directions and donors."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from functools import lru_cache
 from pathlib import Path
 
@@ -9,55 +9,85 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from mechpatch.axes import SiteVectors
+from mechpatch.experiments.engines import ENGINES
 from mechpatch.models import ThoughtModel
-from mechpatch.patching import collate, reference
-from mechpatch.patching.rollout import Outcome
+from mechpatch.patching.recording import Recording
 from mechpatch.storage.activations import ActivationCache
 from mechpatch.thoughts import Layout
 
-SCHEMA = 1  # raise when what is stored, or how it is computed, changes
-KEPT = 64  # runs held in memory
+SCHEMA = 2  # raise when what is stored, or how it is computed, changes
+SIDES = ("clean", "corrupted")
+KEPT = 256  # pairs whose site vectors are held in memory
+
+Pair = tuple[Recording, Recording]
 
 
 class UnpatchedRuns:
-    """Vectors and answer logits of unpatched runs, by question.
+    """Recordings of both questions of each pair, clean then corrupted.
 
-    A run is computed in a batch of its own, so what is stored does not depend on its neighbours. The cache key covers
-    weights, adapter, tokens, sites, hook, dtype, device type and schema.
+    A pair is recorded by itself, so what is stored does not depend on its neighbours. The cache key covers weights,
+    adapter, tokens, sites, hook, dtype, device type, engine and schema.
     """
 
-    def __init__(self, model: ThoughtModel, layouts: Sequence[tuple[Layout, Layout]], folder: Path | None) -> None:
-        self._model, self._layouts = model, layouts
+    def __init__(
+        self, model: ThoughtModel, layouts: Sequence[tuple[Layout, Layout]], engine: str, folder: Path | None
+    ) -> None:
+        self._model, self._layouts, self._engine = model, layouts, engine
         self._cache = ActivationCache(folder) if folder is not None else None
-        self._get = lru_cache(maxsize=KEPT)(self._load_or_run)
+        self._vectors = lru_cache(maxsize=KEPT)(lambda index: tuple(side.vectors.clone() for side in self.get(index)))
 
-    def get(self, index: int, side: int) -> Outcome:
-        """The run of question `side` (0 clean, 1 corrupted) of pair `index`; batch axis of size 1."""
-        return self._get(index, side)
+    def get(self, index: int) -> Pair:
+        """The runs of pair `index`, from the cache if they are there."""
+        if self._cache is None:
+            return self._record(index)
+        about = self._about(index)
+        if (stored := self._cache.load(about, self._expected(index))) is not None:
+            return _pair({name: tensor.to(self._model.device) for name, tensor in stored.items()})
+        pair = self._record(index)
+        self._cache.save(about, _tensors(pair))
+        return pair
 
-    def vectors(self, indices: Sequence[int], side: int) -> Float[Tensor, "pair 2 layer site d_model"]:
-        """`resid_post` at every site, for several pairs."""
-        return torch.cat([self.get(index, side).resid for index in indices])
+    def vectors(self, index: int, side: int) -> Float[Tensor, "1 2 layer site d_model"]:
+        """`resid_post` at every site of question `side` (0 clean, 1 corrupted) of pair `index`."""
+        vectors: SiteVectors = self._vectors(index)[side][None, None]
+        return vectors.expand(-1, 2, -1, -1, -1)
 
-    def _load_or_run(self, index: int, side: int) -> Outcome:
-        hooked, layout = self._model.hooked, self._layouts[index][side]
-        batch = collate([layout], self._model.device)
-        about = {
+    def _record(self, index: int) -> Pair:
+        model = self._model
+        clean, corrupted = ENGINES[self._engine].record(model.hooked, model.head, self._layouts[index])
+        return clean, corrupted
+
+    def _about(self, index: int) -> dict[str, object]:
+        return {
             "model": self._model.fingerprint,
-            "layout": asdict(layout),
+            "layouts": [asdict(layout) for layout in self._layouts[index]],
             "hook": "hook_resid_post",
-            "dtype": str(hooked.cfg.dtype),
+            "dtype": str(self._model.hooked.cfg.dtype),
             "device": self._model.device.type,
+            "engine": self._engine,
             "schema": SCHEMA,
         }
-        if self._cache is not None:
-            shapes = {
-                "resid": ((1, 2, hooked.cfg.n_layers, len(batch.sites), hooked.cfg.d_model), hooked.cfg.dtype),
-                "logits": ((1, *batch.reads.shape[1:], hooked.cfg.d_vocab_out), hooked.cfg.dtype),
-            }
-            if stored := self._cache.load(about, shapes):
-                return Outcome(*(stored[name].to(self._model.device) for name in ("logits", "resid")))
-        outcome = reference.baseline(hooked, self._model.head, batch)
-        if self._cache is not None:
-            self._cache.save(about, {"logits": outcome.logits, "resid": outcome.resid})
-        return outcome
+
+    def _expected(self, index: int) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
+        shapes = ENGINES[self._engine].shapes(self._model.hooked, self._layouts[index])
+        return {
+            f"{side}.{name}": (shape, torch.int64 if name == "sites" else self._model.hooked.cfg.dtype)
+            for side, named in zip(SIDES, shapes, strict=True)
+            for name, shape in named.items()
+        }
+
+
+def _tensors(pair: Pair) -> dict[str, Tensor]:
+    return {
+        f"{side}.{field.name}": getattr(kept, field.name)
+        for side, kept in zip(SIDES, pair, strict=True)
+        for field in fields(kept)
+    }
+
+
+def _pair(tensors: dict[str, Tensor]) -> Pair:
+    clean, corrupted = (
+        Recording(**{field.name: tensors[f"{side}.{field.name}"] for field in fields(Recording)}) for side in SIDES
+    )
+    return clean, corrupted

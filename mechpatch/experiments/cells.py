@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from mechpatch.thoughts.layout import ANSWER, EOT
 
 ALL = "all"  # site name of a cell that writes at every thought
+JOIN = "+"  # between the names of several sites
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,8 +14,9 @@ class Cell:
     """One intervention.
 
     Attributes:
-        experiment: layer, position, cumulative or relay.
-        layer: whose `resid_post` is written.
+        experiment: as in `Spec.experiments`.
+        layer: whose `resid_post` is written; of a window, the first.
+        width: layers that are written, from there upwards.
         sites: names of the sites that are written, in the order of the sequence.
         site: the name under which it is reported.
         step: of a chain; 0 elsewhere.
@@ -26,6 +28,7 @@ class Cell:
     sites: tuple[str, ...]
     site: str
     step: int = 0
+    width: int = 1
     structural: bool = False
 
 
@@ -40,7 +43,7 @@ class Frame:
     feedback: bool
 
     def dead(self, layer: int, sites: Sequence[str]) -> bool:
-        """Whether a write there can move no answer logit.
+        """Whether a write at that layer and upwards can move no answer logit.
 
         What the last layer gives at a position is read by that position's own prediction alone: at `answer` by the
         first answer token, at a position before a fed-back thought by that thought, elsewhere by nothing.

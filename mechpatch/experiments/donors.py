@@ -60,15 +60,14 @@ class Donors:
         if donor == "self":
             return own, everyone
         if donor in ("paired", "noise"):
-            paired = self._runs.vectors(indices, 1 - self._recipient)
+            paired = torch.cat([self._runs.vectors(index, 1 - self._recipient) for index in indices])
             if donor == "paired":
                 return paired, everyone
             return torch.cat([self._noise(i, vectors) for i, vectors in zip(indices, paired, strict=True)]), everyone
         pick: Callable[[int], tuple[int, int] | None] = {"other_pair": self._other, "same_value": self._same}[donor]
         picked = [pick(index) for index in indices]
         vectors = [
-            own[row, None] if source is None else self._runs.vectors([source[0]], source[1])
-            for row, source in enumerate(picked)
+            own[row, None] if source is None else self._runs.vectors(*source) for row, source in enumerate(picked)
         ]
         return torch.cat(vectors), np.array([source is not None for source in picked])
 

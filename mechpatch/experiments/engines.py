@@ -1,4 +1,4 @@
-"""The two ways to run the patches of a batch: one plain hooked run for each, or all in a few exact passes.
+"""The two ways to run questions and their patches: one plain hooked run for each, or all in a few exact passes.
 
 Both have the same surface and, to rounding, the same numbers; `recompute` holds the fast one to the plain one.
 """
@@ -13,8 +13,10 @@ from transformer_lens import HookedTransformer
 
 from mechpatch.axes import LatentHead, Logits, SiteVectors
 from mechpatch.errors import NumericsError
-from mechpatch.patching import Batch, Outcome, engine, reference
+from mechpatch.patching import Batch, Outcome, collate, engine, recording, reference
 from mechpatch.patching.patch import Patch, RelayStep
+from mechpatch.patching.recording import Recording
+from mechpatch.thoughts import Layout
 
 # Largest difference of a logit between the two, over the largest logit (at least 1).
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 2e-5, torch.bfloat16: 5e-2}
@@ -35,8 +37,49 @@ class Runner:
     relay: Callable[[SiteVectors, Sequence[int], Sequence[int]], Iterator[tuple[Patch, RelayStep]]]
 
 
-def plain(model: HookedTransformer, head: LatentHead | None, batch: Batch, memory: int) -> Runner:
-    """One run with transformer-lens hooks for each patch; `memory` is not used."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engine:
+    """One of the two ways.
+
+    Attributes:
+        record: unpatched runs of questions with the same sites.
+        shapes: of what `record` gives.
+        runner: makes a batch ready, given the recordings of its questions and bytes for one chunk of patches.
+    """
+
+    record: Callable[[HookedTransformer, LatentHead | None, Sequence[Layout]], list[Recording]]
+    shapes: Callable[[HookedTransformer, Sequence[Layout]], list[recording.Shapes]]
+    runner: Callable[[HookedTransformer, LatentHead | None, Batch, Sequence[Recording], int], Runner]
+
+
+def _record_plainly(model: HookedTransformer, head: LatentHead | None, layouts: Sequence[Layout]) -> list[Recording]:
+    """Each question alone; no keys and values, because plain hooks have no use for them."""
+    recordings = []
+    for layout, shapes in zip(layouts, _plain_shapes(model, layouts), strict=True):
+        outcome = reference.baseline(model, head, collate([layout], model.unembed.W_U.device))
+        resid = outcome.resid[0, 0]
+        sites = torch.arange(resid.shape[1], device=resid.device)
+        cache = resid.new_empty(shapes["cache"])
+        recordings.append(Recording(cache=cache, resid=resid, sites=sites, logits=outcome.logits[0]))
+    return recordings
+
+
+def _plain_shapes(model: HookedTransformer, layouts: Sequence[Layout]) -> list[recording.Shapes]:
+    return [
+        {
+            **shapes,
+            "cache": (*shapes["cache"][:3], 0, shapes["cache"][4]),
+            "resid": (shapes["resid"][0], *shapes["sites"], shapes["resid"][2]),
+        }
+        for shapes in recording.recorded_shapes(model, layouts)
+    ]
+
+
+def _plain_runner(
+    model: HookedTransformer, head: LatentHead | None, batch: Batch, recordings: Sequence[Recording], memory: int
+) -> Runner:
+    """One run with transformer-lens hooks for each patch. The baseline is run in the batch of its patches, so that
+    writing a run's own vectors back changes exactly nothing."""
 
     def relay(donor: SiteVectors, layers: Sequence[int], sites: Sequence[int]) -> Iterator[tuple[Patch, RelayStep]]:
         for layer in layers:
@@ -50,9 +93,11 @@ def plain(model: HookedTransformer, head: LatentHead | None, batch: Batch, memor
     )
 
 
-def fast(model: HookedTransformer, head: LatentHead | None, batch: Batch, memory: int) -> Runner:
+def _fast_runner(
+    model: HookedTransformer, head: LatentHead | None, batch: Batch, recordings: Sequence[Recording], memory: int
+) -> Runner:
     """All patches in a few passes, chunked so that they take about `memory` bytes."""
-    base = engine.base_run(model, head, batch)
+    base = recording.replay(model, head, batch, recordings)
     return Runner(
         baseline=base.outcome,
         sweep=lambda donor, patches: engine.sweep(base, donor, patches, memory),
@@ -60,7 +105,10 @@ def fast(model: HookedTransformer, head: LatentHead | None, batch: Batch, memory
     )
 
 
-ENGINES = {"fast": fast, "reference": plain}
+ENGINES = {
+    "fast": Engine(record=recording.record, shapes=recording.recorded_shapes, runner=_fast_runner),
+    "reference": Engine(record=_record_plainly, shapes=_plain_shapes, runner=_plain_runner),
+}
 
 
 def recompute(
@@ -68,14 +116,14 @@ def recompute(
     head: LatentHead | None,
     batch: Batch,
     patch: Patch,
-    written: Float[Tensor, "pair 2 site d_model"],
+    written: Float[Tensor, "pair 2 layer site d_model"],
     found: Logits,
     where: str,
 ) -> float:
     """Run one patch with plain hooks and compare; the largest difference of a logit.
 
     Args:
-        written: what was written at the patch's sites.
+        written: what was written at the patch's layers and sites.
         found: the logits that came out.
         where: names the cell, for the message.
 
@@ -84,7 +132,7 @@ def recompute(
     """
     shape = (*written.shape[:2], model.cfg.n_layers, len(batch.sites), written.shape[-1])
     donor = written.new_zeros(shape)
-    donor[:, :, patch.layer, list(patch.sites)] = written
+    donor[:, :, patch.layers.start : patch.layers.stop, list(patch.sites)] = written
     ((_, outcome),) = reference.sweep(model, head, batch, donor, [patch])
     difference = (found - outcome.logits).abs()
     allowed = TOLERANCE[found.dtype] * max(1.0, outcome.logits.abs().max().item())

@@ -114,8 +114,8 @@ class RecordBuilder:
         site_index: order of the site names along the sequence.
     """
 
-    def __init__(self, pairs: Sequence[Pair], site_index: Mapping[str, int], direction: str) -> None:
-        self._site_index, self._direction = site_index, direction
+    def __init__(self, pairs: Sequence[Pair], site_index: Mapping[str, int]) -> None:
+        self._site_index = site_index
         self._fields = [pair.record_fields() for pair in pairs]
         self._pairs = pairs
         names = sorted({name for fields in self._fields for name in fields})
@@ -133,6 +133,7 @@ class RecordBuilder:
 
     def tables(
         self,
+        direction: str,
         indices: Sequence[int],
         cells: Sequence[tuple[Cell, str, Columns, Bool[np.ndarray, " pair"]]],
         unpatched: Unpatched,
@@ -148,7 +149,7 @@ class RecordBuilder:
         for row, index in enumerate(indices):
             pair, fields = self._pairs[index], self._fields[index]
             common = {name: _plain(column[row]) for name, column in shared.items()} | {
-                "direction": self._direction,
+                "direction": direction,
                 "pair_index": index,
                 "pair_id": pair.pair_id,
                 "clean_answer": pair.clean.answer,

@@ -1,11 +1,12 @@
 """What is asked for: one frozen value that, with a model and pairs, decides every number of a run."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from mechpatch.errors import SpecError
 
-EXPERIMENTS = ("layer", "position", "chained")
-MODES = ("relay", "cumulative")
+EXPERIMENTS = ("layer", "position", "relay", "cumulative", "leave_one_out", "pairwise", "subset", "window")
+SHORT = {"chained": ("relay", "cumulative"), "all": ("layer", "position", "relay", "cumulative")}
 DIRECTIONS = ("denoise", "noise")
 THOUGHT_KINDS = ("latent", "text", "placeholder")
 ENGINE_NAMES = ("fast", "reference")
@@ -15,14 +16,15 @@ NULLS = ("self", "other_pair", "same_value", "noise")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spec:
-    """One experiment.
+    """One run.
 
     Attributes:
-        experiment: layer, position or chained.
-        modes: chains to run; read by `chained` alone.
+        experiments: some of `EXPERIMENTS`; they share every unpatched run.
         layers: blocks to patch; empty for all.
-        sites: names as `select_sites` takes them; read by `position` alone.
-        direction: denoise writes clean vectors into the corrupted run, noise corrupted ones into the clean run.
+        sites: names as `select_sites` takes them; read by `position`, `pairwise` and `window`.
+        subsets: sets of sites to write at once, names as in `sites`; read by `subset`.
+        window: layers in a row; read by `window`.
+        directions: denoise writes clean vectors into the corrupted run, noise corrupted ones into the clean run.
         nulls: null donors beside the effect.
         thoughts: latent, text or placeholder.
         n_thoughts: latent or placeholder thoughts; None for what the model was trained with.
@@ -34,14 +36,15 @@ class Spec:
         seed: of null donors, intervals and checks.
         engine: fast (all patches in a few passes) or reference (one plain hooked run for each).
         checks: cells of each batch that the fast engine's numbers are compared with plain hooks at.
-        memory: bytes that the fast engine may take for one chunk of patches.
+        memory: bytes that the fast engine may take for one chunk of patches; None for what suits the device.
     """
 
-    experiment: str
-    modes: tuple[str, ...] = MODES
+    experiments: tuple[str, ...]
     layers: tuple[int, ...] = ()
     sites: tuple[str, ...] = ("all",)
-    direction: str = "denoise"
+    subsets: tuple[tuple[str, ...], ...] = ()
+    window: int = 3
+    directions: tuple[str, ...] = ("denoise",)
     nulls: tuple[str, ...] = ()
     thoughts: str = "latent"
     n_thoughts: int | None = None
@@ -53,21 +56,24 @@ class Spec:
     seed: int = 0
     engine: str = "fast"
     checks: int = 3
-    memory: int = 2**30
+    memory: int | None = None
 
     def __post_init__(self) -> None:
-        _among("experiment", (self.experiment,), EXPERIMENTS)
-        _among("modes", self.modes, MODES)
-        _among("direction", (self.direction,), DIRECTIONS)
+        _some("experiments", self.experiments, EXPERIMENTS)
+        _some("directions", self.directions, DIRECTIONS)
         _among("nulls", self.nulls, NULLS)
         _among("thoughts", (self.thoughts,), THOUGHT_KINDS)
         _among("engine", (self.engine,), ENGINE_NAMES)
-        if self.experiment == "chained" and not self.modes:
-            raise SpecError(f"a chained experiment needs a mode, expected some of {', '.join(MODES)}")
+        if ("subset" in self.experiments) != bool(self.subsets):
+            raise SpecError("subset needs sets of sites and they need it: say `subset` and, for example, --sets t0+t2")
+        if self.window < 2:
+            raise SpecError(f"window is {self.window}, expected at least 2 layers; one layer is what `position` writes")
         if self.batch_size < 1:
             raise SpecError(f"batch size is {self.batch_size}, expected at least 1")
-        if self.checks < 0 or self.memory < 1:
-            raise SpecError(f"checks {self.checks} and memory {self.memory}: expected at least 0 and at least 1 byte")
+        if self.checks < 0:
+            raise SpecError(f"checks is {self.checks}, expected at least 0 cells")
+        if self.memory is not None and self.memory < 1:
+            raise SpecError(f"memory is {self.memory}, expected at least 1 byte")
         if not self.min_gap > 0:
             raise SpecError(f"min_gap is {self.min_gap}, expected more than 0 nats")
 
@@ -76,16 +82,28 @@ class Spec:
         """The effect's donor, then the null donors."""
         return (PAIRED, *self.nulls)
 
-    @property
-    def recipient(self) -> int:
-        """Which run is patched and is the baseline: 0 the clean one (noise), 1 the corrupted one (denoise)."""
-        return int(self.direction == "denoise")
-
     def select_layers(self, n_layers: int) -> tuple[int, ...]:
         """The layers to patch in a model of `n_layers` blocks."""
         if outside := [layer for layer in self.layers if not 0 <= layer < n_layers]:
             raise SpecError(f"layers {outside} do not exist; the model has layers 0 to {n_layers - 1}")
         return self.layers or tuple(range(n_layers))
+
+
+def recipient(direction: str) -> int:
+    """Which run is patched and is the baseline: 0 the clean one (noise), 1 the corrupted one (denoise)."""
+    return int(direction == "denoise")
+
+
+def parse_experiments(names: Iterable[str]) -> tuple[str, ...]:
+    """Experiments by name, where `chained` and `all` stand for several and a hyphen for an underscore."""
+    plain = [name.replace("-", "_") for name in names]
+    return tuple(dict.fromkeys(each for name in plain for each in SHORT.get(name, (name,))))
+
+
+def _some(name: str, found: tuple[str, ...], allowed: tuple[str, ...]) -> None:
+    _among(name, found, allowed)
+    if not found or len({*found}) < len(found):
+        raise SpecError(f"{name}: {found or 'nothing'} was asked for, expected some of {', '.join(allowed)}, each once")
 
 
 def _among(name: str, found: tuple[str, ...], allowed: tuple[str, ...]) -> None:

@@ -26,7 +26,7 @@ from mechpatch.patching.llama import Grid, Llama, Resid, read_llama, rms_norm, r
 from mechpatch.patching.patch import Patch, RelayStep
 from mechpatch.patching.rollout import Outcome
 from mechpatch.patching.tree import Tree, grow
-from mechpatch.patching.waves import Runs, Wave, base_runs, patched_runs, wave_of
+from mechpatch.patching.waves import Runs, Wave, base_runs, patched_runs, repeated, wave_of
 
 MEMORY = 2**30  # bytes for one chunk of patches, beside model and base run
 
@@ -68,12 +68,30 @@ def base_run(model: HookedTransformer, head: LatentHead | None, batch: Batch) ->
     Raises:
         ThoughtError: there are latent thoughts and no head, or a site that follows the parting of the continuations.
     """
+    base = empty_base(model, head, batch)
+    tree, depth = base.tree, len(base.model.blocks)
+
+    def record(wave: Wave, layer: int, h: Resid) -> None:
+        if wave.stage.start >= tree.first:
+            pair, _, _, slot = wave.grid
+            base.resid[layer, pair, slot - tree.first] = h
+
+    runs, (first, *later) = base_runs(tree), tree.stages
+    waves = [wave_of(tree, runs, first, 0, depth, base.resid.device, repeated(tree))]
+    waves += [wave_of(tree, runs, stage, 0, depth, base.resid.device) for stage in later]
+    h = _climb(base, waves, base.cache[..., 0, :0, :], base.cache, record)
+    _predict(base, runs, waves[-1], h, base.logits[None])
+    return base
+
+
+def empty_base(model: HookedTransformer, head: LatentHead | None, batch: Batch) -> BaseRun:
+    """A base run that has yet to be computed; raises as `base_run` does."""
     if batch.n_latents and head is None:
         raise ThoughtError("latent thoughts need a model with a latent head; load a CODI checkpoint")
     llama, tree = read_llama(model), grow(batch)
     zeros, depth = llama.embed.new_zeros, len(llama.blocks)
     pairs, slots = tree.tokens.shape
-    base = BaseRun(
+    return BaseRun(
         model=llama,
         head=head,
         tree=tree,
@@ -81,17 +99,6 @@ def base_run(model: HookedTransformer, head: LatentHead | None, batch: Batch) ->
         resid=zeros(depth, pairs, slots - tree.first, llama.embed.shape[1]),
         logits=zeros(*tree.reads.shape, len(llama.unembed)),
     )
-
-    def record(wave: Wave, layer: int, h: Resid) -> None:
-        if wave.stage.start >= tree.first:
-            pair, _, _, slot = wave.grid
-            base.resid[layer, pair, slot - tree.first] = h
-
-    runs = base_runs(tree)
-    waves = [wave_of(tree, runs, stage, 0, depth, base.resid.device) for stage in tree.stages]
-    h = _climb(base, waves, base.cache[..., 0, :0, :], base.cache, record)
-    _predict(base, runs, waves[-1], h, base.logits[None])
-    return base
 
 
 def sweep(
@@ -116,7 +123,8 @@ def sweep(
         raise ValueError(f"`donor` is {donor.dtype} {[*donor.shape]}, but the base run has {own.dtype} {[*own.shape]}")
     source = donor[:, 0]
     same = (source == own[:, 0]).all(-1).cpu()
-    size = max(1, memory // _bytes_of_a_patch(base))
+    fit = max(1, memory // _bytes_of_a_patch(base))
+    size = -(-len(patches) // -(-len(patches) // fit)) if patches else 1  # as few chunks as fit, all of one size
     done = 0
     while done < len(patches):
         chunk = patches[done : done + size]
@@ -174,7 +182,7 @@ def _run_chunk(
 
     def write_and_read(wave: Wave, layer: int, h: Resid) -> None:
         row, patch, pair, site = wave.written[layer]
-        h[row] = resid[patch, pair, site]
+        h[row] = source[pair, layer, site]
         row, patch, pair, site = wave.read[layer]
         resid[patch, pair, site] = h[row]
 
@@ -207,7 +215,7 @@ def _climb(
         known = model.embed[wave.tokens] if fed is None else fed
         layer, pair, slot = wave.joined
         h = torch.cat([known, base.resid[layer, pair, slot - first]])
-        grid = Grid(wave.grid, model.cos[wave.positions, None], model.sin[wave.positions, None])
+        grid = Grid(wave.grid, wave.repeats, model.cos[wave.positions, None], model.sin[wave.positions, None])
         for layer, block in enumerate(model.blocks):
             if count := wave.counts[layer]:
                 mine = own[layer, :, :, :, : wave.widths[layer], : wave.stage.stop - n_shared]

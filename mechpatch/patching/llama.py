@@ -63,16 +63,18 @@ class Grid:
 
     Attributes:
         places: in attention: which pair, which of its runs, which query of the stage, which key of the run.
+        repeats: places without a row of their own, pair and key, and the place whose keys and values they share.
         cos, sin: of their positions.
     """
 
     places: Int[Tensor, "4 row"]
+    repeats: Int[Tensor, "4 _"]
     cos: Float[Tensor, "row 1 d_head"]
     sin: Float[Tensor, "row 1 d_head"]
 
     def head(self, count: int) -> "Grid":
         """The first `count` rows."""
-        return Grid(self.places[:, :count], self.cos[:count], self.sin[:count])
+        return Grid(self.places[:, :count], self.repeats, self.cos[:count], self.sin[:count])
 
 
 def read_llama(model: HookedTransformer) -> Llama:
@@ -132,6 +134,9 @@ def run_block(
     q, k, v = (F.linear(x, weight).unflatten(1, heads) for weight in (block.q, block.k, block.v))
     pair, run, _, key = grid.places
     own[:, pair, :, run, key] = torch.stack([rotate(k, grid), v], dim=1)
+    if grid.repeats.shape[1]:
+        to_pair, to_key, from_pair, from_key = grid.repeats
+        own[:, to_pair, :, 0, to_key] = own[:, from_pair, :, 0, from_key]
     h += F.linear(attend(rotate(q, grid), grid, shared, own, unseen), block.o)
     x = rms_norm(h, block.post_norm, eps)
     h += F.linear(F.silu(F.linear(x, block.gate), inplace=True).mul_(F.linear(x, block.up)), block.down)

@@ -10,10 +10,21 @@ from mechpatch.axes import Logits
 
 @dataclass(frozen=True, slots=True)
 class Patch:
-    """Write the donor's vectors at these sites (indices into `Batch.sites`) of one layer, all at once."""
+    """Write the donor's vectors at these sites (indices into `Batch.sites`), all at once.
+
+    Attributes:
+        layer: the first that is written.
+        width: how many layers are, from there upwards.
+    """
 
     layer: int
     sites: tuple[int, ...]
+    width: int = 1
+
+    @property
+    def layers(self) -> range:
+        """Every layer that is written."""
+        return range(self.layer, self.layer + self.width)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

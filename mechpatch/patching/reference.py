@@ -28,12 +28,12 @@ def sweep(
         donor: vectors of all layers and sites; a patch writes those at its own.
 
     Yields:
-        The patch, and its run with `resid_post` of the patch's layer at every site.
+        The patch, and its run with `resid_post` of the patch's first layer at every site.
     """
     for patch in patches:
         index = torch.tensor(patch.sites, device=donor.device)
-        write = Write(patch.layer, batch.columns[:, :, index], donor[:, :, patch.layer, index])
-        yield patch, rollout(model, head, batch, [write], Read((patch.layer,), batch.columns))
+        writes = [Write(layer, batch.columns[:, :, index], donor[:, :, layer, index]) for layer in patch.layers]
+        yield patch, rollout(model, head, batch, writes, Read((patch.layer,), batch.columns))
 
 
 def relay(

@@ -1,7 +1,8 @@
 """Which tokens have to be computed for a set of patches, and in which order: every index of a sweep, made on the CPU.
 
 A patch of layer l changes nothing below l and nothing before its first site. A run (one patch of one pair) therefore
-*joins* at its first site, above its layer; until then it is the base run and costs nothing. From there to the end of
+*joins* at its first site, above its layer (the first, if it writes several); until then it is the base run and costs
+nothing. From there to the end of
 that stage, and in every later stage from the first block on, it has rows of its own. Runs are sorted by where they
 join, so the rows that a block must compute are always the first ones of their stage.
 """
@@ -24,7 +25,7 @@ class Runs:
     Attributes:
         patch, pair: whose run it is.
         rank: its place among the runs of its pair.
-        layer: that is written.
+        layer, top: the first and the last that is written.
         start: the first slot at which it differs from the base run; -1 for a base run, which is computed whole.
         writes: which sites are written.
         number: run of each patch and pair; -1 where the patch changes nothing.
@@ -34,6 +35,7 @@ class Runs:
     pair: Int[Tensor, " run"]
     rank: Int[Tensor, " run"]
     layer: Int[Tensor, " run"]
+    top: Int[Tensor, " run"]
     start: Int[Tensor, " run"]
     writes: Bool[Tensor, "run site"]
     number: Int[Tensor, "patch pair"]
@@ -54,7 +56,10 @@ class Wave:
         tokens: of the first rows, whose runs joined in an earlier stage; of no use where the stage is fed.
         joined: layer, pair and slot where the other rows stand in the base run.
         last: rows at the last slot of the stage.
-        written, read: by layer, the sites of the runs patched there, written and not: row, patch, pair, site.
+        repeats: slots that no row computes, because their keys and values are those of another question's slot: pair
+            and slot, then that pair and slot.
+        written: by layer, the sites that are written there: row, patch, pair, site.
+        read: by layer, the other sites of the runs whose first layer it is.
         unseen: [.., i, j] whether slot i of the stage does not see slot j.
     """
 
@@ -67,6 +72,7 @@ class Wave:
     tokens: Int[Tensor, " known"]
     joined: Int[Tensor, "3 _"]
     last: Int[Tensor, " _"]
+    repeats: Int[Tensor, "4 _"]
     written: list[Int[Tensor, "4 _"]]
     read: list[Int[Tensor, "4 _"]]
     unseen: Bool[Tensor, "pair query key"]
@@ -77,7 +83,9 @@ def base_runs(tree: Tree) -> Runs:
     pair = torch.arange(len(tree.tokens))
     none = torch.full_like(pair, -1)
     writes = torch.zeros_like(tree.sites, dtype=torch.bool)
-    return Runs(patch=0 * pair, pair=pair, rank=0 * pair, layer=none, start=none, writes=writes, number=pair[None])
+    return Runs(
+        patch=0 * pair, pair=pair, rank=0 * pair, layer=none, top=none, start=none, writes=writes, number=pair[None]
+    )
 
 
 def patched_runs(tree: Tree, patches: Sequence[Patch], same: Bool[Tensor, "pair layer site"]) -> Runs:
@@ -89,12 +97,14 @@ def patched_runs(tree: Tree, patches: Sequence[Patch], same: Bool[Tensor, "pair 
     """
     pairs, n_layers, n_sites = same.shape
     slots = tree.tokens.shape[1]
-    layer = torch.tensor([patch.layer for patch in patches])
+    layer, top = torch.tensor([[patch.layers[0], patch.layers[-1]] for patch in patches]).T
     member = torch.zeros(len(patches), n_sites, dtype=torch.bool)
     for row, patch in zip(member, patches, strict=True):
         row[list(patch.sites)] = True
-    heard = tree.heard.gather(1, tree.sites) | (layer < n_layers - 1)[:, None, None]
-    felt = member[:, None] & ~same[:, layer].transpose(0, 1) & heard  # [patch, pair, site]
+    layers = torch.arange(n_layers)
+    heard = tree.heard.gather(1, tree.sites)[:, None] | (layers < n_layers - 1)[:, None]
+    within = (layer[:, None] <= layers) & (layers <= top[:, None])
+    felt = member[:, None] & (within[:, None, :, None] & ~same & heard).any(2)  # [patch, pair, site]
     start = torch.where(felt, tree.sites, slots).amin(-1)
 
     patch, pair = (start < slots).nonzero(as_tuple=True)
@@ -108,38 +118,75 @@ def patched_runs(tree: Tree, patches: Sequence[Patch], same: Bool[Tensor, "pair 
         pair=pair,
         rank=(pair[:, None] == torch.arange(pairs)).cumsum(0)[run, pair] - 1,
         layer=layer[patch],
+        top=top[patch],
         start=start[patch, pair],
         writes=member[patch],
         number=torch.full_like(start, -1).index_put((patch, pair), run),
     )
 
 
-def wave_of(tree: Tree, runs: Runs, stage: range, shared: int, depth: int, device: torch.device) -> Wave:
+def repeated(tree: Tree) -> Int[Tensor, "4 _"]:
+    """Slots of the first stage up to which another question, further up, has the same tokens.
+
+    Clean and corrupted question are alike up to the number that differs, and all questions may open with the same
+    instruction: what such tokens compute is computed once.
+
+    Returns:
+        Pair and slot of each, then pair and slot where the same token is computed.
+    """
+    end = tree.first - 1  # what follows the last slot may need its row
+    computed: dict[tuple[tuple[int, int] | None, int], tuple[int, int]] = {}
+    found = []
+    for pair, (tokens, real) in enumerate(zip(tree.tokens[:, :end].tolist(), tree.real[:, :end].tolist(), strict=True)):
+        before: tuple[int, int] | None = None
+        for slot, token in enumerate(tokens):
+            if real[slot]:
+                place = (pair, slot)
+                before = computed.setdefault((before, token), place)
+                if before != place:
+                    found.append((*place, *before))
+    return torch.tensor(found, dtype=torch.long).view(-1, 4).T
+
+
+def wave_of(
+    tree: Tree,
+    runs: Runs,
+    stage: range,
+    shared: int,
+    depth: int,
+    device: torch.device,
+    repeats: Int[Tensor, "4 _"] | None = None,
+) -> Wave:
     """What `runs` need at one stage.
 
     Args:
         shared: how many slots, the first ones, are the base run's in every run.
         depth: number of layers.
+        repeats: see `repeated`; for base runs, whose number is that of their pair.
     """
     slots = torch.arange(tree.tokens.shape[1])
+    repeats = torch.empty(4, 0, dtype=torch.long) if repeats is None else repeats
     written = torch.zeros(len(runs.pair), len(slots), dtype=torch.bool).scatter(1, tree.sites[runs.pair], runs.writes)
     joins = runs.start >= stage.start
     # No later slot reads what the last block gives, so a write there changes its own slot alone.
     spreads = ~joins | (runs.layer < depth - 1)
     inside = (slots >= stage.start) & (slots < stage.stop) & tree.real[runs.pair]
+    inside[repeats[0], repeats[1]] = False
     run, slot = (inside & (slots >= runs.start[:, None]) & (written | spreads[:, None])).nonzero(as_tuple=True)
 
-    pair, layer, rank = runs.pair[run], runs.layer[run], runs.rank[run]
+    pair, layer, top, rank = runs.pair[run], runs.layer[run], runs.top[run], runs.rank[run]
     below = torch.where(joins[run], layer, -1)  # the highest block that has no row for the run; ascending
     counts = torch.searchsorted(below, torch.arange(depth)).tolist()
     known = int((below < 0).sum())
     ranks = rank.cummax(0).values
     at_site = slot[:, None] == tree.sites[pair]
 
-    def by_layer(chosen: Bool[Tensor, "row site"]) -> list[Tensor]:
+    def by_layer(
+        chosen: Bool[Tensor, "row site"], first: Int[Tensor, " row"], last: Int[Tensor, " row"]
+    ) -> list[Tensor]:
         row, site = chosen.nonzero(as_tuple=True)
         at = torch.stack([row, runs.patch[run[row]], pair[row], site])
-        return [at[:, layer[row] == each].to(device) for each in range(depth)]
+        return [at[:, (first[row] <= each) & (each <= last[row])].to(device) for each in range(depth)]
 
     return Wave(
         stage=stage,
@@ -151,7 +198,8 @@ def wave_of(tree: Tree, runs: Runs, stage: range, shared: int, depth: int, devic
         tokens=tree.tokens[pair, slot][:known].to(device),
         joined=torch.stack([layer, pair, slot])[:, known:].to(device),
         last=(slot == stage.stop - 1).nonzero()[:, 0].to(device),
-        written=by_layer(at_site & runs.writes[run]),
-        read=by_layer(at_site & ~runs.writes[run]),
+        repeats=repeats.to(device),
+        written=by_layer(at_site & runs.writes[run], layer, top),
+        read=by_layer(at_site & ~runs.writes[run], layer, layer),
         unseen=~tree.sees[:, stage.start : stage.stop, : stage.stop].to(device),
     )

@@ -12,9 +12,11 @@ import pytest
 import torch
 
 from mechpatch.errors import NumericsError, SpecError, ThoughtError
+from mechpatch.experiments.batches import number_continuations
+from mechpatch.experiments.experiment import Experiment
 from mechpatch.experiments.records import FLOATS
-from mechpatch.experiments.run import Experiment, number_continuations, run_experiment
-from mechpatch.experiments.spec import NULLS, Spec
+from mechpatch.experiments.run import run_experiment
+from mechpatch.experiments.spec import NULLS, Spec, parse_experiments
 from mechpatch.pairs import Pair, Side
 from mechpatch.patching import Outcome, engine, reference
 from mechpatch.storage.results import open_run, read_effects
@@ -41,7 +43,7 @@ def tables(demo_model, shipped_pairs, tmp_path_factory):
     found = {}
     for kind in KINDS:
         for experiment in ("layer", "position", "chained"):
-            spec = Spec(**SHARED, experiment=experiment, thoughts=kind, engine="reference")
+            spec = Spec(**SHARED, experiments=parse_experiments([experiment]), thoughts=kind, engine="reference")
             found[kind, experiment] = run(demo_model, shipped_pairs[:4], spec, tmp_path_factory.mktemp("run") / "out")
     return found
 
@@ -69,7 +71,7 @@ def test_structural_cells_are_zero_and_others_are_not(tables, kind, experiment):
 def test_the_fast_engine_gives_the_records_of_the_reference(
     tables, kind, experiment, demo_model, shipped_pairs, tmp_path
 ):
-    spec = Spec(**SHARED, experiment=experiment, thoughts=kind, memory=2**24)
+    spec = Spec(**SHARED, experiments=parse_experiments([experiment]), thoughts=kind, memory=2**24)
     fast, plain = run(demo_model, shipped_pairs[:4], spec, tmp_path / "run"), tables[kind, experiment]
     key = [(name, "ascending") for name in ("pair_index", "experiment", "donor", "layer", "site_index", "step")]
     fast, plain = fast.sort_by(key), plain.sort_by(key)
@@ -90,8 +92,8 @@ def test_a_wrong_engine_is_caught_by_its_checks(demo_model, shipped_pairs, tmp_p
 
     monkeypatch.setattr(engine, "sweep", wrong)
     with pytest.raises(NumericsError, match=r"the fast engine gives a logit of .*, plain hooks give"):
-        run(demo_model, shipped_pairs[:2], Spec(experiment="layer"), tmp_path / "run")
-    run(demo_model, shipped_pairs[:2], Spec(experiment="layer", checks=0), tmp_path / "unchecked")
+        run(demo_model, shipped_pairs[:2], Spec(experiments=("layer",)), tmp_path / "run")
+    run(demo_model, shipped_pairs[:2], Spec(experiments=("layer",), checks=0), tmp_path / "unchecked")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -126,12 +128,38 @@ def test_clean_and_corrupted_change_places_with_direction(demo_model, shipped_pa
     """Noise on a pair is denoise on the pair with its sides exchanged."""
     pair = shipped_pairs[0]
     swapped = Pair(pair.pair_id, clean=pair.corrupted, corrupted=pair.clean, fields=pair.fields)
-    noise = run(demo_model, [pair], Spec(experiment="position", direction="noise"), tmp_path / "noise")
-    denoise = run(demo_model, [swapped], Spec(experiment="position"), tmp_path / "denoise")
+    noise = run(demo_model, [pair], Spec(experiments=("position",), directions=("noise",)), tmp_path / "noise")
+    denoise = run(demo_model, [swapped], Spec(experiments=("position",)), tmp_path / "denoise")
     assert np.allclose(noise["kl_divergence"].to_numpy(), denoise["kl_divergence"].to_numpy(), atol=1e-5)
     expected = -denoise["answer_logprob_diff"].to_numpy()
     assert np.allclose(noise["answer_logprob_diff"].to_numpy(), expected, atol=1e-3)
     assert np.allclose(noise["recovery"].to_numpy(), 1 - denoise["recovery"].to_numpy(), atol=1e-3)
+
+
+def test_both_directions_in_one_run_are_those_of_two(demo_model, shipped_pairs, tmp_path):
+    shared = {"experiments": ("layer", "relay"), "nulls": ("other_pair",)}
+    both = run(demo_model, shipped_pairs[:3], Spec(**shared, directions=("denoise", "noise")), tmp_path / "both")
+    for direction in ("denoise", "noise"):
+        alone = run(demo_model, shipped_pairs[:3], Spec(**shared, directions=(direction,)), tmp_path / direction)
+        assert both.filter(pc.field("direction") == direction).equals(alone)
+
+
+def test_sets_are_stored_beside_what_they_are_made_of(demo_model, shipped_pairs, tmp_path):
+    names = ("layer", "position", "leave_one_out", "pairwise", "subset", "window")
+    spec = Spec(experiments=names, layers=(0, 1), subsets=(("t0", "t1"), ("thoughts",)), window=2, sites=("t0", "t1"))
+    table = run(demo_model, shipped_pairs[:2], spec, tmp_path / "run")
+    assert set(table["experiment"].to_pylist()) == set(names)
+    values = {(r["experiment"], r["pair_index"], r["layer"], r["site"]): r for r in table.to_pylist()}
+    for pair in (0, 1):
+        for layer in (0, 1):
+            both = values["pairwise", pair, layer, "t0+t1"]
+            assert both["answer_logprob_diff"] == values["subset", pair, layer, "t0+t1"]["answer_logprob_diff"]
+            whole = values["subset", pair, layer, "t0+t1+t2+t3+t4"]["answer_logprob_diff"]
+            assert whole == values["layer", pair, layer, "all"]["answer_logprob_diff"]
+            single = values["window", pair, layer, "t0"]["l2_logit_difference"]
+            assert single != values["position", pair, layer, "t0"]["l2_logit_difference"]
+    order = table.filter(pc.field("experiment") == "subset")["site_index"].to_pylist()
+    assert order[0] < order[1]
 
 
 def test_recovery_is_that_of_the_primary_metric(tables):
@@ -161,13 +189,13 @@ def test_same_value_donor_is_found_and_has_the_answer(demo_model, shipped_pairs,
     first, second = shipped_pairs[:2]
     answer = Side(second.corrupted.question, first.corrupted.answer, None, {})
     twin = Pair("twin", second.clean, answer, {})
-    table = run(demo_model, [first, twin], Spec(experiment="layer", nulls=("same_value",)), tmp_path / "run")
+    table = run(demo_model, [first, twin], Spec(experiments=("layer",), nulls=("same_value",)), tmp_path / "run")
     assert set(column(table, "pair_id", donor="same_value")) == {first.pair_id, "twin"}
     assert column(table, "l2_logit_difference", donor="same_value").all()
 
 
 def test_a_batch_gives_what_each_pair_gives_alone(demo_model, shipped_pairs, tmp_path):
-    spec = {"experiment": "chained", "nulls": ("noise", "other_pair")}
+    spec = {"experiments": parse_experiments(["chained"]), "nulls": ("noise", "other_pair")}
     together = run(demo_model, shipped_pairs[:5], Spec(**spec, batch_size=5), tmp_path / "together")
     alone = run(demo_model, shipped_pairs[:5], Spec(**spec, batch_size=1), tmp_path / "alone")
     for name in FLOATS:
@@ -176,7 +204,7 @@ def test_a_batch_gives_what_each_pair_gives_alone(demo_model, shipped_pairs, tmp
 
 
 def test_the_cache_changes_nothing(demo_model, shipped_pairs, tmp_path, caplog):
-    spec = Spec(experiment="layer", nulls=("other_pair",))
+    spec = Spec(experiments=("layer",), nulls=("other_pair",))
     plain = run(demo_model, shipped_pairs[:3], spec, tmp_path / "plain")
     filled = run(demo_model, shipped_pairs[:3], spec, tmp_path / "filled", tmp_path / "cache")
     files = sorted((tmp_path / "cache").glob("*.safetensors"))
@@ -191,7 +219,7 @@ def test_the_cache_changes_nothing(demo_model, shipped_pairs, tmp_path, caplog):
 
 
 def test_resumed_equals_uninterrupted(demo_model, shipped_pairs, tmp_path):
-    spec = Spec(experiment="position", batch_size=2)
+    spec = Spec(experiments=("position",), batch_size=2)
     whole = run(demo_model, shipped_pairs[:5], spec, tmp_path / "whole")
     done = []
 
@@ -239,19 +267,19 @@ def test_a_logit_that_is_not_finite_names_pair_and_place(demo_model, shipped_pai
             yield patch, outcome
 
     monkeypatch.setattr(reference, "sweep", broken)
-    with pytest.raises(NumericsError, match="'demo-001', layer 2, site all, donor paired"):
-        run(demo_model, shipped_pairs[:2], Spec(experiment="layer", engine="reference"), tmp_path / "run")
+    with pytest.raises(NumericsError, match="'demo-001', layer, denoise, layer 2, site all, donor paired"):
+        run(demo_model, shipped_pairs[:2], Spec(experiments=("layer",), engine="reference"), tmp_path / "run")
 
 
 def test_what_cannot_be_run_is_refused_before_anything_runs(demo_model, shipped_pairs):
     with pytest.raises(SpecError, match=r"layers \[7\] do not exist"):
-        Experiment.prepare(demo_model, Spec(experiment="layer", layers=(7,)), shipped_pairs)
+        Experiment.prepare(demo_model, Spec(experiments=("layer",), layers=(7,)), shipped_pairs)
     with pytest.raises(ThoughtError, match="no site 't9' here"):
-        Experiment.prepare(demo_model, Spec(experiment="position", sites=("t9",)), shipped_pairs)
+        Experiment.prepare(demo_model, Spec(experiments=("position",), sites=("t9",)), shipped_pairs)
     with pytest.raises(ThoughtError, match="no site 'bot' here"):
-        Experiment.prepare(demo_model, Spec(experiment="position", sites=("bot",), thoughts="text"), shipped_pairs)
+        Experiment.prepare(demo_model, Spec(experiments=("position",), sites=("bot",), thoughts="text"), shipped_pairs)
     with pytest.raises(ThoughtError, match="no pair is left"):
-        Experiment.prepare(demo_model, Spec(experiment="layer"), [])
+        Experiment.prepare(demo_model, Spec(experiments=("layer",)), [])
 
 
 def test_tokens_that_prolong_a_number(demo_model):

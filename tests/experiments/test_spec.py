@@ -1,7 +1,7 @@
 import pytest
 
 from mechpatch.errors import SpecError
-from mechpatch.experiments.spec import Spec, parse_layers
+from mechpatch.experiments.spec import Spec, parse_experiments, parse_layers, recipient
 
 
 @pytest.mark.parametrize(
@@ -20,14 +20,20 @@ def test_a_wrong_layer_list_is_quoted(text):
 @pytest.mark.parametrize(
     "field",
     [
-        {"experiment": "layers"},
-        {"experiment": "layer", "direction": "up"},
-        {"experiment": "layer", "nulls": ("none",)},
-        {"experiment": "layer", "thoughts": "words"},
-        {"experiment": "chained", "modes": ()},
-        {"experiment": "layer", "batch_size": 0},
-        {"experiment": "layer", "min_gap": 0.0},
-        {"experiment": "layer", "min_gap": float("nan")},
+        {"experiments": ("layers",)},
+        {"experiments": ()},
+        {"experiments": ("layer", "layer")},
+        {"experiments": ("subset",)},
+        {"experiments": ("layer",), "subsets": (("t0",),)},
+        {"experiments": ("window",), "window": 1},
+        {"experiments": ("layer",), "directions": ("up",)},
+        {"experiments": ("layer",), "nulls": ("none",)},
+        {"experiments": ("layer",), "thoughts": "words"},
+        {"experiments": ("layer",), "memory": 0},
+        {"experiments": ("layer",), "checks": -1},
+        {"experiments": ("layer",), "batch_size": 0},
+        {"experiments": ("layer",), "min_gap": 0.0},
+        {"experiments": ("layer",), "min_gap": float("nan")},
     ],
 )
 def test_a_wrong_value_is_named(field):
@@ -36,12 +42,17 @@ def test_a_wrong_value_is_named(field):
 
 
 def test_layers_of_the_model():
-    assert Spec(experiment="layer").select_layers(3) == (0, 1, 2)
-    assert Spec(experiment="layer", layers=(1,)).select_layers(3) == (1,)
+    assert Spec(experiments=("layer",)).select_layers(3) == (0, 1, 2)
+    assert Spec(experiments=("layer",), layers=(1,)).select_layers(3) == (1,)
     with pytest.raises(SpecError, match=r"\[3\] do not exist; the model has layers 0 to 2"):
-        Spec(experiment="layer", layers=(1, 3)).select_layers(3)
+        Spec(experiments=("layer",), layers=(1, 3)).select_layers(3)
 
 
 def test_recipient():
-    assert Spec(experiment="layer").recipient == 1
-    assert Spec(experiment="layer", direction="noise").recipient == 0
+    assert recipient("denoise") == 1
+    assert recipient("noise") == 0
+
+
+def test_experiments_are_read():
+    assert parse_experiments(["chained", "leave-one-out", "relay"]) == ("relay", "cumulative", "leave_one_out")
+    assert parse_experiments(["all"]) == ("layer", "position", "relay", "cumulative")

@@ -46,11 +46,17 @@ def swept(case: Case, donor: SiteVectors, patches: Sequence[Patch], **options: i
 
 
 def every_patch(case: Case) -> list[Patch]:
-    """In every layer each site and all; on the smallest model also each two of them and all but one."""
-    sites = range(len(case.batch.sites))
-    sizes = {1, 2, len(sites) - 1, len(sites)} if case.model.fingerprint == "tiny-float64" else {1, len(sites)}
+    """In every layer each site and all; on the smallest model also each two, all but one, and windows of layers."""
+    sites, smallest = range(len(case.batch.sites)), case.model.fingerprint == "tiny-float64"
+    sizes = {1, 2, len(sites) - 1, len(sites)} if smallest else {1, len(sites)}
     sets = [each for size in sorted(sizes) for each in itertools.combinations(sites, size)]
-    return [Patch(layer, each) for layer in range(case.model.n_layers) for each in sets]
+    widths = (1, 2, 3) if smallest else (1,)
+    return [
+        Patch(layer, each, width)
+        for width in widths
+        for layer in range(case.model.n_layers - width + 1)
+        for each in (sets if width == 1 else sets[:: len(sites) - 1])
+    ]
 
 
 def assert_same_outcome(found: Outcome, expected: Outcome) -> None:
@@ -73,6 +79,9 @@ def test_sweep_is_the_reference(case: Case):
         if patch.layer == 0:
             with pytest.raises(AssertionError):  # one layer too high
                 assert_same(found[Patch(1, patch.sites)].logits, expected.logits)
+        if patch.layer == 0 and patch.width > 1:
+            with pytest.raises(AssertionError):  # the layers above are written too
+                assert_same(found[Patch(0, patch.sites)].logits, expected.logits)
 
 
 def test_relay_is_the_reference(case: Case):
@@ -140,8 +149,9 @@ def questions(draw: st.DrawFn) -> list[tuple]:
 def test_any_patches_of_any_batch(asked: list[tuple], data: st.DataObject):
     model, batch = model_under_test("tiny-float64"), collate([lay_out(*each) for each in asked])
     sites = st.lists(st.sampled_from(range(len(batch.sites))), min_size=1, unique=True)
-    drawn = data.draw(st.lists(st.tuples(st.integers(0, model.n_layers - 1), sites), max_size=8))
-    patches = [Patch(layer, tuple(chosen)) for layer, chosen in drawn]
+    windows = st.sampled_from([(0, 1), (1, 1), (2, 1), (0, 2), (1, 2), (0, 3)])  # first layer and width
+    drawn = data.draw(st.lists(st.tuples(windows, sites), max_size=8))
+    patches = [Patch(layer, tuple(chosen), width) for (layer, width), chosen in drawn]
     base = engine.base_run(model.hooked, model.head, batch)
     own = base.outcome
     assert_same_outcome(own, reference.baseline(model.hooked, model.head, batch))
@@ -231,6 +241,24 @@ def test_only_what_a_patch_reaches_is_computed(blocks: list[int]):
     blocks.clear()
     list(engine.sweep(base, base.outcome.resid, every_patch(case)))
     assert not blocks
+
+
+def test_what_questions_begin_with_is_computed_once(blocks: list[int]):
+    case = make_case("tiny-float64", "latent")
+    first, *others = (layout.prompt[:-1] for layout in case.layouts)  # up to bot, the first site
+    seen, fresh = [first], len(first)
+    for prompt in others:
+        alike = [[a == b for a, b in zip(prompt, each, strict=False)] for each in seen]
+        fresh += len(prompt) - max([*each, False].index(False) for each in alike)
+        seen.append(prompt)
+    base = base_of(case)
+    assert blocks[0] == fresh < sum(map(len, seen))
+    assert_same_outcome(base.outcome, case.own)
+    blocks.clear()
+    alike = collate([case.layouts[0], case.layouts[0]])
+    whole = base_of(case, alike).outcome
+    assert blocks[0] == len(first) + 1  # the last token before the sites is never shared
+    assert_same(whole.logits[1], case.own.logits[0, :, : whole.logits.shape[2]])
 
 
 def test_weights_are_read_where_they_lie():

@@ -1,0 +1,180 @@
+"""One batch of pairs: every direction, donor and cell of it, as records.
+
+Its questions were recorded alone and are put together here, so a batch depends on pairs and spec, and on nothing that
+was computed before it: a resumed run gives the numbers of an uninterrupted one.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import pyarrow as pa
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from transformers import PreTrainedTokenizerFast
+
+from mechpatch.axes import Logits, SiteVectors
+from mechpatch.errors import NumericsError
+from mechpatch.experiments.activations import UnpatchedRuns
+from mechpatch.experiments.cells import Cell
+from mechpatch.experiments.donors import Donors, generator
+from mechpatch.experiments.engines import ENGINES, Runner, recompute
+from mechpatch.experiments.experiment import Experiment
+from mechpatch.experiments.records import (
+    RecordBuilder,
+    Unpatched,
+    answer_columns,
+    effect_columns,
+    similarity_columns,
+)
+from mechpatch.experiments.spec import PAIRED, recipient
+from mechpatch.patching import Batch, collate
+from mechpatch.patching.memory import memory_budget
+from mechpatch.patching.patch import Patch
+from mechpatch.patching.recording import Recording, stack_logits, stack_vectors
+
+Tick = Callable[[int], None]  # told of every cell that is done, times the pairs of its batch
+
+
+def number_continuations(tokenizer: PreTrainedTokenizerFast, vocab_size: int) -> Bool[Tensor, " vocab"]:
+    """Tokens that would prolong a number: those whose text, continuation marks aside, starts with a digit."""
+    tokens = tokenizer.convert_ids_to_tokens(list(range(min(vocab_size, len(tokenizer)))))
+    flags = [bool(token) and token.removeprefix("##")[:1].isdecimal() for token in tokens]
+    return torch.tensor(flags + [False] * (vocab_size - len(flags)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class BatchRunner:
+    """Runs the batches of an experiment, one after the other.
+
+    Attributes:
+        continues: tokens that would prolong a number.
+        tick: progress.
+    """
+
+    experiment: Experiment
+    runs: UnpatchedRuns
+    donors: dict[str, Donors]
+    builder: RecordBuilder
+    continues: Bool[Tensor, " vocab"]
+    tick: Tick
+
+    @classmethod
+    def prepare(cls, experiment: Experiment, runs: UnpatchedRuns, tick: Tick) -> "BatchRunner":
+        """All that the batches of an experiment share."""
+        model, spec, pairs = experiment.model, experiment.spec, experiment.pairs
+        names = [pair.pair_id for pair in pairs]
+        answers = [(pair.clean.answer, pair.corrupted.answer) for pair in pairs]
+        sites = [clean.sites for clean, _ in experiment.layouts]
+        return cls(
+            experiment=experiment,
+            runs=runs,
+            donors={
+                direction: Donors(runs, names, answers, sites, recipient(direction), spec.seed)
+                for direction in spec.directions
+            },
+            builder=RecordBuilder(pairs, experiment.site_index()),
+            continues=number_continuations(model.tokenizer, model.hooked.cfg.d_vocab).to(model.device),
+            tick=tick,
+        )
+
+    def run(self, indices: Sequence[int]) -> list[pa.Table]:
+        """The records of each pair of a batch.
+
+        Raises:
+            NumericsError: a forward pass gave NaN or infinity, or the fast engine is not what plain hooks give.
+        """
+        recorded = [self.runs.get(index) for index in indices]
+        tables = [self._direction(direction, indices, recorded) for direction in self.experiment.spec.directions]
+        return [pa.concat_tables(of_a_pair) for of_a_pair in zip(*tables, strict=True)]
+
+    def _direction(
+        self, direction: str, indices: Sequence[int], recorded: Sequence[tuple[Recording, Recording]]
+    ) -> list[pa.Table]:
+        spec, model, own = self.experiment.spec, self.experiment.model, recipient(direction)
+        batch, other = (
+            collate([self.experiment.layouts[index][side] for index in indices], model.device)
+            for side in (own, 1 - own)
+        )
+        memory = memory_budget(model.device) if spec.memory is None else spec.memory
+        kept = [[pair[side] for pair in recorded] for side in (0, 1)]
+        runner = ENGINES[spec.engine].runner(model.hooked, model.head, batch, kept[own], memory)
+        baseline = runner.baseline
+        self._check_finite(baseline.logits, indices, "the unpatched run")
+        values = [answer_columns(baseline.logits, batch, own, self.continues)]
+        values.insert(1 - own, answer_columns(stack_logits(kept[1 - own], other), other, 1 - own, self.continues))
+        unpatched = Unpatched(baseline=baseline.logits, values=(values[0], values[1]), recipient=own)
+        sides = [stack_vectors(each) for each in kept]
+        sides[own] = baseline.resid
+        cells = self.experiment.cells(indices)
+        rng = generator(spec.seed, "check", direction, self.experiment.pairs[indices[0]].pair_id)
+        checks = min(spec.checks, len(cells)) if spec.engine == "fast" else 0
+        checked = {cells[place] for place in rng.choice(len(cells), checks, replace=False)}
+        collected = []
+        for donor in spec.donors:
+            source, present = self.donors[direction].vectors(donor, indices, baseline.resid)
+            for cell, done in _patched_runs(runner, batch, source, cells):
+                where = f"{cell.experiment}, {direction}, layer {cell.layer}, site {cell.site}, donor {donor}"
+                self._check_finite(done.logits, indices, where)
+                if donor == PAIRED and cell in checked:
+                    recompute(model.hooked, model.head, batch, done.patch, done.written, done.logits, where)
+                columns = effect_columns(done.logits, batch, unpatched, self.continues, spec.min_gap)
+                compared = [side[:, :, cell.layer, done.compared_at] for side in sides]
+                columns |= similarity_columns(done.compared, *compared)
+                collected.append((cell, donor, columns, present))
+                self.tick(len(indices))
+        return self.builder.tables(direction, indices, collected, unpatched)
+
+    def _check_finite(self, logits: Logits, indices: Sequence[int], where: str) -> None:
+        """Raise a `NumericsError` that names the pair and the place of the first logit that is not finite."""
+        finite = torch.isfinite(logits).flatten(1).all(1)
+        if bool(finite.all()):
+            return
+        pair = self.experiment.pairs[indices[int((~finite).nonzero()[0])]].pair_id
+        raise NumericsError(
+            f"pair {pair!r}, {where}: a logit is NaN or infinite. In bfloat16 choose --dtype float32; otherwise look "
+            "for damaged weights"
+        )
+
+
+class _Done(NamedTuple):
+    """A patched run.
+
+    Attributes:
+        written: at the patch's layers and sites.
+        compared, compared_at: vectors whose similarity is reported, and their sites: those written; for a cumulative
+            step, what the run with the earlier writes had at this step's site itself.
+    """
+
+    patch: Patch
+    logits: Logits
+    written: Float[Tensor, "pair 2 layer site d_model"]
+    compared: Float[Tensor, "pair 2 site d_model"]
+    compared_at: list[int]
+
+
+def _patched_runs(
+    runner: Runner, batch: Batch, source: SiteVectors, cells: Sequence[Cell]
+) -> Iterator[tuple[Cell, _Done]]:
+    """Run each cell; relays first, then the others in their order."""
+    index = {site: place for place, site in enumerate(batch.sites)}
+    relays = {(cell.layer, index[cell.site]): cell for cell in cells if cell.experiment == "relay"}
+    if relays:
+        layers, sites = ([*dict.fromkeys(key[axis] for key in relays)] for axis in (0, 1))
+        for patch, step in runner.relay(source, layers, sites):
+            vectors = step.written[:, :, None]
+            done = _Done(patch, step.logits, vectors[:, :, None], vectors, [*patch.sites])
+            yield relays[patch.layer, patch.sites[0]], done
+    others = [cell for cell in cells if cell.experiment != "relay"]
+    patches = [Patch(cell.layer, tuple(index[site] for site in cell.sites), cell.width) for cell in others]
+    before = runner.baseline.resid[:, :, :0]
+    for cell, (patch, outcome) in zip(others, runner.sweep(source, patches), strict=True):
+        sites = [*patch.sites]
+        written = source[:, :, patch.layers.start : patch.layers.stop, sites]
+        if cell.experiment != "cumulative":
+            yield cell, _Done(patch, outcome.logits, written, written[:, :, 0], sites)
+            continue
+        had = runner.baseline.resid[:, :, cell.layer] if cell.step == 0 else before
+        yield cell, _Done(patch, outcome.logits, written, had[:, :, sites[-1:]], sites[-1:])
+        before = outcome.resid[:, :, 0]

@@ -1,0 +1,96 @@
+"""A spec laid out over pairs: which cells each batch has, and how much work that is. Nothing is run here."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from mechpatch.errors import ThoughtError
+from mechpatch.experiments.cells import ALL, JOIN, Cell, Frame
+from mechpatch.experiments.chained import cumulative_cells, relay_cells
+from mechpatch.experiments.layerwise import layerwise_cells
+from mechpatch.experiments.layouts import groups, pair_layouts
+from mechpatch.experiments.positionwise import positionwise_cells
+from mechpatch.experiments.sets import leave_one_out_cells, pairwise_cells, subset_cells, window_cells
+from mechpatch.experiments.spec import Spec
+from mechpatch.models import ThoughtModel
+from mechpatch.pairs import Pair
+from mechpatch.thoughts import Layout, select_sites, thought_sites
+from mechpatch.thoughts.layout import ANSWER, BOT, EOT
+
+
+def frame_of(model: ThoughtModel, spec: Spec, sites: tuple[str, ...]) -> Frame:
+    """Which cells questions with these sites have under `spec`."""
+    return Frame(
+        n_layers=model.n_layers,
+        layers=spec.select_layers(model.n_layers),
+        sites=select_sites(spec.sites, sites),
+        thoughts=thought_sites(sites),
+        feedback=spec.thoughts == "latent",
+    )
+
+
+def cells_of(spec: Spec, frame: Frame, sites: tuple[str, ...]) -> list[Cell]:
+    """Every cell of `spec`, in the order in which they are run.
+
+    Args:
+        sites: every site that there is.
+    """
+    subsets = tuple(select_sites(names, sites) for names in spec.subsets)
+    cells: dict[str, Callable[[], list[Cell]]] = {
+        "layer": lambda: layerwise_cells(frame),
+        "position": lambda: positionwise_cells(frame),
+        "relay": lambda: relay_cells(frame),
+        "cumulative": lambda: cumulative_cells(frame),
+        "leave_one_out": lambda: leave_one_out_cells(frame),
+        "pairwise": lambda: pairwise_cells(frame),
+        "subset": lambda: subset_cells(frame, subsets),
+        "window": lambda: window_cells(frame, spec.window),
+    }
+    return [cell for experiment in spec.experiments for cell in cells[experiment]()]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Experiment:
+    """A spec, laid out over pairs and ready to run.
+
+    Attributes:
+        layouts: clean and corrupted layout of each pair.
+        batches: pair indices of each batch.
+    """
+
+    model: ThoughtModel
+    spec: Spec
+    pairs: Sequence[Pair]
+    layouts: Sequence[tuple[Layout, Layout]]
+    batches: list[list[int]]
+
+    @classmethod
+    def prepare(cls, model: ThoughtModel, spec: Spec, pairs: Sequence[Pair]) -> "Experiment":
+        """Lay out all pairs; asks for everything that could be refused before anything is run.
+
+        Raises:
+            ThoughtError, SpecError: a pair has no such layout, or a layer or site does not exist.
+        """
+        if not pairs:
+            raise ThoughtError("no pair is left to run; `mechpatch pairs FILE` says why each was dropped")
+        layouts = [pair_layouts(model, spec, pair) for pair in pairs]
+        experiment = cls(model=model, spec=spec, pairs=pairs, layouts=layouts, batches=groups(layouts, spec.batch_size))
+        for batch in experiment.batches:
+            experiment.cells(batch)
+        return experiment
+
+    def cells(self, batch: Sequence[int]) -> list[Cell]:
+        """The cells of a batch, in one direction; all its pairs have the same sites."""
+        sites = self.layouts[batch[0]][0].sites
+        return cells_of(self.spec, frame_of(self.model, self.spec, sites), sites)
+
+    def work(self, batch: Sequence[int]) -> int:
+        """Patched runs of a batch, counted per pair."""
+        return len(self.cells(batch)) * len(self.spec.donors) * len(self.spec.directions) * len(batch)
+
+    def site_index(self) -> dict[str, int]:
+        """Place of every site name along the sequence, over all pairs; those of sets follow."""
+        names = [BOT, *max((thought_sites(clean.sites) for clean, _ in self.layouts), key=len), EOT, ANSWER]
+        index = {ALL: 0} | {name: place for place, name in enumerate(names)}
+        found = {cell.site for batch in self.batches for cell in self.cells(batch)} - index.keys()
+        sets = sorted(found, key=lambda name: [index[site] for site in name.split(JOIN)])
+        return index | {name: place for place, name in enumerate(sets, start=len(names))}

@@ -1,0 +1,28 @@
+"""Memory of a device: how much a sweep may plan with, and how much a process has used."""
+
+import os
+import resource
+import sys
+
+import torch
+
+LEAST, MOST_ON_CPU = 2**28, 2**30
+
+
+def memory_budget(device: torch.device) -> int:
+    """Bytes for one chunk of patches: a quarter of a GPU, a sixteenth of the machine elsewhere, up to 1 GiB there.
+
+    Read from what the device has, not from what is free: equal runs on one machine are cut into equal chunks, and so
+    give equal bits.
+    """
+    if device.type == "cuda":
+        return max(LEAST, torch.cuda.get_device_properties(device).total_memory // 4)
+    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return min(MOST_ON_CPU, max(LEAST, physical // 16))
+
+
+def peak_memory() -> int:
+    """Largest resident memory of this process so far, in bytes; on a GPU, what torch allocated there."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
