@@ -9,6 +9,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from mechpatch.experiments.plan import Plan
+from mechpatch.experiments.spec import Spec
 from mechpatch.models import ThoughtModel
 from mechpatch.views.reading import reading
 from mechpatch.workflow import PairFile
@@ -38,11 +40,54 @@ def show_screening(pairs: PairFile) -> None:
         typer.echo(f"  … and {len(dropped) - DROPPED_SHOWN} more; `mechpatch pairs` lists them", err=True)
 
 
+def show_plan(plan: Plan, spec: Spec) -> None:
+    """What a run will take, in a few lines."""
+    counts = plan.counts
+    computed = counts.unpatched + counts.patched
+    fewer = counts.plain.flops / computed.flops
+    donors = f" × {len(spec.donors)} donors" if spec.nulls else ""
+    directions = f" × {len(spec.directions)} directions" if len(spec.directions) > 1 else ""
+    lines = {
+        "to run": f"{plan.pairs} pairs × {plan.cells} cells{donors}{directions} = {counts.records:,} patched runs",
+        "plain hooks": f"{counts.plain_runs:,} forward passes, {_amount(counts.plain.token_layers)} token-layers, "
+        f"{_amount(counts.plain.flops)}FLOP",
+        f"{spec.engine} engine": f"{_amount(computed.token_layers)} token-layers, {_amount(computed.flops)}FLOP "
+        f"({fewer:.1f} × fewer), and {_amount(counts.checks.flops)}FLOP for its checks",
+        "memory": f"weights {_amount(plan.weights)}B, peak about {_amount(plan.peak_memory)}B beside the libraries",
+        "storage": f"about {_amount(plan.storage)}B, records and cache",
+        "time": f"about {_duration(plan.seconds)} (timed on {plan.calibrated_on} of the pairs; loading, summary and "
+        "figures come on top)",
+    }
+    for name, text in lines.items():
+        typer.echo(f"{name:>16}  {text}")
+
+
+def _amount(number: float) -> str:
+    """A number with a prefix of the SI, and a space where a unit can follow."""
+    for prefix in ("", "k", "M", "G", "T"):
+        if number < 1000:
+            return f"{number:.3g} {prefix}"
+        number /= 1000
+    return f"{number:,.3g} P"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.3g} s"
+    return f"{seconds / 60:.3g} min" if seconds < 7200 else f"{seconds / 3600:.3g} h"
+
+
 def show_summary(summary: Mapping[str, Any]) -> None:
     """The reading of a result, its notes and its checks."""
     typer.echo(reading(dict(summary)))
     for note in summary["run"]["notes"]:
         typer.echo(f"Note: {note}")
+    if expected := summary["run"]["expected"]:
+        took = summary["run"]["run_seconds"]
+        typer.echo(
+            f"The runs took {_duration(took)}, and {_duration(expected['seconds'])} were predicted from "
+            f"{expected['of']} ({took / expected['seconds'] - 1:+.0%})."
+        )
     for check in summary["checks"]:
         verdict = {True: "holds", False: "FAILS", None: "reported"}[check["holds"]]
         value = "—" if check["value"] is None else f"{check['value']:.3g}"

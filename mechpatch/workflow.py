@@ -4,7 +4,7 @@ import logging
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -20,15 +20,16 @@ from mechpatch.errors import SpecError
 from mechpatch.experiments.batches import Tick
 from mechpatch.experiments.experiment import Experiment
 from mechpatch.experiments.layouts import run_predicates
-from mechpatch.experiments.run import run_experiment
+from mechpatch.experiments.plan import Plan, make_plan
+from mechpatch.experiments.run import Pace, run_experiment
 from mechpatch.experiments.spec import Spec
 from mechpatch.models import ThoughtModel
 from mechpatch.pairs import Pair, Screening, describe, load_pairs, screen, to_prepared
 from mechpatch.patching.memory import peak_memory
 from mechpatch.stats import summarise
-from mechpatch.storage.atomic import write_json
-from mechpatch.storage.keys import file_digest
-from mechpatch.storage.results import log_to, open_run
+from mechpatch.storage.atomic import write_json, writing
+from mechpatch.storage.keys import digest, file_digest
+from mechpatch.storage.results import PLAN, log_to, open_run, read_json
 from mechpatch.thoughts.layout import encode
 from mechpatch.tracking import Observer, null_observer
 from mechpatch.views.figures import plot_run
@@ -108,14 +109,16 @@ def run_to_directory(
         log.info("started: %d pairs, model %s, parity %.1e", len(experiment.pairs), model.fingerprint, model.parity)
         write_json(out / PAIRS, describe_pairs(model, pairs, experiment))
         total = sum(experiment.work(batch) for batch in experiment.batches)
-        if progress is None:
-            records = run_experiment(experiment, directory, cache, pair_done=observer.pair_done)
-        else:
-            with progress("patched runs", total) as tick:
-                records = run_experiment(experiment, directory, cache, tick, observer.pair_done)
+        paces: list[Pace] = []
+        with progress("patched runs", total) if progress else nullcontext(lambda cells: None) as tick:
+            records = run_experiment(experiment, directory, cache, tick, observer.pair_done, paces.append)
+        (pace,) = paces
         summary = summarise(records, spec.seed, include_incorrect)
         summary["run"] = {
             "seconds": round(time.monotonic() - started, 3),
+            "run_seconds": round(pace.seconds, 3),
+            "sections": {name: round(seconds, 3) for name, seconds in pace.sections.items()},
+            "expected": _expected(out, model, spec, pairs, pace),
             "peak_memory_bytes": peak_memory(),
             "pairs_total": pairs.total,
             "pairs_dropped": len(pairs.screening.dropped),
@@ -126,6 +129,35 @@ def run_to_directory(
         log.info("finished in %.1f s", time.monotonic() - started)
     observer.summary(headline(summary), [path for path in figures if path.suffix == ".png"])
     return Finished(folder=out, records=records, summary=summary, figures=figures)
+
+
+def plan_run(model: ThoughtModel, spec: Spec, pairs: PairFile, out: Path | None = None) -> Plan:
+    """What `run_to_directory` will take; kept in the run directory `out`, if there is one, for its run to be held to.
+
+    Raises:
+        StorageError: `out` is neither empty nor a run, or cannot be written.
+    """
+    plan = make_plan(Experiment.prepare(model, spec, pairs.kept))
+    if out is not None:
+        with writing(out):
+            out.mkdir(parents=True, exist_ok=True)
+        write_json(out / PLAN, {"of": _identity(model, spec, pairs), **plan.as_json()})
+    return plan
+
+
+def _expected(out: Path, model: ThoughtModel, spec: Spec, pairs: PairFile, pace: Pace) -> dict[str, Any] | None:
+    """How long the run was expected to take, and from what: its plan, or its first batch."""
+    if pace.whole and (out / PLAN).is_file():
+        plan = read_json(out / PLAN)
+        if plan.get("of") == _identity(model, spec, pairs):
+            return {"of": "its plan", "seconds": plan["seconds"]}
+    return None if pace.expected is None else {"of": "its first batch", "seconds": round(pace.expected, 3)}
+
+
+def _identity(model: ThoughtModel, spec: Spec, pairs: PairFile) -> str:
+    """Fingerprint of all that decides how much is run."""
+    described = describe_run(model, spec, pairs, ())
+    return digest({name: described[name] for name in ("spec", "model", "pairs")})
 
 
 def describe_run(model: ThoughtModel, spec: Spec, pairs: PairFile, command: Sequence[str]) -> dict[str, Any]:

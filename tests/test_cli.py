@@ -81,6 +81,21 @@ def test_run_leaves_what_it_promises(finished):
     assert log.count("pair_id=") == 8
 
 
+def test_a_plan_is_held_to_its_run(tmp_path):
+    command = ("layer", "--limit", 2, "--layers", "0,1", "--out", tmp_path / "run")
+    planned = mechpatch("plan", *command)
+    assert planned.returncode == 0, planned.stderr
+    assert "2 pairs × 2 cells = 4 patched runs" in planned.stdout
+    assert json.loads((tmp_path / "run" / "plan.json").read_text())["counts"]["records"] == 4
+    ran = mechpatch("run", *command, "--cache", tmp_path / "cache")
+    assert ran.returncode == 0, ran.stderr
+    assert "were predicted from its plan" in ran.stdout
+    other = mechpatch("run", *command[:-1], tmp_path / "other", "--batch-size", 1, "--cache", tmp_path / "cache")
+    assert "were predicted from its first batch" in other.stdout
+    found = json.loads(mechpatch("plan", *command[:-2], "--json").stdout)
+    assert found["seconds"] > 0
+
+
 def test_the_same_command_again_finds_everything_done(finished):
     folder, _ = finished
     before = (folder / "effects.parquet").read_bytes()

@@ -18,6 +18,8 @@ app = typer.Typer(
 def main() -> None:
     """Entry point: an expected error is one message and its exit code."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr)
+    if sys.stderr.isatty():  # a bar shows how far a run is; elsewhere its lines do
+        logging.getLogger().handlers[0].setLevel(logging.WARNING)
     try:
         app()
     except MechpatchError as error:

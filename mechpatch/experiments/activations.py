@@ -1,15 +1,14 @@
 """The unpatched runs of every pair: taken once, kept in the cache, read by all experiments, directions and donors."""
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import asdict, fields
-from functools import lru_cache
 from pathlib import Path
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mechpatch.axes import SiteVectors
 from mechpatch.experiments.engines import ENGINES
 from mechpatch.models import ThoughtModel
 from mechpatch.patching.recording import Recording
@@ -21,6 +20,7 @@ SIDES = ("clean", "corrupted")
 KEPT = 256  # pairs whose site vectors are held in memory
 
 Pair = tuple[Recording, Recording]
+Vectors = Float[Tensor, "layer site d_model"]
 
 
 class UnpatchedRuns:
@@ -35,10 +35,24 @@ class UnpatchedRuns:
     ) -> None:
         self._model, self._layouts, self._engine = model, layouts, engine
         self._cache = ActivationCache(folder) if folder is not None else None
-        self._vectors = lru_cache(maxsize=KEPT)(lambda index: tuple(side.vectors.clone() for side in self.get(index)))
+        self._vectors: OrderedDict[int, tuple[Vectors, Vectors]] = OrderedDict()
 
     def get(self, index: int) -> Pair:
         """The runs of pair `index`, from the cache if they are there."""
+        clean, corrupted = pair = self._load_or_record(index)
+        self._vectors[index] = clean.vectors, corrupted.vectors  # small; all else is let go of
+        self._vectors.move_to_end(index)
+        if len(self._vectors) > KEPT:
+            self._vectors.popitem(last=False)
+        return pair
+
+    def vectors(self, index: int, side: int) -> Float[Tensor, "1 2 layer site d_model"]:
+        """`resid_post` at every site of question `side` (0 clean, 1 corrupted) of pair `index`."""
+        if index not in self._vectors:
+            self.get(index)
+        return self._vectors[index][side].expand(1, 2, -1, -1, -1)
+
+    def _load_or_record(self, index: int) -> Pair:
         if self._cache is None:
             return self._record(index)
         about = self._about(index)
@@ -47,11 +61,6 @@ class UnpatchedRuns:
         pair = self._record(index)
         self._cache.save(about, _tensors(pair))
         return pair
-
-    def vectors(self, index: int, side: int) -> Float[Tensor, "1 2 layer site d_model"]:
-        """`resid_post` at every site of question `side` (0 clean, 1 corrupted) of pair `index`."""
-        vectors: SiteVectors = self._vectors(index)[side][None, None]
-        return vectors.expand(-1, 2, -1, -1, -1)
 
     def _record(self, index: int) -> Pair:
         model = self._model

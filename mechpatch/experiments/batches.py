@@ -5,7 +5,7 @@ was computed before it: a resumed run gives the numbers of an uninterrupted one.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -29,6 +29,7 @@ from mechpatch.experiments.records import (
     similarity_columns,
 )
 from mechpatch.experiments.spec import PAIRED, recipient
+from mechpatch.experiments.stopwatch import Stopwatch
 from mechpatch.patching import Batch, collate
 from mechpatch.patching.memory import memory_budget
 from mechpatch.patching.patch import Patch
@@ -51,6 +52,7 @@ class BatchRunner:
     Attributes:
         continues: tokens that would prolong a number.
         tick: progress.
+        watch: where the time of all batches so far went.
     """
 
     experiment: Experiment
@@ -59,6 +61,7 @@ class BatchRunner:
     builder: RecordBuilder
     continues: Bool[Tensor, " vocab"]
     tick: Tick
+    watch: Stopwatch = field(default_factory=Stopwatch)
 
     @classmethod
     def prepare(cls, experiment: Experiment, runs: UnpatchedRuns, tick: Tick) -> "BatchRunner":
@@ -85,7 +88,8 @@ class BatchRunner:
         Raises:
             NumericsError: a forward pass gave NaN or infinity, or the fast engine is not what plain hooks give.
         """
-        recorded = [self.runs.get(index) for index in indices]
+        with self.watch.measure("unpatched"):
+            recorded = [self.runs.get(index) for index in indices]
         tables = [self._direction(direction, indices, recorded) for direction in self.experiment.spec.directions]
         return [pa.concat_tables(of_a_pair) for of_a_pair in zip(*tables, strict=True)]
 
@@ -114,17 +118,20 @@ class BatchRunner:
         collected = []
         for donor in spec.donors:
             source, present = self.donors[direction].vectors(donor, indices, baseline.resid)
-            for cell, done in _patched_runs(runner, batch, source, cells):
+            for cell, done in self.watch.each("patched", _patched_runs(runner, batch, source, cells)):
                 where = f"{cell.experiment}, {direction}, layer {cell.layer}, site {cell.site}, donor {donor}"
                 self._check_finite(done.logits, indices, where)
                 if donor == PAIRED and cell in checked:
-                    recompute(model.hooked, model.head, batch, done.patch, done.written, done.logits, where)
-                columns = effect_columns(done.logits, batch, unpatched, self.continues, spec.min_gap)
-                compared = [side[:, :, cell.layer, done.compared_at] for side in sides]
-                columns |= similarity_columns(done.compared, *compared)
+                    with self.watch.measure("checks"):
+                        recompute(model.hooked, model.head, batch, done.patch, done.written, done.logits, where)
+                with self.watch.measure("records"):
+                    columns = effect_columns(done.logits, batch, unpatched, self.continues, spec.min_gap)
+                    compared = [side[:, :, cell.layer, done.compared_at] for side in sides]
+                    columns |= similarity_columns(done.compared, *compared)
                 collected.append((cell, donor, columns, present))
                 self.tick(len(indices))
-        return self.builder.tables(direction, indices, collected, unpatched)
+        with self.watch.measure("records"):
+            return self.builder.tables(direction, indices, collected, unpatched)
 
     def _check_finite(self, logits: Logits, indices: Sequence[int], where: str) -> None:
         """Raise a `NumericsError` that names the pair and the place of the first logit that is not finite."""

@@ -123,7 +123,7 @@ def sweep(
         raise ValueError(f"`donor` is {donor.dtype} {[*donor.shape]}, but the base run has {own.dtype} {[*own.shape]}")
     source = donor[:, 0]
     same = (source == own[:, 0]).all(-1).cpu()
-    fit = max(1, memory // _bytes_of_a_patch(base))
+    fit = max(1, memory // bytes_of_a_patch(base))
     size = -(-len(patches) // -(-len(patches) // fit)) if patches else 1  # as few chunks as fit, all of one size
     done = 0
     while done < len(patches):
@@ -237,7 +237,7 @@ def _predict(
     logits[tuple(each.to(h.device) for each in at)] = F.linear(x, base.model.unembed)[which.to(h.device)]
 
 
-def _bytes_of_a_patch(base: BaseRun) -> int:
+def bytes_of_a_patch(base: BaseRun) -> int:
     """What one patch of all pairs takes at most, roughly."""
     model, (pairs, slots), late = base.model, base.tree.tokens.shape, base.resid.shape[2]
     d_model, d_head, d_mlp = model.embed.shape[1], model.cos.shape[1], len(model.blocks[0].gate)

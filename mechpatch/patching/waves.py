@@ -97,7 +97,9 @@ def patched_runs(tree: Tree, patches: Sequence[Patch], same: Bool[Tensor, "pair 
     """
     pairs, n_layers, n_sites = same.shape
     slots = tree.tokens.shape[1]
-    layer, top = torch.tensor([[patch.layers[0], patch.layers[-1]] for patch in patches]).T
+    layer, top = (
+        torch.tensor([(patch.layers[0], patch.layers[-1]) for patch in patches], dtype=torch.long).view(-1, 2).T
+    )
     member = torch.zeros(len(patches), n_sites, dtype=torch.bool)
     for row, patch in zip(member, patches, strict=True):
         row[list(patch.sites)] = True

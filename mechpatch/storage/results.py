@@ -4,6 +4,7 @@
     shards/000012-<sha256>.parquet   the rows of pair 12, under the first digits of the file's own checksum
     effects.parquet, effects.sha256  all rows in pair order, and the checksum as `sha256sum -c` reads it
     summary.json, run.log, run.lock
+    plan.json                        what it was expected to take, if that was asked
 
 A shard is named by the index of its pair, never by text of the user's.
 """
@@ -16,6 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -31,6 +33,7 @@ SHARDS = "shards"
 EFFECTS = "effects.parquet"
 CHECKSUM = "effects.sha256"
 SUMMARY = "summary.json"
+PLAN = "plan.json"
 LOG = "run.log"
 
 # Entries of a spec that say how a run came about and do not decide its numbers.
@@ -115,7 +118,7 @@ def open_run(folder: Path, spec: Mapping[str, object]) -> Iterator[RunDirectory]
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         entries = {path.name for path in folder.iterdir() if not path.name.startswith(TEMPORARY)}
-    if SPEC not in entries and entries - {LOCK}:
+    if SPEC not in entries and entries - {LOCK, PLAN}:
         raise StorageError(f"{folder}: not empty, and not a run (no {SPEC}); choose a new or an empty folder")
     with lock(folder):
         if (folder / SPEC).exists():
@@ -132,16 +135,22 @@ def open_run(folder: Path, spec: Mapping[str, object]) -> Iterator[RunDirectory]
 
 def read_spec(folder: Path) -> dict[str, object]:
     """What the run in `folder` was asked to do. Raises `StorageError` if it is not a run or its spec is damaged."""
-    path = folder / SPEC
+    return read_json(folder / SPEC)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object of a run. Raises `StorageError` if it cannot be read or is damaged."""
     try:
-        spec = json.loads(path.read_bytes())
+        value = json.loads(path.read_bytes())
     except OSError as error:
         raise StorageError(f"{path}: cannot be read: {error.strerror}; name the directory of a run") from error
     except ValueError as error:
         raise StorageError(f"{path}: damaged: {error}; choose another folder for a new run") from error
-    if not isinstance(spec, dict):
-        raise StorageError(f"{path}: damaged: found a {type(spec).__name__}, expected an object; choose another folder")
-    return spec
+    if not isinstance(value, dict):
+        raise StorageError(
+            f"{path}: damaged: found a {type(value).__name__}, expected an object; choose another folder"
+        )
+    return value
 
 
 def read_effects(folder: Path) -> pa.Table:

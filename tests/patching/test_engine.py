@@ -161,7 +161,7 @@ def test_any_patches_of_any_batch(asked: list[tuple], data: st.DataObject):
     other = torch.rand(shape[:-1], generator=generator) < others
     vectors = torch.randn(shape, generator=generator, dtype=own.resid.dtype)
     donor = torch.where(other[..., None], vectors, own.resid[:, :1]).expand_as(own.resid)
-    memory = engine._bytes_of_a_patch(base) * data.draw(st.integers(1, 9))
+    memory = engine.bytes_of_a_patch(base) * data.draw(st.integers(1, 9))
     found = list(engine.sweep(base, donor, patches, memory))
     expected = reference.sweep(model.hooked, model.head, batch, donor, patches)
     for (patch, outcome), (plain_patch, plain) in zip(found, expected, strict=True):
@@ -349,7 +349,7 @@ def test_what_cannot_be_halved_is_told(tiny: Case, monkeypatch: pytest.MonkeyPat
 def test_a_chunk_keeps_to_its_memory(tiny: Case, monkeypatch: pytest.MonkeyPatch):
     patches = every_patch(tiny)[:8]
     sizes = failing(monkeypatch, RuntimeError("unused"), len(patches))
-    one = engine._bytes_of_a_patch(base_of(tiny))
+    one = engine.bytes_of_a_patch(base_of(tiny))
     for memory in (1, 3 * one, 8 * one):
         swept(tiny, tiny.donor, patches, memory=memory)
     assert sizes == [*[1] * 8, 3, 3, 2, 8]

@@ -1,0 +1,224 @@
+"""What a run will take, before it is run: counted exactly, and timed on a few of its own pairs.
+
+Each section of a batch's time grows with something that can be counted: unpatched and patched runs with their floating
+point operations, checks with those of plain hooks, metrics and records with the number of rows. Two timings, of a few
+pairs and of more, tell what a batch costs anyhow from what its work costs; where a single pair takes long, its work is
+all.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from math import prod
+from typing import Any
+
+import torch
+
+from mechpatch.experiments.activations import UnpatchedRuns
+from mechpatch.experiments.batches import BatchRunner
+from mechpatch.experiments.cells import Cell
+from mechpatch.experiments.engines import ENGINES
+from mechpatch.experiments.experiment import Experiment
+from mechpatch.experiments.spec import recipient
+from mechpatch.patching import collate, engine
+from mechpatch.patching.engine import bytes_of_a_patch
+from mechpatch.patching.llama import read_llama
+from mechpatch.patching.memory import memory_budget
+from mechpatch.patching.patch import Patch
+from mechpatch.patching.work import Work, base_work, plain_work, sweep_work
+
+LONG = 10.0  # seconds that a plan may take for one timing
+ROW_BYTES = 60  # of a compressed record, measured on the demo
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """What a run computes.
+
+    Attributes:
+        plain_runs: hooked forward passes of one pair that a plain loop over cells needs, unpatched ones included.
+        plain: their work.
+        unpatched, patched, checks: work of the chosen engine, and of the plain runs it is checked with.
+        records: rows.
+    """
+
+    plain_runs: int
+    plain: Work
+    unpatched: Work
+    patched: Work
+    checks: Work
+    records: int
+
+    def __add__(self, other: "Counts") -> "Counts":
+        names = self.__slots__
+        return Counts(**{name: getattr(self, name) + getattr(other, name) for name in names})
+
+    @property
+    def sections(self) -> dict[str, float]:
+        """What the time of each section is proportional to."""
+        return {
+            "unpatched": float(self.unpatched.flops),
+            "patched": float(self.patched.flops),
+            "checks": float(self.checks.flops),
+            "records": float(self.records),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How long the sections of a batch took."""
+
+    counts: Counts
+    seconds: Mapping[str, float]
+
+    @property
+    def total(self) -> float:
+        """Seconds of all sections."""
+        return sum(self.seconds.values())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a run will take.
+
+    Attributes:
+        pairs, cells: how many; cells of one pair, direction and donor.
+        weights, peak_memory: bytes; the peak is of weights, unpatched runs and one chunk of patches.
+        storage: bytes of records and cached activations.
+        calibrated_on: pairs that were timed.
+        seconds: of the run itself; loading, summary and figures come on top.
+    """
+
+    pairs: int
+    cells: int
+    counts: Counts
+    weights: int
+    peak_memory: int
+    storage: int
+    calibrated_on: int
+    seconds: float
+
+    def as_json(self) -> dict[str, Any]:
+        """JSON values."""
+        return asdict(self)
+
+
+def count(experiment: Experiment, batches: Sequence[Sequence[int]] | None = None) -> Counts:
+    """Count the work of some batches; of all without."""
+    batches = experiment.batches if batches is None else batches
+    counts = Counts(plain_runs=0, plain=Work(), unpatched=Work(), patched=Work(), checks=Work(), records=0)
+    for indices in batches:
+        counts = counts + _count_batch(experiment, indices)
+    return counts
+
+
+def predict(small: Timing, large: Timing, whole: Counts, batches: int) -> float:
+    """Seconds that `whole` takes in so many batches, if two batches took what was measured; both may be the same."""
+    seconds = 0.0
+    for name, work in whole.sections.items():
+        few, many = small.counts.sections[name], large.counts.sections[name]
+        took_few, took_many = small.seconds[name], large.seconds[name]
+        rate = (took_many - took_few) / (many - few) if many > few else 0.0
+        if rate <= 0 or many * rate > took_many:  # no overhead to be seen
+            rate = took_many / many if many else 0.0
+        seconds += rate * work + batches * (took_many - rate * many)
+    return seconds
+
+
+def make_plan(experiment: Experiment) -> Plan:
+    """Count a run, and time it on its first pair; on more of its first batch as long as that is quick."""
+    whole, model, spec = count(experiment), experiment.model, experiment.spec
+    indices, size = experiment.batches[0], 1
+    small = large = _timed(experiment, indices[:1])
+    if small.total < LONG:  # the first run of a process warms it up, and does not count if others are quick
+        small = large = _timed(experiment, indices[:1])
+        while size < len(indices) and large.total < LONG / 2:
+            size = min(4 * size, len(indices))
+            large = _timed(experiment, indices[:size])
+    shapes = [
+        shape
+        for pair in experiment.layouts
+        for question in ENGINES[spec.engine].shapes(model.hooked, pair)
+        for shape in question.values()
+    ]
+    cached = sum(map(prod, shapes)) * model.hooked.cfg.dtype.itemsize
+    weights = _weights(experiment)
+    return Plan(
+        pairs=len(experiment.pairs),
+        cells=len(experiment.cells(indices)),
+        counts=whole,
+        weights=weights,
+        peak_memory=weights + max(_batch_bytes(experiment, each) for each in experiment.batches),
+        storage=cached + ROW_BYTES * whole.records,
+        calibrated_on=size,
+        seconds=predict(small, large, whole, len(experiment.batches)),
+    )
+
+
+def patches_of(cells: Sequence[Cell], sites: Sequence[str]) -> list[list[Patch]]:
+    """The patches of some cells, in the sweeps in which the fast engine runs them: relays step by step."""
+    index = {site: place for place, site in enumerate(sites)}
+    sweeps: dict[int, list[Patch]] = {}
+    for cell in cells:
+        step = cell.step if cell.experiment == "relay" else -1
+        sweeps.setdefault(step, []).append(Patch(cell.layer, tuple(index[site] for site in cell.sites), cell.width))
+    return list(sweeps.values())
+
+
+def _count_batch(experiment: Experiment, indices: Sequence[int]) -> Counts:
+    spec, model = experiment.spec, experiment.model
+    cells, donors = experiment.cells(indices), len(spec.donors)
+    llama = read_llama(model.hooked)
+    unpatched = patched = plain = checks = Work()
+    for index in indices:
+        layouts = experiment.layouts[index]
+        if spec.engine == "fast":
+            unpatched += base_work(engine.empty_base(model.hooked, model.head, collate(layouts, model.device)))
+        else:
+            unpatched += sum((plain_work(llama, collate([layout])) for layout in layouts), Work())
+    computed = sum(donor != "self" for donor in spec.donors)
+    for direction in spec.directions:
+        batch = collate([experiment.layouts[index][recipient(direction)] for index in indices], model.device)
+        once = plain_work(llama, batch)
+        plain += once * (1 + len(cells) * donors)
+        if spec.engine == "fast":
+            base = engine.empty_base(model.hooked, model.head, batch)
+            for patches in patches_of(cells, batch.sites):
+                patched += sweep_work(base, patches) * computed
+            checks += once * min(spec.checks, len(cells))
+        else:
+            patched += once * (1 + len(cells) * donors)
+    runs = len(indices) * len(spec.directions) * len(cells) * donors
+    return Counts(
+        plain_runs=runs + len(indices) * (1 + len(spec.directions)),
+        plain=plain,
+        unpatched=unpatched,
+        patched=patched,
+        checks=checks,
+        records=runs,
+    )
+
+
+def _timed(experiment: Experiment, indices: Sequence[int]) -> Timing:
+    """Run some pairs of a batch for nothing but their time."""
+    runs = UnpatchedRuns(experiment.model, experiment.layouts, experiment.spec.engine, None)
+    runner = BatchRunner.prepare(experiment, runs, lambda cells: None)
+    runner.run(indices)
+    return Timing(count(experiment, [indices]), runner.watch.seconds)
+
+
+def _weights(experiment: Experiment) -> int:
+    tensors = {each.data_ptr(): each for each in experiment.model.hooked.parameters()}
+    if isinstance(experiment.model.head, torch.nn.Module):
+        tensors |= {each.data_ptr(): each for each in experiment.model.head.parameters()}
+    return sum(each.nbytes for each in tensors.values())
+
+
+def _batch_bytes(experiment: Experiment, indices: Sequence[int]) -> int:
+    """Unpatched runs of a batch, twice (recorded, and put together), and one chunk of patches."""
+    spec, model = experiment.spec, experiment.model
+    layouts = [experiment.layouts[index][recipient(spec.directions[0])] for index in indices]
+    base = engine.empty_base(model.hooked, model.head, collate(layouts, model.device))
+    kept = base.cache.nbytes + base.resid.nbytes + base.logits.nbytes
+    budget = memory_budget(model.device) if spec.memory is None else spec.memory
+    largest = max(map(len, patches_of(experiment.cells(indices), experiment.layouts[indices[0]][0].sites)))
+    return 3 * kept + min(max(budget, bytes_of_a_patch(base)), largest * bytes_of_a_patch(base))
