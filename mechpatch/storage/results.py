@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 from mechpatch.errors import SpecError, StorageError
 from mechpatch.storage.atomic import LOCK, TEMPORARY, lock, remove_stale, write_bytes, write_json, write_text, writing
 from mechpatch.storage.keys import canonical_json, file_digest
+from mechpatch.storage.log import log_to as log_to
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +32,6 @@ SHARDS = "shards"
 EFFECTS = "effects.parquet"
 CHECKSUM = "effects.sha256"
 SUMMARY = "summary.json"
-LOG = "run.log"
 
 # Entries of a spec that say how a run came about and do not decide its numbers.
 PROVENANCE = frozenset({"command", "created", "environment"})
@@ -156,24 +156,6 @@ def read_effects(folder: Path) -> pa.Table:
             f"{error.filename or path}: cannot be read: {error.strerror or error}; run the same command again to "
             "finish the run"
         ) from error
-
-
-@contextmanager
-def log_to(folder: Path) -> Iterator[None]:
-    """Append what the package logs, from level INFO, to `run.log` in `folder`. Raises `StorageError`."""
-    package = logging.getLogger("mechpatch")
-    level = package.level
-    with writing(folder / LOG):
-        handler = logging.FileHandler(folder / LOG, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    package.addHandler(handler)
-    package.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        package.setLevel(level)
-        package.removeHandler(handler)
-        handler.close()
 
 
 def _require_same(folder: Path, spec: Mapping[str, object]) -> None:

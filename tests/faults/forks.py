@@ -122,7 +122,7 @@ def watched(job: Callable[[], object], folders: Sequence[Path], act: Callable[[i
             return half + file.write(data[half:])
 
     def fsync(descriptor: int) -> None:
-        seen("fsync", os.readlink(f"/proc/self/fd/{descriptor}"))
+        seen("fsync", Path(f"/proc/self/fd/{descriptor}").readlink())
         sync(descriptor)
 
     sync = os.fsync

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from faults.forks import DONE, Operation, in_child, killed_at, operations
 from faults.runs import half_written, left_by, small_run
+
 from mechpatch.models import ThoughtModel
 
 SIGKILLED = -9
@@ -36,7 +37,7 @@ def moments(found: Sequence[Operation], count: int, rng: random.Random) -> list[
 
 
 def kill_each(model: ThoughtModel, scratch: Path, count: int, seed: int) -> Iterator[Kill]:
-    """Fresh runs, each killed once and resumed: `count` at an operation on a file and a quarter as many by the clock."""
+    """Fresh runs, each killed once and resumed: `count` at an operation on a file, a quarter as many by the clock."""
     rng = random.Random(seed)
     whole = scratch / "whole"
     whole.mkdir(parents=True)

@@ -46,6 +46,5 @@ def half_written(folder: Path) -> list[Path]:
             except ValueError:
                 broken.append(path)
         elif path.parent.name == "shards" and path.suffix == ".parquet":
-            if not file_digest(path).startswith(path.stem.split("-")[1]):
-                broken.append(path)
+            broken += [] if file_digest(path).startswith(path.stem.split("-")[1]) else [path]
     return broken
