@@ -22,12 +22,13 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from mechpatch.axes import Logits, SiteVectors
-from mechpatch.errors import NumericsError, ThoughtError
+from mechpatch.errors import ThoughtError
 from mechpatch.experiments.activations import UnpatchedRuns
 from mechpatch.experiments.cells import ALL, Cell, Frame
 from mechpatch.experiments.chained import cumulative_cells, relay_cells
 from mechpatch.experiments.donors import Donors, generator
 from mechpatch.experiments.engines import ENGINES, Runner, recompute
+from mechpatch.experiments.finite import Written, require_finite
 from mechpatch.experiments.layerwise import layerwise_cells
 from mechpatch.experiments.layouts import groups, pair_layouts
 from mechpatch.experiments.positionwise import positionwise_cells
@@ -49,6 +50,7 @@ from mechpatch.thoughts.layout import BOT
 
 log = logging.getLogger(__name__)
 
+SIDES = ("clean", "corrupted")
 Tick = Callable[[int], None]  # told of every cell that is done, times the pairs of its batch
 
 
@@ -189,12 +191,16 @@ def _run_batch(
     other = collate([experiment.layouts[index][1 - own] for index in indices], model.device)
     runner = ENGINES[spec.engine](model.hooked, model.head, batch, spec.memory)
     baseline = runner.baseline
-    check_finite(baseline.logits, experiment, indices, "the unpatched run")
+    names = [experiment.pairs[index].pair_id for index in indices]
+    layouts = [[experiment.layouts[index][side] for index in indices] for side in (0, 1)]
+    given = (baseline.logits, baseline.resid)
+    require_finite(model, layouts[own], names, given, f"the unpatched {SIDES[own]} run")
     values = [answer_columns(baseline.logits, batch, own, continues)]
     logits = pad_positions([runs.get(index, 1 - own).logits for index in indices], other)
     values.insert(1 - own, answer_columns(logits, other, 1 - own, continues))
     unpatched = Unpatched(baseline=baseline.logits, values=(values[0], values[1]), recipient=own)
     vectors = runs.vectors(indices, 1 - own)
+    require_finite(model, layouts[1 - own], names, (logits, vectors), f"the unpatched {SIDES[1 - own]} run")
     clean, corrupted = (baseline.resid, vectors) if own == 0 else (vectors, baseline.resid)
     cells = experiment.cells(indices)
     rng = generator(spec.seed, "check", experiment.pairs[indices[0]].pair_id)
@@ -205,7 +211,8 @@ def _run_batch(
         source, present = donors.vectors(donor, indices, baseline.resid)
         for cell, done in _patched_runs(runner, batch, source, cells):
             where = f"layer {cell.layer}, site {cell.site}, donor {donor}"
-            check_finite(done.logits, experiment, indices, where)
+            written = [Written(done.patch.layer, done.patch.sites, done.written)]
+            require_finite(model, layouts[own], names, [done.logits], where, written)
             if donor == PAIRED and cell in checked:
                 recompute(model.hooked, model.head, batch, done.patch, done.written, done.logits, where)
             columns = effect_columns(done.logits, batch, unpatched, continues, spec.min_gap)
@@ -264,18 +271,6 @@ def pad_positions(
     width = batch.reads.shape[2]
     return torch.cat(
         [torch.cat([each, each[:, :, -1:].expand(-1, -1, width - each.shape[2], -1)], dim=2) for each in logits]
-    )
-
-
-def check_finite(logits: Tensor, experiment: Experiment, indices: Sequence[int], where: str) -> None:
-    """Raise a `NumericsError` that names the pair and the place of the first logit that is not finite."""
-    finite = torch.isfinite(logits).flatten(1).all(1)
-    if bool(finite.all()):
-        return
-    pair = experiment.pairs[indices[int((~finite).nonzero()[0])]].pair_id
-    raise NumericsError(
-        f"pair {pair!r}, {where}: a logit is NaN or infinite. In bfloat16 choose --dtype float32; otherwise look for "
-        "damaged weights"
     )
 
 

@@ -78,8 +78,8 @@ def _become(job: Callable[[], object], said: Path) -> None:
         job()
         code = DONE
     except MechpatchError as error:
-        os.write(2, f"{type(error).__name__}: {error}\n".encode())
         code = TYPED
+        os.write(2, f"{type(error).__name__}: {error}\n".encode())
     except BaseException:
         os.write(2, traceback.format_exc().encode())
     finally:
