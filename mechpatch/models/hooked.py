@@ -84,7 +84,9 @@ def parity(model: HookedTransformer, hf: LlamaForCausalLM, tokens: Int[Tensor, "
     """
     expected = hf(tokens).logits.float()
     if not expected.isfinite().all():
-        raise CheckpointError("the model's logits are not finite: a weight is NaN or infinite, or LoRA's alpha is huge")
+        bad = [name for name, weight in hf.named_parameters() if not weight.isfinite().all()]
+        cause = f"{bad[0]} is NaN or infinite" if bad else "a weight is huge"
+        raise CheckpointError(f"the model's logits are not finite: {cause}, or LoRA's alpha is huge")
     resid = model(model.embed(tokens), start_at_layer=0, stop_at_layer=model.cfg.n_layers)
     found = (model.ln_final(resid).flatten(0, 1) @ model.unembed.W_U).view_as(expected).float()
     difference = found - expected
