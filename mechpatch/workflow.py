@@ -23,9 +23,9 @@ from mechpatch.experiments.spec import Spec
 from mechpatch.models import ThoughtModel
 from mechpatch.pairs import Pair, Screening, describe, load_pairs, screen, to_prepared
 from mechpatch.stats import summarise
-from mechpatch.storage.atomic import write_json
 from mechpatch.storage.keys import file_digest
 from mechpatch.storage.results import log_to, open_run
+from mechpatch.storage.sealed import write_sealed
 from mechpatch.thoughts.layout import encode
 from mechpatch.tracking import Observer, null_observer
 from mechpatch.views.figures import plot_run
@@ -103,7 +103,7 @@ def run_to_directory(
     started = time.monotonic()
     with open_run(out, describe_run(model, spec, pairs, command)) as directory, log_to(out):
         log.info("started: %d pairs, model %s, parity %.1e", len(experiment.pairs), model.fingerprint, model.parity)
-        write_json(out / PAIRS, describe_pairs(model, pairs, experiment))
+        write_sealed(out / PAIRS, describe_pairs(model, pairs, experiment))
         total = sum(experiment.work(batch) for batch in experiment.batches)
         if progress is None:
             records = run_experiment(experiment, directory, cache, pair_done=observer.pair_done)
