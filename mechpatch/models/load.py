@@ -133,7 +133,12 @@ def load_model(
         log.info("LoRA merged: rank %d, alpha %g", settings["lora_rank"], settings["lora_alpha"])
     nn.Module.to(hf, place)
     hooked = to_hooked(hf, n_ctx)
-    difference = parity(hooked, hf, probe_tokens(hf.config.vocab_size, min(24, n_ctx), place))
+    try:
+        difference = parity(hooked, hf, probe_tokens(hf.config.vocab_size, min(24, n_ctx), place))
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"{' with '.join(str(each) for each in (base, adapter, codi) if each)}: {error}"
+        ) from error
     log.info("parity with Hugging Face: max |Δlogit| %.1e", difference)
     n_latents = (n_latents or 0) if codi else 0
     pad, bot, eot = special or (None, None, None)
