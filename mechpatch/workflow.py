@@ -27,9 +27,10 @@ from mechpatch.models import ThoughtModel
 from mechpatch.pairs import Pair, Screening, describe, load_pairs, screen, to_prepared
 from mechpatch.patching.memory import peak_memory
 from mechpatch.stats import summarise
-from mechpatch.storage.atomic import write_json, writing
+from mechpatch.storage.atomic import writing
 from mechpatch.storage.keys import digest, file_digest
-from mechpatch.storage.results import PLAN, log_to, open_run, read_json
+from mechpatch.storage.results import PLAN, log_to, open_run
+from mechpatch.storage.sealed import read_sealed, write_sealed
 from mechpatch.thoughts.layout import encode
 from mechpatch.tracking import Observer, null_observer
 from mechpatch.views.figures import plot_run
@@ -107,7 +108,7 @@ def run_to_directory(
     started = time.monotonic()
     with open_run(out, describe_run(model, spec, pairs, command)) as directory, log_to(out):
         log.info("started: %d pairs, model %s, parity %.1e", len(experiment.pairs), model.fingerprint, model.parity)
-        write_json(out / PAIRS, describe_pairs(model, pairs, experiment))
+        write_sealed(out / PAIRS, describe_pairs(model, pairs, experiment))
         total = sum(experiment.work(batch) for batch in experiment.batches)
         paces: list[Pace] = []
         with progress("patched runs", total) if progress else nullcontext(lambda cells: None) as tick:
@@ -141,15 +142,15 @@ def plan_run(model: ThoughtModel, spec: Spec, pairs: PairFile, out: Path | None 
     if out is not None:
         with writing(out):
             out.mkdir(parents=True, exist_ok=True)
-        write_json(out / PLAN, {"of": _identity(model, spec, pairs), **plan.as_json()})
+        write_sealed(out / PLAN, {"of": _identity(model, spec, pairs), **plan.as_json()})
     return plan
 
 
 def _expected(out: Path, model: ThoughtModel, spec: Spec, pairs: PairFile, pace: Pace) -> dict[str, Any] | None:
     """How long the run was expected to take, and from what: its plan, or its first batch."""
     if pace.whole and (out / PLAN).is_file():
-        plan = read_json(out / PLAN)
-        if plan.get("of") == _identity(model, spec, pairs):
+        plan = read_sealed(out / PLAN, "delete it, and plan again if you wish")
+        if plan["of"] == _identity(model, spec, pairs):
             return {"of": "its plan", "seconds": plan["seconds"]}
     return None if pace.expected is None else {"of": "its first batch", "seconds": round(pace.expected, 3)}
 

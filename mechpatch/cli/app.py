@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from io import TextIOWrapper
 
 import typer
 
@@ -17,6 +18,9 @@ app = typer.Typer(
 
 def main() -> None:
     """Entry point: an expected error is one message and its exit code."""
+    for stream in (sys.stdout, sys.stderr):  # a terminal that lacks a sign shows its code
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr)
     if sys.stderr.isatty():  # a bar shows how far a run is; elsewhere its lines do
         logging.getLogger().handlers[0].setLevel(logging.WARNING)
@@ -25,3 +29,12 @@ def main() -> None:
     except MechpatchError as error:
         typer.secho(f"error: {error}", err=True, fg="red")
         sys.exit(error.exit_code)
+    except (OSError, MemoryError) as error:  # of a path or a machine, and so the user's to mend
+        typer.secho(f"error: {_said(error)}", err=True, fg="red")
+        sys.exit(MechpatchError.exit_code)
+
+
+def _said(error: OSError | MemoryError) -> str:
+    if isinstance(error, MemoryError):
+        return "the memory of this machine does not suffice; choose a smaller --batch-size or --max-memory"
+    return f"{str(error.filename)[:200]}: {error.strerror}" if error.filename else str(error)

@@ -15,12 +15,12 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from mechpatch.axes import Logits, SiteVectors
-from mechpatch.errors import NumericsError
-from mechpatch.experiments.activations import UnpatchedRuns
+from mechpatch.experiments.activations import SIDES, UnpatchedRuns
 from mechpatch.experiments.cells import Cell
 from mechpatch.experiments.donors import Donors, generator
 from mechpatch.experiments.engines import ENGINES, Runner, recompute
 from mechpatch.experiments.experiment import Experiment
+from mechpatch.experiments.finite import Written, require_finite
 from mechpatch.experiments.records import (
     RecordBuilder,
     Unpatched,
@@ -105,12 +105,17 @@ class BatchRunner:
         kept = [[pair[side] for pair in recorded] for side in (0, 1)]
         runner = ENGINES[spec.engine].runner(model.hooked, model.head, batch, kept[own], memory)
         baseline = runner.baseline
-        self._check_finite(baseline.logits, indices, "the unpatched run")
-        values = [answer_columns(baseline.logits, batch, own, self.continues)]
-        values.insert(1 - own, answer_columns(stack_logits(kept[1 - own], other), other, 1 - own, self.continues))
-        unpatched = Unpatched(baseline=baseline.logits, values=(values[0], values[1]), recipient=own)
+        names = [self.experiment.pairs[index].pair_id for index in indices]
+        layouts = [[self.experiment.layouts[index][side] for index in indices] for side in (0, 1)]
+        given = (baseline.logits, baseline.resid)
+        require_finite(model, layouts[own], names, given, f"the unpatched {SIDES[own]} run")
         sides = [stack_vectors(each) for each in kept]
         sides[own] = baseline.resid
+        given = (stack_logits(kept[1 - own], other), sides[1 - own])
+        require_finite(model, layouts[1 - own], names, given, f"the unpatched {SIDES[1 - own]} run")
+        values = [answer_columns(baseline.logits, batch, own, self.continues)]
+        values.insert(1 - own, answer_columns(given[0], other, 1 - own, self.continues))
+        unpatched = Unpatched(baseline=baseline.logits, values=(values[0], values[1]), recipient=own)
         cells = self.experiment.cells(indices)
         rng = generator(spec.seed, "check", direction, self.experiment.pairs[indices[0]].pair_id)
         checks = min(spec.checks, len(cells)) if spec.engine == "fast" else 0
@@ -120,7 +125,8 @@ class BatchRunner:
             source, present = self.donors[direction].vectors(donor, indices, baseline.resid)
             for cell, done in self.watch.each("patched", _patched_runs(runner, batch, source, cells)):
                 where = f"{cell.experiment}, {direction}, layer {cell.layer}, site {cell.site}, donor {donor}"
-                self._check_finite(done.logits, indices, where)
+                written = Written(done.patch, done.written)
+                require_finite(model, layouts[own], names, [done.logits], where, written)
                 if donor == PAIRED and cell in checked:
                     with self.watch.measure("checks"):
                         recompute(model.hooked, model.head, batch, done.patch, done.written, done.logits, where)
@@ -132,17 +138,6 @@ class BatchRunner:
                 self.tick(len(indices))
         with self.watch.measure("records"):
             return self.builder.tables(direction, indices, collected, unpatched)
-
-    def _check_finite(self, logits: Logits, indices: Sequence[int], where: str) -> None:
-        """Raise a `NumericsError` that names the pair and the place of the first logit that is not finite."""
-        finite = torch.isfinite(logits).flatten(1).all(1)
-        if bool(finite.all()):
-            return
-        pair = self.experiment.pairs[indices[int((~finite).nonzero()[0])]].pair_id
-        raise NumericsError(
-            f"pair {pair!r}, {where}: a logit is NaN or infinite. In bfloat16 choose --dtype float32; otherwise look "
-            "for damaged weights"
-        )
 
 
 class _Done(NamedTuple):

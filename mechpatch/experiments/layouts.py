@@ -19,6 +19,8 @@ def pair_layouts(model: ThoughtModel, spec: Spec, pair: Pair) -> tuple[Layout, L
     """
     answers = (pair.clean.answer, pair.corrupted.answer)
     count = spec.n_thoughts or model.n_latents
+    if count >= model.n_ctx:  # before so many are laid out
+        raise SpecError(f"{count} thoughts were asked for, and the model runs at most {model.n_ctx} tokens")
     try:
         if spec.thoughts == "text":
             clean, corrupted = (

@@ -187,7 +187,8 @@ def _field_type(values: Sequence[object]) -> pa.DataType:
         return pa.bool_()
     if kinds == {int} and all(abs(value) < 2**63 for value in values if isinstance(value, int)):
         return pa.int64()
-    if kinds and kinds <= {int, float}:
+    # A whole number past 2**53 may be none of float's: as text it stays what it was.
+    if kinds and kinds <= {int, float} and all(abs(value) <= 2**53 for value in values if isinstance(value, int)):
         return pa.float64()
     return pa.string()
 

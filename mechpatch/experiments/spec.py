@@ -1,5 +1,6 @@
 """What is asked for: one frozen value that, with a model and pairs, decides every number of a run."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -76,6 +77,19 @@ class Spec:
             raise SpecError(f"memory is {self.memory}, expected at least 1 byte")
         if not self.min_gap > 0:
             raise SpecError(f"min_gap is {self.min_gap}, expected more than 0 nats")
+        if self.min_gap == math.inf:
+            raise SpecError("min_gap is infinite, so recovery would be undefined everywhere; expected some nats")
+        if self.seed < 0:
+            raise SpecError(f"seed is {self.seed}, expected at least 0")
+        if not self.sites:
+            raise SpecError(
+                "sites: nothing was asked for, expected all, or some of thoughts, bot, eot, answer, t0, t1, …"
+            )
+        if len({*self.nulls}) < len(self.nulls):
+            raise SpecError(f"nulls: {', '.join(self.nulls)} was asked for, expected each once")
+        for name, text in (("answer prefix", self.prefix), ("separator", self.separator)):
+            if any("\ud800" <= character <= "\udfff" for character in text):  # bytes that are no UTF-8
+                raise SpecError(f"{name} {text!r} holds bytes that are no text; write it in UTF-8")
 
     @property
     def donors(self) -> tuple[str, ...]:
@@ -122,6 +136,8 @@ def parse_layers(text: str) -> tuple[int, ...]:
         first, _, last = part.strip().partition("-")
         if not (first.isdecimal() and (last.isdecimal() or "-" not in part)):
             raise SpecError(f"layers {text!r}: {part.strip()!r} is not a number or a range; expected for example 0-3,7")
+        if max(len(first), len(last)) > 5:
+            raise SpecError(f"layers: {part.strip()[:20]!r} is more than any model has; expected for example 0-3,7")
         start, stop = int(first), int(last or first)
         if stop < start or stop > 10_000:
             raise SpecError(f"layers {text!r}: {part.strip()!r} is not a range of layers; expected for example 0-3,7")

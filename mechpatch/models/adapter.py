@@ -13,27 +13,45 @@ from transformers import LlamaForCausalLM
 
 from mechpatch.errors import CheckpointError
 from mechpatch.models.base import EMBEDDINGS
-from mechpatch.models.files import account, first_existing, read_json, read_tensors, refusing
+from mechpatch.models.files import account, exists, first_existing, read_json, read_tensors, refusing
 
 PREFIX = "base_model.model."
 # Names inside PEFT's wrappers, under which it writes embeddings that were resized as well as trained.
 WRAPPED = re.compile(r"(.+\.(?:embed_tokens|lm_head))\.(base_layer|modules_to_save|original_module)\.weight")
+# Settings that import a module by its name, repeat layers, or act while a text is read.
+FOREIGN = ("megatron_config", "layer_replication", "alora_invocation_tokens", "arrow_config")
+# A repeated group, or too many repeats: matched against a name, such a pattern can take for ever.
+ENDLESS = re.compile(r"\)[*+{]|(?:[*+{][^*+{]*){5}")
 TARGETED = re.compile(r"\.(embed_tokens|lm_head)\.lora_")
 
 
 def read_peft(folder: Path, dtype: torch.dtype) -> tuple[LoraConfig, dict[str, Tensor], Path]:
     """Configuration and tensors of a PEFT LoRA directory, and the file that the tensors came from."""
-    if not folder.is_dir():
+    if not exists(folder, "not a path") or not folder.is_dir():
         raise CheckpointError(f"{folder}: no such directory; expected a PEFT adapter (adapter_config.json and weights)")
     path = first_existing(folder, ("adapter_config.json",))
-    kind = read_json(path).get("peft_type")
-    if kind != "LORA":
+    found = read_json(path)
+    if (kind := found.get("peft_type")) != "LORA":
         raise CheckpointError(f"{path}: peft_type is {kind!r}, expected 'LORA'")
+    if named := [name for name in FOREIGN if found.get(name)]:
+        raise CheckpointError(f"{path}: {named[0]} is set, and what it asks for cannot be merged into a Llama")
+    for pattern in _patterns(found):
+        if ENDLESS.search(pattern):
+            raise CheckpointError(f"{path}: the pattern {pattern[:60]!r} could take for ever; list the modules by name")
     with refusing(path, "not a PEFT configuration"):
         config = PeftConfig.from_pretrained(str(folder))
     assert isinstance(config, LoraConfig)
     file = first_existing(folder, ("adapter_model.safetensors", "adapter_model.bin"))
     return config, _unwrapped(read_tensors(file, dtype)), file
+
+
+def _patterns(found: Mapping[str, object]) -> list[str]:
+    """The texts of a configuration that PEFT takes for regular expressions."""
+    texts = [found.get(name) for name in ("target_modules", "exclude_modules", "modules_to_save")]
+    for name in ("rank_pattern", "alpha_pattern"):
+        if isinstance(by_pattern := found.get(name), dict):
+            texts += by_pattern
+    return [text for text in texts if isinstance(text, str)]
 
 
 def _unwrapped(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from mechpatch.errors import CheckpointError
 from mechpatch.models import adapter
 from mechpatch.models.base import EMBEDDINGS
-from mechpatch.models.files import account, first_existing, read_tensors
+from mechpatch.models.files import account, exists, first_existing, read_tensors
 
 PREFIX = "codi." + adapter.PREFIX
 LORA_ALPHA = 32  # published default; the state dict does not store it
@@ -81,7 +81,7 @@ class CodiState:
 
 def read_codi(path: Path, dtype: torch.dtype) -> tuple[CodiState, Path]:
     """Read and sort a CODI checkpoint (a directory or a file); unknown keys are errors that name them."""
-    if not path.exists():
+    if not exists(path, "not a path"):
         raise CheckpointError(f"{path}: no such file or directory; expected a CODI checkpoint")
     file = first_existing(path, FILES) if path.is_dir() else path
     lora, base, head, unknown = {}, {}, {}, []

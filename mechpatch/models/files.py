@@ -5,6 +5,7 @@ and writing to them (as merging does) leaves the file alone.
 """
 
 import json
+import re
 import zipfile
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -23,6 +24,9 @@ WEIGHTS = (
     "pytorch_model.bin.index.json",
 )
 _SHOWN = 20  # faults that one message lists
+# The largest JSON file that is read, in bytes: LLaMA-3's tokenizer.json has 17 MB, every other file far less.
+MAX_JSON = 128 * 2**20
+SHARD_NAME = re.compile(r"[\w-][\w.-]*\.(?:safetensors|bin)")
 
 
 @contextmanager
@@ -37,8 +41,22 @@ def refusing(source: object, fault: str) -> Iterator[None]:
         raise CheckpointError(f"{source}: {fault}: {type(error).__name__}: {cause[:500]}") from error
 
 
+def bounded(*paths: Path) -> None:
+    """Raise a `CheckpointError` for a text file that is too large to be one of a model: it is not read to find out."""
+    for path in paths:
+        if path.is_file() and (size := path.stat().st_size) > MAX_JSON:
+            raise CheckpointError(f"{path}: found {size} bytes, expected at most {MAX_JSON}; it is no file of a model")
+
+
+def exists(path: Path, fault: str) -> bool:
+    """Whether there is such a file or directory; a `CheckpointError` for what cannot be a path at all."""
+    with refusing(str(path)[:100], fault):
+        return path.exists()
+
+
 def read_json(path: Path) -> dict[str, object]:
     """The object in a JSON file."""
+    bounded(path)
     with refusing(path, "not a JSON object"):
         value = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(value, dict):
@@ -49,7 +67,7 @@ def read_json(path: Path) -> dict[str, object]:
 def read_tensors(path: Path, dtype: torch.dtype, skip: Collection[str] = ()) -> dict[str, Tensor]:
     """The tensors of a .safetensors file or of a plain state dict (.bin, .pt), floating ones as `dtype`.
 
-    Nothing in a pickle is run: one that holds more than tensors is refused.
+    Nothing in a pickle is run: one that holds more than tensors is refused, and so is what would grow when it is read.
     """
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file")
@@ -59,9 +77,16 @@ def read_tensors(path: Path, dtype: torch.dtype, skip: Collection[str] = ()) -> 
             found = {name: file.get_tensor(name) for name in sorted(names)}
             return {name: _as_dtype(path, name, tensor, dtype) for name, tensor in found.items()}
     with refusing(path, "cannot be read as a plain state dict (save it as safetensors where you trust it)"):
-        state = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+        size = path.stat().st_size
+        if zipped := zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                if sum(member.file_size for member in archive.infolist()) > size:
+                    raise ValueError("it is compressed, which no state dict is")
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
         if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
             raise TypeError("it holds something other than named tensors")
+        if large := [name for name, value in state.items() if value.nbytes > size]:
+            raise ValueError(f"{large[0]} is larger than the file")
         return {
             name: value.to(dtype) if value.is_floating_point() else value
             for name, value in state.items()
@@ -85,6 +110,8 @@ def read_weights(folder: Path, dtype: torch.dtype, skip: Collection[str] = ()) -
         index = read_json(file)["weight_map"]
         assert isinstance(index, dict), "weight_map is no object"
         shards = sorted(set(map(str, index.values())))
+        if elsewhere := [name for name in shards if not SHARD_NAME.fullmatch(name)]:
+            raise ValueError(f"{elsewhere[0]!r} is not the name of a file beside it")
     found: dict[str, Tensor] = {}
     for shard in shards:
         tensors = read_tensors(folder / shard, dtype, skip)

@@ -84,9 +84,12 @@ def parity(model: HookedTransformer, hf: LlamaForCausalLM, tokens: Int[Tensor, "
     """
     expected = hf(tokens).logits.float()
     if not expected.isfinite().all():
-        raise CheckpointError("the model's logits are not finite: a weight is NaN or infinite, or LoRA's alpha is huge")
+        bad = [name for name, weight in hf.named_parameters() if not weight.isfinite().all()]
+        cause = f"{bad[0]} is NaN or infinite" if bad else "a weight is huge"
+        raise CheckpointError(f"the model's logits are not finite: {cause}, or LoRA's alpha is huge")
     resid = model(model.embed(tokens), start_at_layer=0, stop_at_layer=model.cfg.n_layers)
     found = (model.ln_final(resid).flatten(0, 1) @ model.unembed.W_U).view_as(expected).float()
+    expected, found = expected.cpu().double(), found.cpu().double()  # the norm of huge logits would be infinite
     difference = found - expected
     share = (difference.norm(dim=-1) / expected.norm(dim=-1)).mean().item()
     largest = difference.abs().max().item()
@@ -94,6 +97,6 @@ def parity(model: HookedTransformer, hf: LlamaForCausalLM, tokens: Int[Tensor, "
         raise CheckpointError(
             f"HookedTransformer and Hugging Face differ by {largest:.2e} in a logit of the same weights, and by "
             f"{share:.1e} of the logits' norm; at most {PARITY_TOLERANCE[hf.dtype]:.0e} of it was expected. "
-            "config.json probably asks for something that transformer-lens does not do"
+            "Either config.json asks for something that transformer-lens does not do, or a weight is damaged"
         )
     return largest

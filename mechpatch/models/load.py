@@ -17,13 +17,15 @@ from mechpatch.errors import CheckpointError
 from mechpatch.models import codi as codi_format
 from mechpatch.models.adapter import embedding_rows, merge_lora, read_peft
 from mechpatch.models.base import EMBEDDINGS, build, model_folder, read_config
-from mechpatch.models.files import read_weights, refusing
+from mechpatch.models.files import bounded, read_weights, refusing
 from mechpatch.models.hooked import parity, to_hooked
 from mechpatch.storage.keys import digest, tensor_digest
 
 log = logging.getLogger(__name__)
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
+# Files that a tokenizer may be read from, by suffix.
+TEXT = (".json", ".model", ".jinja", ".txt")
 # Entries of config.json that decide numbers and do not show in the shapes of the weights.
 NUMERIC = ("rms_norm_eps", "rope_parameters", "max_position_embeddings", "num_attention_heads", "num_key_value_heads")
 
@@ -131,7 +133,12 @@ def load_model(
         log.info("LoRA merged: rank %d, alpha %g", settings["lora_rank"], settings["lora_alpha"])
     nn.Module.to(hf, place)
     hooked = to_hooked(hf, n_ctx)
-    difference = parity(hooked, hf, probe_tokens(hf.config.vocab_size, min(24, n_ctx), place))
+    try:
+        difference = parity(hooked, hf, probe_tokens(hf.config.vocab_size, min(24, n_ctx), place))
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"{' with '.join(str(each) for each in (base, adapter, codi) if each)}: {error}"
+        ) from error
     log.info("parity with Hugging Face: max |Δlogit| %.1e", difference)
     n_latents = (n_latents or 0) if codi else 0
     pad, bot, eot = special or (None, None, None)
@@ -152,6 +159,7 @@ def load_model(
 def load_tokenizer(source: str | Path) -> PreTrainedTokenizerFast:
     """The fast tokenizer of a directory, of a hub name, or of "demo"."""
     folder = DEMO_FOLDER / "base" if str(source) == DEMO else model_folder(source)
+    bounded(*(path for path in folder.iterdir() if path.suffix in TEXT))
     with refusing(folder, "its tokenizer cannot be loaded"):
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
@@ -231,4 +239,6 @@ def _device(device: str, dtype: torch.dtype) -> torch.device:
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     with refusing(f"device {device!r}", f"cannot be used with {dtype}"):
-        return torch.empty(0, device=device, dtype=dtype).device
+        probe = torch.zeros(1, device=device, dtype=dtype)
+        probe.item()  # "meta" holds nothing
+        return probe.device

@@ -59,6 +59,8 @@ def _read(path: Path, report: Report) -> str:
         problem = f"is not UTF-8, for byte {byte:#04x} at offset {error.start}: save it as UTF-8"
     except OSError as error:
         problem = f"cannot be read ({error.strerror})"
+    except ValueError as error:  # a null character in the path
+        problem = f"cannot be read ({error})"
     Place(report).fault(None, f"{problem}; expected a file with a JSON list or JSON Lines of pairs")
     report.check()
     raise AssertionError("unreachable: a fault was just reported")

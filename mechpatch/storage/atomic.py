@@ -19,6 +19,8 @@ from mechpatch.errors import StorageError
 LOCK = "run.lock"
 TEMPORARY = ".writing-"
 
+_HOLDER = 200  # bytes of a lock that are shown
+
 _FULL = "free some space or choose another folder"
 _CLOSED = "choose a folder that can be written"
 _REMEDIES = {
@@ -30,6 +32,8 @@ _REMEDIES = {
     errno.EPERM: _CLOSED,
     errno.EEXIST: "choose another folder",
     errno.ENOTDIR: "choose another folder",
+    errno.EISDIR: "give the name of a file",
+    errno.ENAMETOOLONG: "choose a shorter name",
 }
 
 
@@ -49,8 +53,10 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Raises `StorageError` if the file cannot be written; after any exception `path` is as it was.
     """
-    temporary = path.with_name(TEMPORARY + secrets.token_hex(8))
     with writing(path):
+        if not path.name:  # "", "." and "/"
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        temporary = path.with_name(TEMPORARY + secrets.token_hex(8))
         with temporary.open("xb") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX)
@@ -83,10 +89,11 @@ def write_json(path: Path, value: object) -> None:
 
 def remove_stale(folder: Path) -> None:
     """Delete the temporary files in `folder` that killed writers left."""
-    for left in folder.glob(f"{TEMPORARY}*"):
-        with suppress(OSError), left.open("r+b") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            left.unlink()
+    with suppress(OSError):  # no such folder, or none that can be
+        for left in list(folder.glob(f"{TEMPORARY}*")):
+            with suppress(OSError), left.open("r+b") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                left.unlink()
 
 
 @contextmanager
@@ -97,18 +104,19 @@ def lock(folder: Path) -> Iterator[None]:
     """
     path = folder / LOCK
     with writing(path):
-        file = path.open("a+")  # the holder's name must survive until the lock is ours
+        # Appending, because the holder's name must survive until the lock is ours; without a buffer, because what a
+        # full disk refused would be tried again when the file is closed, outside of `writing`.
+        file = path.open("ab+", buffering=0)
     with file:
         with writing(path):
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 file.seek(0)
-                holder = file.read()
+                holder = file.read(_HOLDER).decode(errors="replace")
                 raise StorageError(f"{folder}: in use by {holder}; wait for it or choose another folder") from None
             file.truncate(0)
-            file.write(f"process {os.getpid()} on {socket.gethostname()}")
-            file.flush()
+            file.write(f"process {os.getpid()} on {socket.gethostname()}".encode())
         yield
 
 

@@ -6,6 +6,8 @@
     summary.json, run.log, run.lock
     plan.json                        what it was expected to take, if that was asked
 
+`spec.json` and `summary.json` are sealed: they carry the fingerprint of their content.
+
 A shard is named by the index of its pair, never by text of the user's.
 """
 
@@ -17,14 +19,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mechpatch.errors import SpecError, StorageError
-from mechpatch.storage.atomic import LOCK, TEMPORARY, lock, remove_stale, write_bytes, write_json, write_text, writing
+from mechpatch.storage.atomic import LOCK, TEMPORARY, lock, remove_stale, write_bytes, write_text, writing
 from mechpatch.storage.keys import canonical_json, file_digest
+from mechpatch.storage.log import log_to as log_to
+from mechpatch.storage.sealed import read_sealed, write_sealed
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +37,6 @@ EFFECTS = "effects.parquet"
 CHECKSUM = "effects.sha256"
 SUMMARY = "summary.json"
 PLAN = "plan.json"
-LOG = "run.log"
 
 # Entries of a spec that say how a run came about and do not decide its numbers.
 PROVENANCE = frozenset({"command", "created", "environment"})
@@ -89,7 +91,7 @@ class RunDirectory:
 
     def write_summary(self, summary: Mapping[str, object]) -> None:
         """Write `summary.json`. Raises `StorageError`, and `ValueError` for NaN and infinity."""
-        write_json(self.folder / SUMMARY, dict(summary))
+        write_sealed(self.folder / SUMMARY, summary)
 
     def _shards(self) -> dict[int, Path]:
         """Path of each whole shard by pair index."""
@@ -124,7 +126,7 @@ def open_run(folder: Path, spec: Mapping[str, object]) -> Iterator[RunDirectory]
         if (folder / SPEC).exists():
             _require_same(folder, spec)
         else:
-            write_json(folder / SPEC, dict(spec))
+            write_sealed(folder / SPEC, spec)
         shards = folder / SHARDS
         with writing(shards):
             shards.mkdir(exist_ok=True)
@@ -135,54 +137,30 @@ def open_run(folder: Path, spec: Mapping[str, object]) -> Iterator[RunDirectory]
 
 def read_spec(folder: Path) -> dict[str, object]:
     """What the run in `folder` was asked to do. Raises `StorageError` if it is not a run or its spec is damaged."""
-    return read_json(folder / SPEC)
+    return read_sealed(folder / SPEC, "choose another folder for a new run")
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object of a run. Raises `StorageError` if it cannot be read or is damaged."""
-    try:
-        value = json.loads(path.read_bytes())
-    except OSError as error:
-        raise StorageError(f"{path}: cannot be read: {error.strerror}; name the directory of a run") from error
-    except ValueError as error:
-        raise StorageError(f"{path}: damaged: {error}; choose another folder for a new run") from error
-    if not isinstance(value, dict):
-        raise StorageError(
-            f"{path}: damaged: found a {type(value).__name__}, expected an object; choose another folder"
-        )
-    return value
+def read_summary(folder: Path) -> dict[str, object]:
+    """The summary of the finished run in `folder`. Raises `StorageError` if there is none or it is damaged."""
+    return read_sealed(folder / SUMMARY, "run the same command again to make it from the records")
 
 
 def read_effects(folder: Path) -> pa.Table:
     """All rows of the finished run in `folder`. Raises `StorageError` if it is not finished or any byte has changed."""
     path = folder / EFFECTS
     try:
-        if (folder / CHECKSUM).read_bytes() != _checksum_line(file_digest(path)).encode():
+        expected = _checksum_line(file_digest(path)).encode()
+        sound = (folder / CHECKSUM).stat().st_size == len(expected) and (folder / CHECKSUM).read_bytes() == expected
+        if not sound:
             raise StorageError(f"{path}: damaged; run the same command again to make it from the shards")
         return _read_parquet(path)
+    except pa.ArrowInvalid as error:  # written by something else, with a checksum of its own
+        raise StorageError(f"{path}: is no table: {error}; run the same command again to make it") from error
     except OSError as error:
         raise StorageError(
             f"{error.filename or path}: cannot be read: {error.strerror or error}; run the same command again to "
             "finish the run"
         ) from error
-
-
-@contextmanager
-def log_to(folder: Path) -> Iterator[None]:
-    """Append what the package logs, from level INFO, to `run.log` in `folder`. Raises `StorageError`."""
-    package = logging.getLogger("mechpatch")
-    level = package.level
-    with writing(folder / LOG):
-        handler = logging.FileHandler(folder / LOG, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    package.addHandler(handler)
-    package.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        package.setLevel(level)
-        package.removeHandler(handler)
-        handler.close()
 
 
 def _require_same(folder: Path, spec: Mapping[str, object]) -> None:

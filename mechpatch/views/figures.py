@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from mechpatch.errors import SpecError, StorageError
 from mechpatch.stats import groups
-from mechpatch.storage.atomic import write_bytes, writing
+from mechpatch.storage.atomic import remove_stale, write_bytes, writing
 from mechpatch.storage.results import read_effects
 from mechpatch.views.curves import layer_profile as layer_profile
 from mechpatch.views.curves import trajectories as trajectories
@@ -63,6 +63,7 @@ def plot_run(
     folder = out_dir or run_dir / "figures"
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
+    remove_stale(folder)
     written = []
     for experiment, direction, donor in groups(table):
         if donor != "paired":

@@ -267,7 +267,10 @@ def test_a_logit_that_is_not_finite_names_pair_and_place(demo_model, shipped_pai
             yield patch, outcome
 
     monkeypatch.setattr(reference, "sweep", broken)
-    with pytest.raises(NumericsError, match="'demo-001', layer, denoise, layer 2, site all, donor paired"):
+    with pytest.raises(
+        NumericsError,
+        match=r"'demo-001', layer, denoise, layer 2, site all, donor paired: NaN or infinite in its batch",
+    ):
         run(demo_model, shipped_pairs[:2], Spec(experiments=("layer",), engine="reference"), tmp_path / "run")
 
 

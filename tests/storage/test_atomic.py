@@ -134,6 +134,19 @@ def test_a_folder_that_is_a_file_is_explained(tmp_path: Path):
         write_text(tmp_path / "file" / "x", "")
 
 
+@pytest.mark.parametrize("name", ["", ".", "/"])
+def test_a_path_that_names_no_file_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(StorageError, match=r"cannot be written: Is a directory; give the name of a file"):
+        write_text(Path(name), "")
+
+
+def test_a_folder_whose_name_is_too_long(tmp_path: Path):
+    remove_stale(tmp_path / ("x" * 5000))
+    with pytest.raises(StorageError, match=r"File name too long; choose a shorter name"):
+        write_text(tmp_path / ("x" * 5000), "")
+
+
 def test_a_killed_writer_leaves_whole_files_only(tmp_path: Path):
     code = """
 import sys

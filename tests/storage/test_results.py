@@ -1,5 +1,4 @@
 import inspect
-import json
 import logging
 import os
 import random
@@ -15,7 +14,7 @@ import pytest
 import mechpatch
 from mechpatch.errors import SpecError, StorageError
 from mechpatch.storage.keys import file_digest
-from mechpatch.storage.results import RunDirectory, log_to, open_run, read_effects, read_spec
+from mechpatch.storage.results import RunDirectory, log_to, open_run, read_effects, read_spec, read_summary
 
 SPEC = {"experiment": "layerwise", "layers": (0, 1), "model": {"weights": "ab", "dtype": "float32"}, "command": "x"}
 ODD_IDS = ["../../x", "a/b", "", "y" * 300, "\0 é\n"]
@@ -62,7 +61,7 @@ def test_a_run_gives_back_its_rows_in_pair_order(tmp_path: Path):
     found = read_effects(path.parent)
     assert found == pa.concat_tables([rows("p2", 2), rows("p0", 0), rows("p1", 1)])
     assert found["recovery"].null_count == 3
-    assert json.loads((path.parent / "summary.json").read_text()) == {"pairs": 3}
+    assert read_summary(path.parent) == {"pairs": 3}
     assert read_spec(path.parent)["layers"] == [0, 1]
 
 
@@ -189,7 +188,7 @@ def test_another_spec_is_refused_and_every_difference_is_shown(tmp_path: Path, c
     assert "choose another folder" in str(caught.value)
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "\udcff"])
+@pytest.mark.parametrize("content", ["", "{", "[]", "\udcff", "{}", '{"a": NaN}', "[" * 10**5, '{"a":' * 10**5])
 def test_a_damaged_spec_is_refused(tmp_path: Path, content: str):
     (tmp_path / "spec.json").write_bytes(content.encode("utf-8", "surrogateescape"))
     with pytest.raises(StorageError, match=r"spec.json: damaged: .*; choose another folder"), open_run(tmp_path, SPEC):

@@ -1,0 +1,96 @@
+"""Two processes on one directory: the second is refused and changes nothing; the dead hold no lock. And clocks."""
+
+import os
+import signal
+import time
+
+import pytest
+from faults.forks import DONE, TYPED, in_child, killed_at
+from faults.runs import left_by, small_run
+
+from mechpatch.errors import StorageError
+from mechpatch.storage.atomic import LOCK, lock
+
+
+def test_the_second_process_is_refused_and_the_first_ends_whole(demo_model, tmp_path):
+    """The first is stopped in the middle, with some shards written, while the second tries."""
+    for name in ("whole", "shared", "second", "first"):
+        (tmp_path / name).mkdir()
+    small_run(demo_model, tmp_path / "whole")
+    child = os.fork()
+    if child == 0:
+        in_child(lambda: small_run(demo_model, tmp_path / "shared"), tmp_path / "first")
+        os._exit(0)
+    shards = tmp_path / "shared" / "run" / "shards"
+    deadline = time.monotonic() + 60
+    while not (shards.is_dir() and any(shards.glob("0*"))):
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    ended = in_child(lambda: small_run(demo_model, tmp_path / "shared"), tmp_path / "second")
+    os.waitpid(child, 0)
+    assert (tmp_path / "first" / "said.txt").read_text() == ""
+    assert ended.code == TYPED, ended
+    assert f"{tmp_path / 'shared' / 'run'}: in use by process " in ended.said
+    assert left_by(tmp_path / "shared") == left_by(tmp_path / "whole")
+
+
+def test_many_started_at_once_and_one_runs(demo_model, tmp_path):
+    (tmp_path / "shared").mkdir()
+    children = []
+    for number in range(4):
+        (tmp_path / str(number)).mkdir()
+        if (child := os.fork()) == 0:
+            ended = in_child(lambda: small_run(demo_model, tmp_path / "shared", pairs=2), tmp_path / str(number))
+            os._exit(ended.code)
+        children.append(child)
+    codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+    assert set(codes) == {DONE, TYPED}, codes
+    (tmp_path / "alone").mkdir()
+    small_run(demo_model, tmp_path / "alone", pairs=2)
+    assert left_by(tmp_path / "shared") == left_by(tmp_path / "alone")
+
+
+def test_the_lock_of_the_dead_does_not_block(demo_model, tmp_path):
+    (tmp_path / "run").mkdir()
+    small_run(demo_model, tmp_path, pairs=2)
+    ended = in_child(lambda: os.kill(os.getpid(), signal.SIGKILL), tmp_path)
+    assert ended.code == -signal.SIGKILL
+    (tmp_path / "run" / LOCK).write_text("process 1 on a machine that burnt down")
+    small_run(demo_model, tmp_path, pairs=2)
+    assert str(os.getpid()) in (tmp_path / "run" / LOCK).read_text()
+
+
+@pytest.mark.parametrize("step", [-3600.0, 86400.0])
+def test_clocks_do_not_matter(demo_model, tmp_path, monkeypatch, step):
+    """The clock jumps at every look, an hour back or a day on; only provenance, the log and nothing else shows it."""
+    (tmp_path / "steady").mkdir()
+    small_run(demo_model, tmp_path / "steady")
+    now = [time.time()]
+
+    def jump() -> float:
+        now[0] += step
+        return now[0]
+
+    monkeypatch.setattr(time, "time", jump)
+    monkeypatch.setattr(time, "time_ns", lambda: int(jump() * 1e9))
+    (tmp_path / "jumping").mkdir()
+    killed_at(60, lambda: small_run(demo_model, tmp_path / "jumping"), [tmp_path / "jumping"], tmp_path)
+    for path in (tmp_path / "jumping").rglob("*"):
+        os.utime(path, (now[0] - 10**9, now[0] - 10**9))  # times of files are never asked for
+    finished = small_run(demo_model, tmp_path / "jumping")
+    assert left_by(tmp_path / "jumping") == left_by(tmp_path / "steady")
+    assert 0 <= finished.summary["run"]["seconds"] < 60
+
+
+def test_a_lock_that_is_held_is_felt_across_a_fork(tmp_path):
+    """The test of two processes rests on locks that a child of the holder does not share."""
+
+    def try_it() -> None:
+        with lock(tmp_path):
+            pass
+
+    with lock(tmp_path):
+        assert in_child(try_it, tmp_path).code == TYPED
+    assert in_child(try_it, tmp_path).code == DONE
+    with lock(tmp_path), pytest.raises(StorageError):
+        try_it()
