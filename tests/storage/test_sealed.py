@@ -47,17 +47,16 @@ def test_every_flipped_bit_is_noticed_or_white_space(sealed: Path):
         ('{"sha256": 7}', "its sha256 says 7"),
         ("[]", "found a list, expected an object"),
         ('{"a": NaN, "sha256": ""}', "NaN is no JSON"),
-        ("[" * 10**5, "damaged"),
-        ('{"a":' * 10**5, "damaged"),
-        ("9" * 5000, "damaged"),
+        ("[" * 10**5, "recursion"),
+        ('{"a":' * 10**5, "recursion"),
+        ("9" * 5000, "digits"),
         ('{"a": "\\ud800", "sha256": ""}', "its content has the fingerprint"),
     ],
 )
 def test_damage_is_named(sealed: Path, content: str, message: str):
     sealed.write_text(content)
-    with pytest.raises(StorageError, match=rf"x.json: damaged: (?s:.*){message}") as caught:
+    with pytest.raises(StorageError, match=rf"x.json: damaged: .*{message}.*; make it again$"):
         read_sealed(sealed, "make it again")
-    assert str(caught.value).endswith("; make it again") or "damaged" in message
 
 
 def test_a_file_that_is_absent_or_too_large(sealed: Path):
