@@ -167,6 +167,13 @@ MISTAKES = {
     "limit of nothing": (["--limit", "0"], "limit is 0"),
     "unknown dtype": (["--dtype", "int8"], "dtype 'int8' is not known"),
     "unknown device": (["--device", "gpu"], "device 'gpu': cannot be used"),
+    "a device that holds nothing": (["--device", "meta"], "device 'meta': cannot be used"),
+    "a home of nobody": (["--model", "~nobody-has-this-name/x"], "not a path"),
+    "a name too long": (["--model", "x" * 5000], "not a path"),
+    "an adapter's name too long": (["--model", BASE, "--adapter", "x" * 5000], "not a path"),
+    "a checkpoint's name too long": (["--model", BASE, "--codi", "x" * 5000], "not a path"),
+    "a file of pairs that is too long a name": (["--pairs", "x" * 5000], "File name too long"),
+    "a negative seed": (["--seed", "-1"], "seed is -1"),
 }
 
 
@@ -181,6 +188,31 @@ def test_a_mistake_gives_one_clear_message(mistake, tmp_path, monkeypatch, capsy
     assert message in found
     assert found.count("error:") == 1
     assert not (tmp_path / "run").exists()
+
+
+def test_a_terminal_that_lacks_a_sign_shows_its_code():
+    found = mechpatch("pairs", "demo", env={"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"})
+    assert found.returncode == 0, found.stderr
+    assert r"|clean \u2212 corrupted|" in found.stdout
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (OSError(5, "Input/output error", "/a/file"), "error: /a/file: Input/output error"),
+        (OSError("no number"), "error: no number"),
+        (MemoryError(), "error: the memory of this machine does not suffice; choose a smaller --batch-size"),
+    ],
+)
+def test_what_the_machine_refuses_is_one_line(monkeypatch, capsys, error, message):
+    def fail() -> None:
+        raise error
+
+    monkeypatch.setattr(sys.modules["mechpatch.cli.app"], "app", fail)  # the package's `app` is the application
+    with pytest.raises(SystemExit) as exit_:
+        cli.main()
+    assert exit_.value.code == 1
+    assert message in capsys.readouterr().err
 
 
 def test_an_unknown_experiment_is_refused():

@@ -64,10 +64,12 @@ def test_no_pickle_is_run(tmp_path, make, suffix):
 
 
 def test_the_payload_would_run_if_it_were_unpickled(tmp_path):
-    for make, load in zip(hostile.PICKLES, (pickle.load, *[torch.load] * 2), strict=False):
+    for make in hostile.PICKLES[:3]:
         make(tmp_path / "file", tmp_path / "ran")
-        with (tmp_path / "file").open("rb") as file:
-            load(file, **({} if load is pickle.load else {"weights_only": False}))
+        if make is hostile.plain_pickle:
+            pickle.loads((tmp_path / "file").read_bytes())
+        else:
+            torch.load(tmp_path / "file", weights_only=False)
         assert (tmp_path / "ran").exists()
         (tmp_path / "ran").rmdir()
 

@@ -10,6 +10,7 @@ from mechpatch.pairs.faults import Place, Report
 from mechpatch.pairs.schema import MAX_DIGITS
 
 MAX_BYTES = 256 * 2**20
+MAX_OPENED = 4 * 10**6  # brackets and braces: each value that they open takes a hundred times its two bytes
 
 
 class HugeNumber(str):
@@ -51,9 +52,13 @@ def _read(path: Path, report: Report) -> str:
             problem = f"has {status.st_size} bytes, and at most {MAX_BYTES} are read: split it"
         else:
             text = path.read_bytes().decode("utf-8-sig")
-            if text.strip():
+            opened = text.count("{") + text.count("[")
+            if opened > MAX_OPENED:
+                problem = f"opens {opened} lists and objects, and at most {MAX_OPENED} are read: split it"
+            elif text.strip():
                 return text
-            problem = "is empty"
+            else:
+                problem = "is empty"
     except UnicodeDecodeError as error:
         byte = error.object[error.start]
         problem = f"is not UTF-8, for byte {byte:#04x} at offset {error.start}: save it as UTF-8"

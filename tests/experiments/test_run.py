@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pyarrow.compute as pc
@@ -272,6 +273,49 @@ def test_a_logit_that_is_not_finite_names_pair_and_place(demo_model, shipped_pai
         match=r"'demo-001', layer, denoise, layer 2, site all, donor paired: NaN or infinite in its batch",
     ):
         run(demo_model, shipped_pairs[:2], Spec(experiments=("layer",), engine="reference"), tmp_path / "run")
+
+
+@pytest.mark.parametrize("side", [0, 1])
+def test_the_run_of_either_side_is_looked_at(demo_model, shipped_pairs, tmp_path, side):
+    """A token of one question alone has a damaged embedding: also where only its vectors would have been written."""
+    pair = shipped_pairs[0]
+    own, other = (
+        set(demo_model.tokenizer.encode(text.question))
+        for text in ((pair.clean, pair.corrupted) if side == 0 else (pair.corrupted, pair.clean))
+    )
+    token = min(own - other)
+    rows = demo_model.hooked.embed.W_E
+    kept = rows[token].clone()
+    message = (
+        rf"{pair.pair_id!r}, the unpatched {('clean', 'corrupted')[side]} run: NaN or infinite first in the embedding"
+    )
+    try:
+        rows[token, 0] = torch.nan
+        with pytest.raises(NumericsError, match=message):
+            run(demo_model, [pair], Spec(experiments=("layer",)), tmp_path / "run")
+    finally:
+        rows[token] = kept
+
+
+def test_more_thoughts_than_the_model_runs(demo_model, shipped_pairs):
+    spec = Spec(experiments=("layer",), thoughts="placeholder", n_thoughts=10**8)
+    with pytest.raises(SpecError, match="100000000 thoughts were asked for, and the model runs at most 512 tokens"):
+        Experiment.prepare(demo_model, spec, shipped_pairs[:1])
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ((1, 2.5), [1.0, 2.5]),
+        ((2**60 + 1, 2.5), [str(2**60 + 1), "2.5"]),
+        ((2**70, 1), [str(2**70), "1"]),
+        ((True, "x"), ["True", "x"]),
+    ],
+)
+def test_fields_of_any_size_travel(demo_model, shipped_pairs, tmp_path, values, expected):
+    pairs = [replace(pair, fields={"x": value}) for pair, value in zip(shipped_pairs, values, strict=False)]
+    table = run(demo_model, pairs, Spec(experiments=("layer",), layers=(0,)), tmp_path / "run")
+    assert table["field.x"].to_pylist() == expected
 
 
 def test_what_cannot_be_run_is_refused_before_anything_runs(demo_model, shipped_pairs):

@@ -56,3 +56,25 @@ def test_recipient():
 def test_experiments_are_read():
     assert parse_experiments(["chained", "leave-one-out", "relay"]) == ("relay", "cumulative", "leave_one_out")
     assert parse_experiments(["all"]) == ("layer", "position", "relay", "cumulative")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"seed": -1}, "seed is -1, expected at least 0"),
+        ({"min_gap": float("inf")}, "min_gap is infinite"),
+        ({"sites": ()}, "sites: nothing was asked for"),
+        ({"nulls": ("self", "noise", "self")}, "nulls: self, noise, self was asked for, expected each once"),
+        ({"prefix": "\udcff"}, "answer prefix .* holds bytes that are no text"),
+        ({"separator": "a\udcff"}, "separator .* holds bytes that are no text"),
+    ],
+)
+def test_values_that_would_fail_later_fail_at_once(values, message):
+    with pytest.raises(SpecError, match=message):
+        Spec(experiments=("layer",), **values)
+
+
+@pytest.mark.parametrize("text", ["9" * 5000, "0-" + "9" * 5000, "100000"])
+def test_a_layer_that_no_model_has(text):
+    with pytest.raises(SpecError, match="is more than any model has"):
+        parse_layers(text)

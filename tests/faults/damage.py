@@ -144,7 +144,7 @@ def of_checkpoints(folder: Path) -> dict[str, Target]:
     (pickled / "adapter_model.safetensors").unlink()
     write_state(pickled / "adapter_model.bin", _read(adapter / "adapter_model.safetensors"))
 
-    def loader(path: Path, **kind: Path) -> Target:
+    def loader(path: Path, **kind: Any) -> Target:
         sound = load_model(base, device="cpu", **kind)
         expected = [sound.fingerprint, _weights(sound)]
 

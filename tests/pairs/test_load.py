@@ -391,6 +391,16 @@ def test_a_file_too_large_is_not_read(tmp_path, write, monkeypatch):
     assert load_pairs(path)
 
 
+def test_a_file_that_would_fill_the_memory_is_not_decoded(write):
+    with pytest.raises(PairFileError, match="opens 6000001 lists and objects, and at most 4000000 are read: split it"):
+        load_pairs(write("[" + "{}," * 6_000_000 + "1]"))
+
+
+def test_a_path_that_cannot_be_one():
+    with pytest.raises(PairFileError, match="cannot be read"):
+        load_pairs("a\0b")
+
+
 def test_text_that_names_a_file_stays_text(write, tmp_path):
     (tmp_path / "secret").write_text("5")
     path = str(tmp_path / "secret")
