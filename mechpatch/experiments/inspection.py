@@ -128,12 +128,13 @@ def inspect_pair(model: ThoughtModel, spec: Spec, pair: Pair, at: At | None = No
 def _described(model: ThoughtModel, run: Trace, layout: Layout, side: int) -> dict[str, Any]:
     """Tokens and places of one run.
 
-    `continuations` are the tokens after eot with either answer; the answer starts at `answer` in both.
+    `positions` are those of the pair's `sites`; `continuations` the tokens after eot with either answer, which starts
+    at `answer` in both.
     """
     given = int(layout.has_eot)
     return {
         "tokens": sequence_texts(model.tokenizer, layout, side),
-        "sites": dict(zip(layout.sites, layout.positions(side), strict=True)),
+        "positions": list(layout.positions(side)),
         "first_query": run.first_query,
         "continuations": {name: tail_texts(model.tokenizer, layout, i)[given:] for i, name in enumerate(SIDES)},
         "answer": layout.tails[side].answer - given,

@@ -4,9 +4,10 @@
                                                each view `element(view, id)` and, after it, `render_call(view, id)`
     logit_lens(load(run_dir, pair_id))         one view in a notebook
 
-CircuitsVis' own objects ask a server whether there is a network and then load their script from another one; it writes
-tokens into a page as HTML, and NaN as JSON that is none. Here the script is the wheel's own, and text and numbers are made safe
-in two places: `texts.shown` for what CircuitsVis does with tokens, `render_call` for what a page does with a script.
+CircuitsVis' own objects ask one server whether there is a network and load their script from another; they write tokens
+into a page as HTML, and NaN as JSON that is none. Here the script is the wheel's own, and text and numbers are made
+safe in two places: `texts.shown` for what CircuitsVis does with tokens, `render_call` for what a page does with a
+script.
 """
 
 import json
@@ -23,13 +24,15 @@ from circuitsvis.utils.render import RenderedHTML
 from mechpatch.errors import SpecError, StorageError
 from mechpatch.storage.inspections import Inspection, read_inspections
 from mechpatch.views import panels
-from mechpatch.views.panels import View as View
+from mechpatch.views.view import View as View
 
 STYLE = """
 .circuits { font: 14px/1.35 system-ui, sans-serif; color: #1a1a1a; max-width: 100%; overflow-wrap: anywhere; }
 .circuits h2 { font-size: 13px; } .circuits h3 { font-size: 13px; margin: 8px 0; } .circuits h4 { font-size: 10px; }
 .circuits > div[style*="padding-bottom"] { padding-bottom: 4px !important; }
 .circuits .colored-tokens { line-height: 1.9; }
+.circuits div[style*="max-width: min("] { max-width: min(100%, 520px) !important; }
+.circuits div:has(> input[type="text"]), .circuits [for^="sample"], .circuits [id^="sample"] { display: none; }
 .circuits select, .circuits input, .circuits button { font: inherit; }
 .circuits table { border-collapse: collapse; } .circuits td, .circuits th { padding: 0 6px; }
 .circuits-grid { font-family: "DejaVu Sans Mono", ui-monospace, monospace; font-size: 12px; overflow-x: auto; }

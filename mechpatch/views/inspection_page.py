@@ -17,11 +17,17 @@ from mechpatch.views.texts import shown
 
 _POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
 _PAGE_STYLE = """
-body { margin: 0 auto; max-width: 1080px; padding: 24px 16px 96px; font: 15px/1.5 system-ui, sans-serif; color: #1a1a1a; }
-h1 { font-size: 22px; margin: 32px 0 8px; } section { margin: 36px 0 0; border-top: 1px solid #c8c8c8; padding-top: 12px; }
-section > h2 { font-size: 16px; margin: 0 0 4px; } section > p { margin: 0 0 12px; color: #555; font-size: 13px; max-width: 75ch; }
-table.pair { border-collapse: collapse; margin: 8px 0; } table.pair td, table.pair th { text-align: left; vertical-align: top;
-  padding: 3px 14px 3px 0; border-bottom: 1px solid #e6e6e6; } table.pair th { font-weight: 600; white-space: nowrap; }
+body { margin: 0 auto; max-width: 1080px; padding: 24px 16px 96px; color: #1a1a1a; }
+body { font: 15px/1.5 system-ui, sans-serif; }
+h1 { font-size: 22px; margin: 32px 0 8px; }
+section { margin: 36px 0 0; border-top: 1px solid #c8c8c8; padding-top: 12px; }
+section > h2 { font-size: 16px; margin: 0 0 4px; }
+section > p { margin: 0 0 12px; color: #555; font-size: 13px; max-width: 90ch; }
+table.pair { border-collapse: collapse; margin: 8px 0; }
+table.pair td, table.pair th { text-align: left; vertical-align: top; padding: 3px 14px 3px 0; }
+table.pair td { overflow-wrap: anywhere; }
+table.pair th { font-weight: 600; white-space: nowrap; }
+@media (max-width: 640px) { table.pair th, table.pair td { display: block; padding: 2px 0; white-space: normal; } }
 mark { background: #ffe08a; padding: 0 1px; }
 """
 
@@ -58,7 +64,7 @@ def write_page(run_dir: Path, indices: Sequence[int], path: Path) -> Path:
 def _pair(about: Mapping[str, Any]) -> str:
     """Heading of one pair: both questions with what differs marked, and the three runs in numbers."""
     runs, values = about["runs"], about["answer_logprob_diff"]
-    first = min(runs["clean"]["sites"].values()), min(runs["corrupted"]["sites"].values())
+    first = min(runs["clean"]["positions"]), min(runs["corrupted"]["positions"])
     clean, corrupted = (runs[name]["tokens"][:end] for name, end in zip(("clean", "corrupted"), first, strict=True))
     cell = about["patched"]
     labels = {
