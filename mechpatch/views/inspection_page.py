@@ -72,9 +72,10 @@ def _pair(about: Mapping[str, Any]) -> str:
         "corrupted": "corrupted run",
         "patched": f"corrupted run, clean vector at layer {cell['layer']}, {cell['site']}",
     }
+    clean_answer, corrupted_answer = (escape(shown(about["answers"][name])) for name in ("clean", "corrupted"))
     rows = "".join(
-        f"<tr><th>{labels[name]}</th><td>log p({escape(about['answers']['clean'])}) − "
-        f"log p({escape(about['answers']['corrupted'])}) = {values[name]:+.2f} nats</td></tr>".replace("= -", "= −")
+        f"<tr><th>{labels[name]}</th><td>log p({clean_answer}) − "
+        f"log p({corrupted_answer}) = {values[name]:+.2f} nats</td></tr>".replace("= -", "= −")
         for name in labels
     )
     questions = "".join(

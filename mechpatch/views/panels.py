@@ -73,7 +73,7 @@ def answer_tokens(inspection: Inspection) -> View:
                 )
                 for i, (before, text) in enumerate(zip(["the thoughts", *tokens], tokens, strict=False))
             ]
-            label = f"{about['answers'][side]}, {name} run"
+            label = f"{shown(about['answers'][side])}, {name} run"
             rows.append((label, [*cells, Cell(f"log p = {total:.2f}".replace("-", "−"))]))
     return View(
         about["pair_id"],

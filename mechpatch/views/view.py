@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mechpatch.storage.inspections import Inspection
+from mechpatch.views.texts import shown
 
 RUNS = ("clean", "corrupted", "patched")
 
@@ -30,7 +31,7 @@ class View:
 
 
 def answers_of(about: Mapping[str, Any]) -> str:
-    return f"clean {about['answers']['clean']}, corrupted {about['answers']['corrupted']}"
+    return f"clean {shown(about['answers']['clean'])}, corrupted {shown(about['answers']['corrupted'])}"
 
 
 def patched_cell(about: Mapping[str, Any]) -> str:
