@@ -121,7 +121,9 @@ def show(view: View) -> RenderedHTML:
     element_id = f"circuits-{secrets.token_hex(6)}"
     return OfflineHTML(
         f"<style>{STYLE}</style>{element(view, element_id)}"
-        f'<script type="module">{bundle()}\n{render_call(view, element_id)}</script>'
+        # Loaded by the first view of a notebook; a second time its library would complain.
+        f'<script type="module">globalThis.CircuitsVis ??= (() => {{{bundle()}\nreturn CircuitsVis;}})();\n'
+        f"{render_call(view, element_id)}</script>"
     )
 
 

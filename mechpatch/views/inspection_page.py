@@ -18,7 +18,7 @@ from mechpatch.views.texts import shown
 _POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
 _PAGE_STYLE = """
 body { margin: 0 auto; max-width: 1080px; padding: 24px 16px 96px; color: #1a1a1a; }
-body { font: 15px/1.5 system-ui, sans-serif; }
+body { font: 15px/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
 h1 { font-size: 22px; margin: 32px 0 8px; }
 section { margin: 36px 0 0; border-top: 1px solid #c8c8c8; padding-top: 12px; }
 section > h2 { font-size: 16px; margin: 0 0 4px; }
