@@ -26,7 +26,7 @@ def answer_attention(inspection: Inspection) -> View:
         rows = np.concatenate([rows.max(0, keepdims=True), rows])
         kept = kept_positions(run, query + 1)
         tokens.append([f"{name}: ", *token_texts(run, kept)])
-        values.append(rounded(with_label(np.moveaxis(summed(rows, kept), -1, 0))))
+        values.append(rounded(with_label(np.moveaxis(summed(rows, kept), -1, 0)), 2))
     layers, heads = len(inspection.arrays["clean.attention"]), inspection.arrays["clean.attention"].shape[1]
     return View(
         about["pair_id"],
@@ -64,15 +64,15 @@ def thought_attention(inspection: Inspection, run: str) -> View:
     chosen = _busiest(rows, thoughts)
     tokens = ["elsewhere", *(shown(about["tokens"][place]).strip() for place in shown_at)]
     patterns = [rows.mean((0, 1)), *(rows[layer, head] for layer, head in chosen)]
-    picked = (
-        "" if len(chosen) == rows.shape[0] * rows.shape[1] else f"The {len(chosen)} heads that read thoughts most. "
-    )
+    every = len(chosen) == rows.shape[0] * rows.shape[1]
+    picked = "" if every else f"Shown are the {len(chosen)} that read thoughts most. "
     return View(
         inspection.about["pair_id"],
         f"Attention among thoughts, {run} run",
         "From each position (down) to each earlier one (across), one pattern for each head (L2H1: head 1 of layer 2), "
-        f"after the mean of all. {picked}The first column holds all that is read elsewhere, in the question above all, "
-        "so that rows sum to 1. Hover over a pattern to enlarge it, over a cell of the large one for its value.",
+        f"after the mean of all heads. {picked}The first column holds all that is read elsewhere, above all "
+        "in the question, so that rows sum to 1. Hover over a pattern to enlarge it, over a cell of the large one for its "
+        "value.",
         "AttentionHeads",
         {
             # The first row has no query: nothing is drawn in it.

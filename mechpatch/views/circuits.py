@@ -36,7 +36,9 @@ STYLE = """
 .circuits select, .circuits input, .circuits button { font: inherit; }
 .circuits table { border-collapse: collapse; } .circuits td, .circuits th { padding: 0 6px; }
 .circuits-grid { font-family: "DejaVu Sans Mono", ui-monospace, monospace; font-size: 12px; overflow-x: auto; }
-.circuits-grid > div { white-space: nowrap; }
+.circuits-grid > div { white-space: nowrap; } .circuits-grid hr { display: none; }
+.circuits-grid div[style*="font-size: 20px"] { font-size: 13px !important; }
+.circuits [data-popper-interactive] { z-index: 20 !important; }
 .circuits-grid > div > span:nth-of-type(odd) { display: none; }
 """
 
@@ -180,6 +182,8 @@ def _plain(value: object) -> object:
             return [_plain(each) for each in value]
         case float() if not math.isfinite(value):
             return None
+        case float() if value.is_integer():  # "0" is half of "0.0", and a page holds many
+            return int(value)
         case str() | int() | float() | bool() | None:
             return value
     raise TypeError(f"a property holds a {type(value).__name__}, which is no JSON value")

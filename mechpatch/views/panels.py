@@ -135,7 +135,7 @@ def activations(inspection: Inspection) -> View:
         kept = kept_positions(run, len(run["tokens"]))
         scaled = np.clip(stack / scale, -1, 1).transpose(1, 0, 2)[:, ::-1]
         tokens.append([f"{name}: ", *token_texts(run, kept)])
-        values.append(rounded(with_label(values_at(scaled, kept))))
+        values.append(rounded(with_label(values_at(scaled, kept)), 2))
     names = [*quantities, *(f"dimension {i}" for i in coordinates)]
     return View(
         about["pair_id"],

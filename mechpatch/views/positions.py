@@ -46,6 +46,6 @@ def with_label(values: Float[np.ndarray, "token ..."]) -> Numbers:
     return np.concatenate([np.zeros_like(values[:1]), values])
 
 
-def rounded(values: Numbers) -> list[Any]:
-    """To three decimals, which halves a page; no negative zero."""
-    return (np.round(values, 3) + 0.0).tolist()
+def rounded(values: Numbers, decimals: int = 3) -> list[Any]:
+    """As nested lists, and short, because numbers are most of a page; no negative zero."""
+    return (np.round(values, decimals) + 0.0).tolist()

@@ -216,8 +216,8 @@ def test_attention_of_the_answer_is_that_of_its_last_position_before():
         values = np.array(props["activations"][sample])
         assert props["tokens"][sample][0] == f"{name}: "
         assert not values[0].any()
-        np.testing.assert_allclose(values[1:, 1:, 1:], np.moveaxis(rows, -1, 0), atol=6e-4)
-        np.testing.assert_allclose(values[1:, 0, 0], rows.max((0, 1)), atol=6e-4)
+        np.testing.assert_allclose(values[1:, 1:, 1:], np.moveaxis(rows, -1, 0), atol=6e-3)
+        np.testing.assert_allclose(values[1:, 0, 0], rows.max((0, 1)), atol=6e-3)
 
 
 def test_activations_are_scaled_and_upside_down():
@@ -232,7 +232,7 @@ def test_activations_are_scaled_and_upside_down():
     ]
     norm = inspection.arrays["corrupted.norm"]
     scale = max(inspection.arrays[f"{run}.norm"][:, 1:].max() for run in panels.RUNS)
-    np.testing.assert_allclose(values[2:, 0, 2], norm[2, 1:] / scale, atol=6e-4)
+    np.testing.assert_allclose(values[2:, 0, 2], norm[2, 1:] / scale, atol=6e-3)
     assert np.abs(values).max() <= 1
 
 
