@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, ConsoleMessage, Page, Request
 
 FLAGS = [
     "--headless=new",
@@ -58,12 +58,16 @@ def open_page(browser: "Browser", path: Path, width: int = 1280) -> Opened:
     opened = Opened(browser.new_page(viewport={"width": width, "height": 900}))
     address = path.as_uri()
 
-    def said(message) -> None:
+    def said(message: "ConsoleMessage") -> None:
         if message.type in ("error", "warning") and not any(each in message.text for each in NO_FAULT):
             opened.faults.append(f"{message.type}: {message.text}")
 
+    def asked(request: "Request") -> None:
+        if request.url != address:
+            opened.requests.append(request.url)
+
     opened.page.on("console", said)
     opened.page.on("pageerror", lambda error: opened.faults.append(f"exception: {error}"))
-    opened.page.on("request", lambda request: request.url == address or opened.requests.append(request.url))
+    opened.page.on("request", asked)
     opened.page.goto(address)
     return opened

@@ -71,7 +71,7 @@ def thought_attention(inspection: Inspection, run: str) -> View:
         f"Attention among thoughts, {run} run",
         "From each position (down) to each earlier one (across), one pattern for each head (L2H1: head 1 of layer 2), "
         f"after the mean of all heads. {picked}The first column holds all that is read elsewhere, above all "
-        "in the question, so that rows sum to 1. Hover over a pattern to enlarge it, over a cell of the large one for its "
+        "in the question, so that rows sum to 1. Hover over a pattern to enlarge it, and there over a cell for its "
         "value.",
         "AttentionHeads",
         {

@@ -1,6 +1,7 @@
 """What is seen inside a run is what Hugging Face's own model has there."""
 
 import copy
+import dataclasses
 
 import pytest
 import torch
@@ -123,3 +124,12 @@ def test_positions_match_by_site_and_from_both_ends():
     assert equal == [[i, i] for i in range(4 + after)]
     longer = aligned(layout_of((1, 2, 8, 3)), layout_of((1, 5, 3))).tolist()
     assert longer == [[0, 0], [3, 2], [4, 3], *([5 + i, 4 + i] for i in range(after))]
+
+
+def test_sites_match_by_name_inside_chains_of_unequal_length():
+    clean, corrupted = (
+        dataclasses.replace(layout_of(prompt), n_latents=0, thoughts=thoughts, bot=None, has_eot=False)
+        for prompt, thoughts in (((1, 2, 7, 7, 3, 4), (3, 5)), ((1, 5, 6, 8), (2, 3)))
+    )
+    found = dict(aligned(clean, corrupted).tolist())
+    assert (found[0], found[3], found[5], found[6]) == (0, 2, 3, 4)

@@ -90,23 +90,21 @@ def test_a_page_that_asks_or_fails_is_noticed(browser, tmp_path: Path):
 
 def test_views_answer_the_mouse(browser, pages: dict[str, Path]):
     found = opened(browser, pages["latent"])
-    effect, _, lens, *_ = found.page.query_selector_all(".circuits")
+    views = found.page.locator(".circuits")
+    effect, lens, attention, heads = (views.nth(i) for i in (0, 2, 5, 6))
     before = effect.inner_html()
-    effect.query_selector("text=layer 1").click()
+    effect.get_by_text("layer 1").click()
     assert effect.inner_html() != before
-    effect.query_selector("text=[t1]").hover()
-    found.page.wait_for_selector("text=largest >> nth=1")
-    lens.query_selector_all("span:visible")[30].hover()
-    tip = found.page.wait_for_selector(".circuits-grid table")
-    assert tip.inner_text().startswith("Rank")
-    assert "clean\u00a0run,\u00a0layer" in tip.evaluate("each => each.parentElement.innerText")
-    attention = found.page.query_selector_all(".circuits")[5]
+    effect.get_by_text("[t1]").hover()
+    assert effect.locator("table").inner_text().startswith("largest")
+    lens.locator("span:visible").nth(30).hover()
+    assert lens.locator("table").inner_text().startswith("Rank")
+    assert "clean\u00a0run,\u00a0layer" in lens.locator("[data-popper-interactive]").inner_text()
     before = attention.inner_html()
-    attention.query_selector_all("select")[1].select_option("2")
+    attention.locator("select").nth(1).select_option("2")
     assert attention.inner_html() != before
-    heads = found.page.query_selector_all(".circuits")[6]
-    heads.query_selector("text=L1H2").hover()
-    assert heads.query_selector("text=L1H2 Zoomed")
+    heads.get_by_text("L1H2").hover()
+    heads.get_by_text("L1H2 Zoomed").wait_for()
     assert not found.faults
     found.page.close()
 
