@@ -27,11 +27,15 @@ HOSTILE = (
 )
 
 
+def spec_of(kind: str, engine: str = "fast") -> Spec:
+    """What a run of every single position was asked."""
+    return Spec(experiment="position", thoughts=kind, n_thoughts=N_LATENTS, engine=engine)
+
+
 @cache
 def tiny_inspection(kind: str = "latent", pair: int = 0) -> Inspection:
     """One of `PAIRS`, inspected on the tiny float64 model."""
-    spec = Spec(experiment="position", thoughts=kind, n_thoughts=N_LATENTS)
-    inspection = inspect_pair(model_under_test("tiny-float64"), spec, PAIRS[pair])
+    inspection = inspect_pair(model_under_test("tiny-float64"), spec_of(kind), PAIRS[pair])
     inspection.about["pair_index"] = pair
     return inspection
 

@@ -86,7 +86,7 @@ def inspect_pair(model: ThoughtModel, spec: Spec, pair: Pair, at: At | None = No
         raise ThoughtError(f"pair {pair.pair_id!r}: clean has the sites {sites}, corrupted {layouts[1].sites}")
     clean, corrupted = (trace(model.hooked, model.head, layout, side) for side, layout in enumerate(layouts))
     donor = clean.resid[:, list(layouts[0].positions(0))].expand(1, 2, -1, -1, -1)
-    effect, structural = effects(model, spec, layouts[1], donor)
+    effect, structural = effects(model, spec, layouts[1], corrupted.logits, donor)
     cell = at or strongest(effect, structural, sites)
     if cell.site not in sites or not 0 <= cell.layer < model.n_layers:
         raise SpecError(

@@ -53,9 +53,7 @@ def reopen(folder: Path) -> Reopened:
     """Read what a run was asked. Raises `StorageError` if it is no run or its files do not fit together."""
     found = read_spec(folder)
     try:
-        asked: dict[str, Any] = _object(found["spec"])
-        asked = {name: tuple(value) if isinstance(value, list) else value for name, value in asked.items()}
-        spec = Spec(**asked)
+        spec = Spec(**{name: _frozen(value) for name, value in _object(found["spec"]).items()})
         environment, model = _object(found["environment"]), _object(found["model"])
         about, fingerprint, kept = _object(environment["model"]), str(model["fingerprint"]), _object(found["pairs"])
         pairs = [_pair(_object(each)) for each in _pairs(folder / PAIRS)]
@@ -87,3 +85,8 @@ def _object(value: object) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise TypeError(f"found a {type(value).__name__}, expected an object")
     return value
+
+
+def _frozen(value: Any) -> Any:
+    """JSON has lists where a spec has tuples."""
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value

@@ -9,11 +9,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from mechpatch.experiments.cells import Frame
-from mechpatch.experiments.engines import ENGINES
 from mechpatch.experiments.spec import PAIRED, Spec
 from mechpatch.metrics import answer_logprob
 from mechpatch.models import ThoughtModel
-from mechpatch.patching import collate
+from mechpatch.patching import collate, engine, reference
 from mechpatch.patching.patch import Patch
 from mechpatch.thoughts import Layout, thought_sites
 
@@ -29,17 +28,28 @@ class At:
 
 
 def effects(
-    model: ThoughtModel, spec: Spec, layout: Layout, donor: Float[Tensor, "1 2 layer site d_model"]
+    model: ThoughtModel,
+    spec: Spec,
+    layout: Layout,
+    unpatched: Float[Tensor, "1 2 position vocab"],
+    donor: Float[Tensor, "1 2 layer site d_model"],
 ) -> tuple[Float[Tensor, "layer site"], Bool[Tensor, "layer site"]]:
     """Change of the answer log-probability difference when `donor` is written at each single cell, nats.
 
     Also whether nothing could have moved there, whatever the model has learnt.
+
+    Args:
+        layout: the question that is patched.
+        unpatched: its logits as it is.
     """
     batch, layers, sites = collate([layout], model.device), tuple(range(model.n_layers)), layout.sites
-    runner = ENGINES[spec.engine](model.hooked, model.head, batch, spec.memory)
     patches = [Patch(layer, (place,)) for layer in layers for place in range(len(sites))]
-    before = answer_difference(runner.baseline.logits, layout)
-    moved = {patch: answer_difference(outcome.logits, layout) for patch, outcome in runner.sweep(donor, patches)}
+    if spec.engine == "fast":
+        swept = engine.sweep(engine.base_run(model.hooked, model.head, batch), donor, patches)
+    else:
+        swept = reference.sweep(model.hooked, model.head, batch, donor, patches)
+    moved = {patch: answer_difference(outcome.logits, layout) for patch, outcome in swept}
+    before = answer_difference(unpatched, layout)
     thoughts, feedback = thought_sites(sites), spec.thoughts == "latent"
     frame = Frame(n_layers=model.n_layers, layers=layers, sites=sites, thoughts=thoughts, feedback=feedback)
     effect = torch.tensor([moved[patch] - before for patch in patches])

@@ -8,15 +8,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from inspections import tiny_inspection
-from models_under_test import KINDS, N_LATENTS, PAIRS, make_case, model_under_test
+from inspections import spec_of, tiny_inspection
+from models_under_test import KINDS, PAIRS, make_case, model_under_test
 from records import make_records
 
 from mechpatch.errors import NumericsError, SpecError
 from mechpatch.experiments.inspection import RUNS, inspect_pair, inspect_pairs
 from mechpatch.experiments.layouts import pair_layouts
 from mechpatch.experiments.run import Experiment, run_experiment
-from mechpatch.experiments.spec import Spec
 from mechpatch.experiments.strongest import At, largest_effects, strongest
 from mechpatch.experiments.token_texts import running_texts, sequence_texts
 from mechpatch.models import ThoughtModel
@@ -26,10 +25,6 @@ from mechpatch.storage.inspections import read_inspection
 from mechpatch.storage.results import open_run
 
 NAME = "tiny-float64"
-
-
-def spec_of(kind: str) -> Spec:
-    return Spec(experiment="position", thoughts=kind, n_thoughts=N_LATENTS)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -78,6 +73,11 @@ def test_effects_are_those_of_the_records(kind: str, tmp_path: Path):
     (row,) = (row for row in rows if (row["layer"], row["site"]) == (cell["layer"], cell["site"]))
     assert differences["patched"] == pytest.approx(row["answer_logprob_diff"])
     assert cell["strongest"]
+
+
+def test_both_engines_give_the_same_effects():
+    found = inspect_pair(model_under_test(NAME), spec_of("latent", "reference"), PAIRS[0]).arrays["effect"]
+    np.testing.assert_allclose(found, tiny_inspection("latent").arrays["effect"], atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", KINDS)
