@@ -25,7 +25,7 @@ def answer_attention(inspection: Inspection) -> View:
         rows = np.concatenate([rows.max(1, keepdims=True), rows], axis=1)
         rows = np.concatenate([rows.max(0, keepdims=True), rows])
         kept = kept_positions(run, query + 1)
-        tokens.append([f"{name}: ", *token_texts(run, kept)])
+        tokens.append([f"{name}: ", *token_texts(run, kept, about["sites"])])
         values.append(rounded(with_label(np.moveaxis(summed(rows, kept), -1, 0)), 2))
     layers, heads = len(inspection.arrays["clean.attention"]), inspection.arrays["clean.attention"].shape[1]
     return View(
@@ -62,7 +62,7 @@ def thought_attention(inspection: Inspection, run: str) -> View:
         if site.startswith("t")
     ]
     chosen = _busiest(rows, thoughts)
-    tokens = ["elsewhere", *(shown(about["tokens"][place]).strip() for place in shown_at)]
+    tokens = ["elsewhere", *map(str.strip, token_texts(about, shown_at, inspection.about["sites"]))]
     patterns = [rows.mean((0, 1)), *(rows[layer, head] for layer, head in chosen)]
     every = len(chosen) == rows.shape[0] * rows.shape[1]
     picked = "" if every else f"Shown are the {len(chosen)} that read thoughts most. "

@@ -42,11 +42,11 @@ def effect_tokens(inspection: Inspection) -> View:
         "Effect of a patch at each position",
         "The corrupted question. Each site is coloured by what the clean vector written there does to the answer: "
         f"{unit}. Blue moves it towards the clean answer ({answers_of(about)}), red away; full colour is {bound:.3g}. "
-        "Hover over a button for a layer, over a token for all of them. Only sites are patched: bot, thoughts, eot and "
-        "the last token before the answer.",
+        "Hover over a button for a layer, over a token for all of them. Only sites are "
+        f"patched: {', '.join(about['sites'])}; the last of them is the token before the answer.",
         "ColoredTokensMulti",
         {
-            "tokens": token_texts(run, kept),
+            "tokens": token_texts(run, kept, about["sites"]),
             "values": rounded(values_at(coloured, kept)),
             "labels": ["largest", *(f"layer {layer}" for layer in range(len(values)))],
             "positiveBounds": [bound] * (len(values) + 1),
@@ -134,7 +134,7 @@ def activations(inspection: Inspection) -> View:
         run = about["runs"][name]
         kept = kept_positions(run, len(run["tokens"]))
         scaled = np.clip(stack / scale, -1, 1).transpose(1, 0, 2)[:, ::-1]
-        tokens.append([f"{name}: ", *token_texts(run, kept)])
+        tokens.append([f"{name}: ", *token_texts(run, kept, about["sites"])])
         values.append(rounded(with_label(values_at(scaled, kept)), 2))
     names = [*quantities, *(f"dimension {i}" for i in coordinates)]
     return View(

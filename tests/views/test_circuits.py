@@ -137,6 +137,11 @@ def test_effects_stand_at_their_sites():
     assert props["labels"] == ["largest", "layer 0", "layer 1", "layer 2"]
 
 
+def test_thoughts_in_text_are_named():
+    props = panels.effect_tokens(tiny_inspection("text")).props
+    assert [text.replace(JOINER, "") for text in props["tokens"] if "[t" in text] == [">>[t0]", ">>[t1]"]
+
+
 def test_effects_are_in_nats_where_the_gap_is_small():
     inspection = tiny_inspection()
     about = {**inspection.about, "min_gap": 1e9}
