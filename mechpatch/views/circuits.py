@@ -31,7 +31,7 @@ STYLE = """
 .circuits h2 { font-size: 13px; } .circuits h3 { font-size: 13px; margin: 8px 0; } .circuits h4 { font-size: 10px; }
 .circuits > div[style*="padding-bottom"] { padding-bottom: 4px !important; }
 .circuits .colored-tokens { line-height: 1.9; }
-.circuits div[style*="max-width: min("] { max-width: min(100%, 520px) !important; }
+.circuits div[style*="max-width: min("] { width: 520px !important; max-width: 100% !important; }
 .circuits div:has(> input[type="text"]), .circuits [for^="sample"], .circuits [id^="sample"] { display: none; }
 .circuits select, .circuits input, .circuits button { font: inherit; }
 .circuits table { border-collapse: collapse; } .circuits td, .circuits th { padding: 0 6px; }

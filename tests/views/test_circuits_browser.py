@@ -8,7 +8,7 @@ from chromium import Opened, chromium, open_page
 from inspections import hostile_inspection, tiny_inspection
 
 from mechpatch.storage.inspections import write_inspection
-from mechpatch.views import circuits
+from mechpatch.views import circuits, panels
 from mechpatch.views.inspection_page import write_page
 
 PAGES = {
@@ -125,4 +125,24 @@ def test_notebook_objects_draw_themselves(browser, tmp_path: Path):
     assert found.page.evaluate("window.obeyed") is None
     assert not found.faults
     assert not found.requests
+    found.page.close()
+
+
+@pytest.mark.parametrize("style", ["display: none", "width: 0"])
+def test_a_pattern_that_was_drawn_out_of_sight_has_its_size_when_it_is_seen(browser, tmp_path: Path, style: str):
+    view, path = panels.thought_attention(tiny_inspection(), "clean"), tmp_path / "page.html"
+    path.write_text(
+        f'<meta charset="utf-8"><style>{circuits.STYLE}</style>'
+        f'<div id="place" style="{style}">{circuits.element(view, "x")}</div>'
+        f"<script>{circuits.bundle()}</script><script>{circuits.render_call(view, 'x')}</script>"
+    )
+    found = open_page(browser, path)
+    canvas = found.page.locator("canvas").last
+    canvas.wait_for(state="attached")
+    found.page.evaluate("place.style = ''")
+    for _ in range(50):
+        if canvas.evaluate("each => each.getBoundingClientRect().width") > 300:
+            break
+        found.page.wait_for_timeout(100)
+    assert canvas.evaluate("each => each.getBoundingClientRect().width") == pytest.approx(520, abs=2)
     found.page.close()
