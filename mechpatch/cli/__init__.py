@@ -4,6 +4,7 @@ Everything heavy is imported when a command needs it.
 """
 
 from mechpatch.cli import demo as demo
+from mechpatch.cli import inspect as inspect
 from mechpatch.cli import pairs as pairs
 from mechpatch.cli import plan as plan
 from mechpatch.cli import plot as plot

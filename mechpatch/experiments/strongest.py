@@ -1,0 +1,88 @@
+"""Where one pair's answer moves most: the effect of every single cell, and the pairs of a run with the largest."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from mechpatch.experiments.cells import Frame
+from mechpatch.experiments.spec import PAIRED, Spec
+from mechpatch.metrics import answer_logprob
+from mechpatch.models import ThoughtModel
+from mechpatch.patching import collate, engine, reference
+from mechpatch.patching.patch import Patch
+from mechpatch.thoughts import Layout, thought_sites
+
+UNPATCHED = {"denoise": "answer_logprob_diff_corrupted_run", "noise": "answer_logprob_diff_clean_run"}
+
+
+@dataclass(frozen=True, slots=True)
+class At:
+    """One cell: a layer and the name of a site."""
+
+    layer: int
+    site: str
+
+
+def effects(
+    model: ThoughtModel,
+    spec: Spec,
+    layout: Layout,
+    unpatched: Float[Tensor, "1 2 position vocab"],
+    donor: Float[Tensor, "1 2 layer site d_model"],
+) -> tuple[Float[Tensor, "layer site"], Bool[Tensor, "layer site"]]:
+    """Change of the answer log-probability difference when `donor` is written at each single cell, nats.
+
+    Also whether nothing could have moved there, whatever the model has learnt.
+
+    Args:
+        layout: the question that is patched.
+        unpatched: its logits as it is.
+    """
+    batch, layers, sites = collate([layout], model.device), tuple(range(model.n_layers)), layout.sites
+    patches = [Patch(layer, (place,)) for layer in layers for place in range(len(sites))]
+    if spec.engine == "fast":
+        swept = engine.sweep(engine.base_run(model.hooked, model.head, batch), donor, patches)
+    else:
+        swept = reference.sweep(model.hooked, model.head, batch, donor, patches)
+    moved = {patch: answer_difference(outcome.logits, layout) for patch, outcome in swept}
+    before = answer_difference(unpatched, layout)
+    thoughts, feedback = thought_sites(sites), spec.thoughts == "latent"
+    frame = Frame(n_layers=model.n_layers, layers=layers, sites=sites, thoughts=thoughts, feedback=feedback)
+    effect = torch.tensor([moved[patch] - before for patch in patches])
+    structural = torch.tensor([frame.dead(layer, [site]) for layer in layers for site in sites])
+    return effect.view(len(layers), -1), structural.view(len(layers), -1)
+
+
+def strongest(effect: Float[Tensor, "layer site"], structural: Bool[Tensor, "layer site"], sites: Sequence[str]) -> At:
+    """The cell among the thoughts that moves the answer most: at `answer`, what is copied is the answer itself."""
+    thoughts = thought_sites(sites)
+    able = ~structural & torch.tensor([site in thoughts for site in sites])
+    layer, place = divmod(int(effect.abs().where(able, -1.0).argmax()), len(sites))
+    return At(layer, sites[place])
+
+
+def answer_difference(logits: Float[Tensor, "1 2 position vocab"], layout: Layout) -> float:
+    """log p(clean answer) − log p(corrupted answer) of one run, nats."""
+    targets = collate([layout], logits.device).targets
+    logprobs = answer_logprob(logits.to(torch.promote_types(logits.dtype, torch.float32)), targets)
+    return float(logprobs[0, 0] - logprobs[0, 1])
+
+
+def largest_effects(records: pa.Table, count: int) -> list[int]:
+    """Indices of the `count` pairs in whose records a cell moves the answer most, in nats, the largest first.
+
+    Pairs that the unpatched model answers right on both sides come before the others. Null donors and cells that are
+    zero by construction do not count.
+    """
+    names = ["pair_index", "donor", "structural", "both_correct", "direction", "answer_logprob_diff"]
+    best: dict[int, tuple[bool, float]] = {}
+    for row in records.select([*names, *UNPATCHED.values()]).to_pylist():
+        after, before = row["answer_logprob_diff"], row[UNPATCHED[row["direction"]]]
+        if row["donor"] == PAIRED and not row["structural"] and after is not None and before is not None:
+            found = (bool(row["both_correct"]), abs(after - before))
+            best[row["pair_index"]] = max(found, best.get(row["pair_index"], found))
+    return sorted(sorted(best), key=lambda index: best[index], reverse=True)[:count]
