@@ -29,7 +29,7 @@ HOSTILE = (
 
 def spec_of(kind: str, engine: str = "fast") -> Spec:
     """What a run of every single position was asked."""
-    return Spec(experiment="position", thoughts=kind, n_thoughts=N_LATENTS, engine=engine)
+    return Spec(experiments=("position",), thoughts=kind, n_thoughts=N_LATENTS, engine=engine)
 
 
 @cache
