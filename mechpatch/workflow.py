@@ -113,7 +113,7 @@ def run_to_directory(
         else:
             with progress("patched runs", total) as tick:
                 records = run_experiment(experiment, directory, cache, tick, observer.pair_done)
-        summary = summarise(records, spec.seed, include_incorrect)
+        summary = summarise(records, spec.seed, include_incorrect, window=spec.window)
         summary["run"] = {
             "seconds": round(time.monotonic() - started, 3),
             "peak_memory_bytes": peak_memory(),

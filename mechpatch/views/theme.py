@@ -99,6 +99,10 @@ EXPERIMENTS = {
     "position": "Position-wise patching",
     "relay": "Relay",
     "cumulative": "Cumulative patching",
+    "leave_one_out": "Leave-one-out patching",
+    "pairwise": "Pairwise patching",
+    "subset": "Patching of sets",
+    "window": "Patching of layer windows",
 }
 DIRECTIONS = {"denoise": "clean vectors into the corrupted run", "noise": "corrupted vectors into the clean run"}
 DONORS = {
