@@ -65,16 +65,21 @@ def could_show(cell: Cell) -> str:
     return f", where {effect['n']} pairs would show {detectable:.2f} or more four times in five"
 
 
-def beyond_nulls(cell: Cell) -> str:
-    """How the effect compares with that of the null donors at the same cell."""
-    if not cell["beyond"]:
-        return ""
+def near_nulls(cell: Cell) -> list[str]:
+    """The null donors whose effect at the same cell is not clearly less."""
     sign = 1 if cell["effect"]["mean"] > 0 else -1
-    near = [
+    return [
         DONORS[donor]
         for donor, difference in cell["beyond"].items()
         if not differs(difference) or sign * difference["mean"] <= 0
     ]
+
+
+def beyond_nulls(cell: Cell) -> str:
+    """How the effect compares with that of the null donors at the same cell."""
+    if not cell["beyond"]:
+        return ""
+    near = near_nulls(cell)
     return f", which is not clearly more than with {listed(near)}" if near else ", more than with any null donor"
 
 
@@ -125,6 +130,9 @@ def listed(items: Sequence[str]) -> str:
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
 
 
-def have(count: int, of: int, what: str) -> str:
-    """`3 of 8 cells have`, `1 of 8 cells has`."""
-    return f"{count} of {of} {what} {'has' if count == 1 else 'have'}"
+def have_clear(clear: Sequence[Cell], cells: Sequence[Cell], what: str) -> str:
+    """How many of the cells have a clear effect, and how many of these beyond every null donor, if any was run."""
+    text = f"{len(clear)} of {len(cells)} {what} {'has' if len(clear) == 1 else 'have'} a clear effect"
+    if not any(cell["beyond"] for cell in clear):
+        return text
+    return f"{text} ({sum(not near_nulls(cell) for cell in clear)} beyond every null donor)"

@@ -61,7 +61,7 @@ def _pairs(summary: dict[str, Any]) -> str:
 
 
 def _directions(directions: Sequence[dict[str, Any]], paired: Sequence[Cell]) -> str:
-    """Where what the clean vectors restore and what the corrupted ones destroy are both there, and where they differ."""
+    """Where both what clean vectors restore and what corrupted ones destroy is clear, and where the two differ."""
     known = [each for each in directions if not each["structural"] and each["difference"]["mean"] is not None]
     if not known:
         return ""
@@ -97,8 +97,8 @@ def _planning(plans: Sequence[dict[str, Any]]) -> str:
         return ""
     text = (
         f"For planning: {now['pairs']} pairs find, four times in five, a mean {NOUN[chosen['direction']]} of "
-        f"{now['typical']:.2f} in a cell of {called(chosen['experiment'])} with typical spread, and of {now['worst']:.2f} in the one with "
-        f"the widest, tested among all {chosen['cells']}"
+        f"{now['typical']:.2f} in a cell of {called(chosen['experiment'])} with typical spread, and of "
+        f"{now['worst']:.2f} in the one with the widest, tested among all {chosen['cells']}"
     )
     if more:
         text += f"; {more['pairs']} pairs would find {more['typical']:.2f} and {more['worst']:.2f}"
@@ -112,8 +112,8 @@ def _structural(paired: Sequence[Cell]) -> str:
             counts[cell["experiment"]] = counts.get(cell["experiment"], 0) + 1
     if not counts:
         return ""
-    listed = listed([f"{n} of {called(name)}" for name, n in counts.items()])
-    return f"Zero by construction, and so no findings, are these cells: {listed}."
+    found = listed([f"{n} of {called(name)}" for name, n in counts.items()])
+    return f"Zero by construction, and so no findings, are these cells: {found}."
 
 
 def _controls(cells: Sequence[Cell]) -> str:
@@ -141,10 +141,8 @@ def _checks(checks: Sequence[dict[str, Any]]) -> str:
     asserted = [check for check in checks if check["kind"] == "asserted"]
     failed = [check for check in asserted if not check["holds"]]
     if failed:
-        listed = listed(
-            [f"{_named(check)} ({check['value']:.2g}, at most {check['tolerance']:.2g})" for check in failed]
-        )
-        return f"{len(failed)} of {len(asserted)} checks fail, so do not rely on these numbers: {listed}."
+        named = [f"{_named(check)} ({check['value']:.2g}, at most {check['tolerance']:.2g})" for check in failed]
+        return f"{len(failed)} of {len(asserted)} checks fail, so do not rely on these numbers: {listed(named)}."
     return f"All {len(asserted)} checks of the records hold." if asserted else ""
 
 

@@ -7,7 +7,7 @@ from mechpatch.views.claims import (
     beyond_nulls,
     can_move,
     differs,
-    have,
+    have_clear,
     is_clear,
     largest,
     limits,
@@ -29,7 +29,7 @@ def layer(cells: Sequence[Cell], noun: str) -> str:
     best = largest(clear)
     return (
         f"Layer-wise, layer {best['layer']} has the largest clear mean {noun}, {share(best['effect'])}"
-        f"{beyond_nulls(best)}; {have(len(clear), len(movable), 'layers')} a clear effect."
+        f"{beyond_nulls(best)}; {have_clear(clear, movable, 'layers')}."
     )
 
 
@@ -175,8 +175,7 @@ def _joint(cells: Sequence[Cell], noun: str, how: str) -> str:
 def _clear_and_best(clear: Sequence[Cell], movable: Sequence[Cell], what: str) -> str:
     best = largest(clear)
     return (
-        f"{have(len(clear), len(movable), what)} a clear effect, the largest at {place(best)}: "
-        f"{share(best['effect'])}{beyond_nulls(best)}"
+        f"{have_clear(clear, movable, what)}, the largest at {place(best)}: {share(best['effect'])}{beyond_nulls(best)}"
     )
 
 
