@@ -17,6 +17,7 @@ from mechpatch.views.parts import (
     interval_of_difference,
     mark_structural,
     pairs_note,
+    room_for,
     run_of,
     separate_cells,
     structural_key,
@@ -84,21 +85,23 @@ def _draw(
     height, width = (
         min(size, limit / n) for size, limit, n in zip((CELL_HEIGHT, CELL_WIDTH), LARGEST_GRID, shape, strict=True)
     )
+    shown = np.where(structural, np.nan, interval.mean)
+    sure = (interval.low > 0) | (interval.high < 0) if about.signed else np.zeros(shape, dtype=bool)
+    numbered = width >= NARROWEST_NUMBER and height >= LOWEST_NUMBER
+    key = "bold: 95 % interval excludes 0" if sure.any() and numbered else ""
+    notes = [direction_note(group.direction, group.donor), note, pairs_note(interval, cells, key, structural)]
+    title = f"{EXPERIMENTS.get(group.experiment, group.experiment)}: {about.label}"
     with style():
-        figure = Figure(figsize=(max(width * shape[1] + 1.9, 3.6), height * shape[0] + 1.35), layout="constrained")
+        size = max(width * shape[1] + 1.9, room_for(title, notes)), height * shape[0] + 1.35
+        figure = Figure(figsize=size, layout="constrained")
         axes = figure.add_subplot()
-        shown = np.where(structural, np.nan, interval.mean)
         colour_map, scale = colours(about, shown)
         image = axes.imshow(shown, cmap=colour_map, norm=scale, origin="lower", aspect="auto")
         mark_structural(axes, structural)
-        sure = (interval.low > 0) | (interval.high < 0) if about.signed else np.zeros(shape, dtype=bool)
-        numbered = width >= NARROWEST_NUMBER and height >= LOWEST_NUMBER
         if numbered:
             write_numbers(axes, shown, ~structural, sure, about.format, colour_map, scale)
         _grid_axes(axes, group.experiment, cells, upright=width < NARROWEST_NUMBER)
-        key = "bold: 95 % interval excludes 0" if sure.any() and numbered else ""
-        notes = [direction_note(group.direction, group.donor), note, pairs_note(interval, cells, key, structural)]
-        add_title(axes, f"{EXPERIMENTS.get(group.experiment, group.experiment)}: {about.label}", [*filter(None, notes)])
+        add_title(axes, title, [*filter(None, notes)])
         bar = figure.colorbar(image, ax=axes, label=about.unit, fraction=0.08, pad=0.02, aspect=7 * height * shape[0])
         bar.outline.set_visible(False)
         if structural.any():

@@ -97,6 +97,11 @@ def add_title(axes: Axes, title: str, notes: list[str]) -> None:
     )
 
 
+def room_for(title: str, notes: list[str]) -> float:
+    """Inches that a figure needs so that its title and notes are not cut off."""
+    return max(0.085 * len(title), 0.056 * max(map(len, notes))) + 0.6
+
+
 def direction_note(direction: str, donor: str) -> str:
     what = DIRECTIONS.get(direction, direction)
     return what if donor == "paired" else f"null donor, {DONORS.get(donor, donor)}; {what}"

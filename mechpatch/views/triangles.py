@@ -20,6 +20,7 @@ from mechpatch.views.parts import (
     interval_of_difference,
     mark_structural,
     pairs_note,
+    room_for,
     run_of,
     separate_cells,
     structural_key,
@@ -62,12 +63,21 @@ def pair_maps(
     down = math.ceil(len(cells.layers) / across)
     width = min(CELL[0], WIDEST / (across * len(sites)))
     height = width * CELL[1] / CELL[0]
+    numbered = width >= NARROWEST_NUMBER and height >= LOWEST_NUMBER
+    key = "bold: 95 % interval excludes 0" if numbered and sure.any() else ""
+    notes = [direction_note(direction, "paired"), note, pairs_note(interval, cells, key, structural)]
+    notes = [each for each in notes if each]
+    title = f"{EXPERIMENTS['pairwise']}: {about.label}"
     with style():
-        size = (across * (width * len(sites) + 0.45) + 0.9, down * (height * len(sites) + 0.45) + 1.1)
-        figure = Figure(figsize=size, layout="constrained")
+        wide = max(across * (width * len(sites) + 0.3) + 1.4, room_for(title, notes))
+        high = down * (height * len(sites) + 0.5) + 1.3
+        figure = Figure(figsize=(wide, high), layout="constrained")
+        heading = 0.3 + 0.13 * len(notes)  # inches over the panels
+        layout = figure.get_layout_engine()
+        assert layout is not None
+        layout.set(rect=(0, 0, 1, 1 - heading / high))  # pyright: ignore[reportCallIssue]
         panels = figure.subplots(down, across, squeeze=False)
         colour_map, scale = colours(about, means)
-        numbered = width >= NARROWEST_NUMBER and height >= LOWEST_NUMBER
         image = None
         for at, axes in enumerate(panels.flat):
             if at >= len(cells.layers):
@@ -79,16 +89,8 @@ def pair_maps(
                 present = ~np.isnan(means[at])
                 write_numbers(axes, means[at], present, sure[at], about.format, colour_map, scale)
             _panel_axes(axes, f"layer {cells.layers[at]}", sites, at + across >= len(cells.layers), at % across == 0)
-        key = "bold: 95 % interval excludes 0" if numbered and sure.any() else ""
-        notes = [direction_note(direction, "paired"), note, pairs_note(interval, cells, key, structural)]
-        title = f"{EXPERIMENTS['pairwise']}: {about.label}"
-        figure.suptitle(title, x=0.01, ha="left", fontsize=9, fontweight="bold")
-        figure.text(0.01, 1.0, "", va="top")
-        first = panels[0, 0]
-        first.annotate(
-            "; ".join(filter(None, notes)), (0, 1), (0, 20), "axes fraction", "offset points",
-            fontsize=7, color=MUTED, va="bottom", annotation_clip=False,
-        )  # fmt: skip
+        figure.text(0.1 / wide, 1 - 0.08 / high, title, fontsize=9, fontweight="bold", va="top")
+        figure.text(0.1 / wide, 1 - 0.27 / high, "\n".join(notes), fontsize=7, color=MUTED, va="top")
         bar = figure.colorbar(image, ax=panels, label=about.unit, fraction=0.03, pad=0.02, aspect=30)
         bar.outline.set_visible(False)
         if dead.any():
