@@ -107,7 +107,7 @@ def place(cell: Cell) -> str:
     match cell["experiment"]:
         case "layer":
             return layer
-        case "relay" | "cumulative":
+        case "relay" | "cumulative" if "step" in cell:
             return f"{layer}, step {cell['step']}"
         case "leave_one_out":
             return f"{layer} without {site}"

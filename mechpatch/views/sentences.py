@@ -160,13 +160,13 @@ def _joint(cells: Sequence[Cell], noun: str, how: str) -> str:
         return f"{text}."
     uneven = [cell for cell in measured if differs(cell["sets"]["synergy"])]
     parts = []
-    for word, sign in (("less", -1), ("more", 1)):
+    for word, sign, caveat in (("less", -1, " (they must where each alone moves more than half)"), ("more", 1, "")):
         own = [cell for cell in uneven if sign * cell["sets"]["synergy"]["mean"] > 0]
         if own:
             most = _furthest(own, "synergy")
             amount = _upright(most["sets"]["synergy"])
             parts.append(
-                f"in {len(own)} they do clearly {word} than the sum of each alone, most at {place(most)}, by "
+                f"in {len(own)} they do clearly {word} than the sum of each alone{caveat}, most at {place(most)}, by "
                 f"{share(amount)}"
             )
     return f"{text}; {listed(parts) if parts else 'nowhere is that clearly more or less than the sum of each alone'}."
