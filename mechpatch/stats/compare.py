@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mechpatch.errors import SpecError
-from mechpatch.stats.cells import DONORS, Cells, Column, Group, groups, select
+from mechpatch.stats.cells import DONORS, FLAGS, Cells, Column, Group, groups, select
 from mechpatch.stats.contrasts import LEVEL, aligned, contrast, contrast_entry, interval_entry, number
 from mechpatch.stats.estimates import bootstrap_mean, effect_size, minimum_detectable_effect, standard_deviation
 
@@ -218,12 +218,15 @@ def _require_number(table: pa.Table, metric: str) -> None:
     if metric in ("effect", "answer_logprob_change"):
         return
     numbers = [
-        field.name for field in table.schema
-        if pa.types.is_floating(field.type) or pa.types.is_boolean(field.type)
-    ]  # fmt: skip
+        field.name
+        for field in table.schema
+        if (pa.types.is_floating(field.type) or pa.types.is_boolean(field.type))
+        and field.name not in FLAGS
+        and not field.name.endswith("_run")
+    ]
     if metric not in numbers:
         raise SpecError(
-            f"metric {metric!r} is no number in the records; expected effect, answer_logprob_change or one of "
+            f"metric {metric!r} is no measured number of the records; expected effect, answer_logprob_change or one of "
             f"{', '.join(numbers)}"
         )
 

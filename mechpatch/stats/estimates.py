@@ -13,6 +13,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
@@ -134,7 +135,8 @@ def rank_correlation(a: Float[np.ndarray, " item"], b: Float[np.ndarray, " item"
     both = ~(np.isnan(a) | np.isnan(b))
     if both.sum() < 3 or np.ptp(a[both]) == 0 or np.ptp(b[both]) == 0:
         return None
-    return float(stats.spearmanr(a[both], b[both]).statistic)
+    found: Any = stats.spearmanr(a[both], b[both])
+    return float(found.statistic)
 
 
 def _flat(values: Values) -> Float[np.ndarray, "pair cell"]:

@@ -41,19 +41,20 @@ def describe_cells(found: Mapping[str, Any]) -> list[str]:
     names = [_place(each) for each in cell["places"]]
     if cell["difference"]["mean"] is None:
         return [f"{names[0]} and {names[1]} have no pair in common that can be used: nothing to compare."]
-    return [f"{_about(found['metric'])}: {names[0]} {_mean(cell['a'])}, {names[1]} {_mean(cell['b'])}.", _verdict(cell)]
+    lines = [f"  {side} {name}: {written(cell[side.lower()]['mean'])}" for side, name in zip("AB", names, strict=True)]
+    return [f"{_about(found['metric'])}:", *lines, _verdict(cell)]
 
 
 def _verdict(cell: Mapping[str, Any]) -> str:
     difference = cell["difference"]
     if difference["low"] is None:
-        return f"Difference {written(difference['mean'])}: one pair, so no interval and no test."
+        return f"A − B is {written(difference['mean'])}: one pair, so no interval and no test."
     clear = differs(difference)
     said = "a clear difference" if clear else "no clear difference"
     could = cell["minimum_detectable_difference"]
     if not clear and could:
         said += f"; so many pairs would show {could:.2f} or more four times in five"
-    return f"Difference {_estimate(difference)}: {said}."
+    return f"A − B is {_estimate(difference)}: {said}."
 
 
 def _line(cell: Mapping[str, Any]) -> str:
@@ -76,9 +77,9 @@ def _estimate(difference: Mapping[str, Any]) -> str:
 def _place(cell: dict[str, Any]) -> str:
     parts = [called(cell["experiment"]), place(cell)]
     if cell.get("direction"):
-        parts.append(DIRECTIONS.get(cell["direction"], cell["direction"]))
+        parts.append(DIRECTIONS.get(str(cell["direction"]), str(cell["direction"])))
     if cell["donor"] != "paired":
-        parts.append("null donor " + DONORS.get(cell["donor"], cell["donor"]))
+        parts.append("null donor " + DONORS.get(str(cell["donor"]), str(cell["donor"])))
     return ", ".join(parts)
 
 
@@ -86,10 +87,6 @@ def _about(metric: str) -> str:
     if metric == "effect":
         return "Effect (share of gap)"
     return describe(metric).axis
-
-
-def _mean(entry: Mapping[str, Any]) -> str:
-    return written(entry["mean"])
 
 
 def _distance(cell: Mapping[str, Any]) -> float:

@@ -56,7 +56,7 @@ def write_numbers(
 ) -> None:
     """Write the value of every `present` cell on it, a dash where it has none, bold where it is `sure`."""
     for row, column in np.argwhere(present):
-        value = shown[row, column]
+        value = float(shown[row, column])
         axes.text(
             column,
             row,

@@ -59,6 +59,7 @@ def pair_maps(
     sites = _sites(cells)
     single = interval_of(alone, what) if alone is not None else None
     means, sure, dead = _squares(cells, sites, interval, structural, alone, single)
+    sure &= about.signed  # a distance is never below zero, so that it is above says nothing
     across = min(4, math.ceil(math.sqrt(len(cells.layers))))
     down = math.ceil(len(cells.layers) / across)
     width = min(CELL[0], WIDEST / (across * len(sites)))
@@ -78,12 +79,11 @@ def pair_maps(
         layout.set(rect=(0, 0, 1, 1 - heading / high))  # pyright: ignore[reportCallIssue]
         panels = figure.subplots(down, across, squeeze=False)
         colour_map, scale = colours(about, means)
-        image = None
         for at, axes in enumerate(panels.flat):
             if at >= len(cells.layers):
                 axes.set_axis_off()
                 continue
-            image = axes.imshow(means[at], cmap=colour_map, norm=scale, aspect="auto")
+            axes.imshow(means[at], cmap=colour_map, norm=scale, aspect="auto")
             mark_structural(axes, dead[at])
             if numbered:
                 present = ~np.isnan(means[at])
@@ -91,7 +91,7 @@ def pair_maps(
             _panel_axes(axes, f"layer {cells.layers[at]}", sites, at + across >= len(cells.layers), at % across == 0)
         figure.text(0.1 / wide, 1 - 0.08 / high, title, fontsize=9, fontweight="bold", va="top")
         figure.text(0.1 / wide, 1 - 0.27 / high, "\n".join(notes), fontsize=7, color=MUTED, va="top")
-        bar = figure.colorbar(image, ax=panels, label=about.unit, fraction=0.03, pad=0.02, aspect=30)
+        bar = figure.colorbar(panels[0, 0].images[0], ax=panels, label=about.unit, fraction=0.03, pad=0.02, aspect=30)
         bar.outline.set_visible(False)
         if dead.any():
             figure.legend(handles=[structural_key()], loc="outside lower left")
