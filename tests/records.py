@@ -23,6 +23,7 @@ def make_records(
     peak: tuple[int, int] | None = None,
     spread: float = 0.1,
     feedback: bool = True,
+    redundant: bool = True,
     incorrect: int = 0,
     undefined: int = 0,
     seed: int = 0,
@@ -36,6 +37,7 @@ def make_records(
         strength: mean recovery at the peak; 0 plants no effect.
         spread: standard deviation over pairs of a cell's recovery.
         feedback: False makes relay steps after the first, and thoughts at the last layer, zero by construction.
+        redundant: two thoughts at once do nine tenths of what they do alone; otherwise exactly the sum.
         incorrect: how many of the pairs the unpatched model gets wrong.
         undefined: how many of the pairs have no defined recovery.
     """
@@ -59,9 +61,9 @@ def make_records(
                 found.append((layer, "bot", 0, 0, 0.0, False))
                 found.append((layer, "eot", thoughts + 1, 0, 0.0, blocked))
                 found.append((layer, "answer", thoughts + 2, 0, 0.0, False))
-            if experiment == "pairwise":  # two at once do a little less than the sum of each
+            if experiment == "pairwise":
                 for place, (one, other) in enumerate(combinations(range(thoughts), 2), start=thoughts + 3):
-                    mean = 0.9 * float(single[layer, one] + single[layer, other])
+                    mean = (0.9 if redundant else 1.0) * float(single[layer, one] + single[layer, other])
                     found.append((layer, f"t{one}+t{other}", place, 0, mean, blocked))
                 continue
             if experiment == "subset":
