@@ -1,6 +1,6 @@
 """Synthetic records of a run in which the answer is known to sit at one layer and thought."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -109,7 +109,7 @@ def make_records(
 Cell = tuple[str, str, str, int, str]  # experiment, direction, donor, layer, site
 
 
-def planted(effects: Mapping[Cell, Sequence[float]], structural: Collection[Cell] = ()) -> pa.Table:
+def planted(effects: Mapping[Cell, Iterable[float]], structural: Collection[Cell] = ()) -> pa.Table:
     """Records in which each cell has the given effects, in shares of the gap, one for each pair; the gap is 12 nats."""
     generator = np.random.default_rng(0)
     sites = list(dict.fromkeys(site for *_, site in effects))

@@ -119,7 +119,7 @@ def test_equal_ids_of_unequal_questions_are_refused():
 
 
 def test_runs_without_a_common_cell_are_refused():
-    with pytest.raises(SpecError, match=r"no cell in common: one has position.*the other has layer"):
+    with pytest.raises(SpecError, match=r"no cell in common: one has position.*the other layer"):
         compare_runs(planted({HERE: SPREAD}), planted({("layer", "denoise", "paired", 1, "all"): SPREAD}))
 
 

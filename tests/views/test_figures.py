@@ -30,8 +30,8 @@ def texts(figure: Figure) -> list[str]:
     return [text.get_text() for text in figure.findobj(Text) if isinstance(text, Text) and text.get_text()]
 
 
-def image(figure: Figure) -> np.ma.MaskedArray:
-    shown = figure.axes[0].images[0].get_array()
+def image(figure: Figure, panel: int = 0) -> np.ma.MaskedArray:
+    shown = figure.axes[panel].images[0].get_array()
     assert shown is not None
     return np.ma.masked_invalid(shown)
 
@@ -99,20 +99,20 @@ def test_two_positions_fill_a_triangle_for_each_layer():
     figure, single = pair_maps(table), image(heatmap(table))
     panels = [axes for axes in figure.axes if axes.images and axes.get_title(loc="left").startswith("layer")]
     assert [axes.get_title(loc="left") for axes in panels] == ["layer 0", "layer 1", "layer 2"]
-    shown = np.ma.masked_invalid(panels[1].images[0].get_array())
+    shown = image(figure, 1)
     assert np.ma.getmaskarray(shown).tolist() == [[False, False, False], [True, False, False], [True, True, False]]
     np.testing.assert_allclose(np.diag(shown), single[1], atol=1e-12)  # each position alone
     assert shown[0, 2] == pytest.approx(0.9 * (single[1, 0] + single[1, 2]))
     assert [label.get_text() for label in panels[2].get_xticklabels()] == ["t0", "t1", "t2"]
 
-    beyond = np.ma.masked_invalid(pair_maps(table, "synergy").axes[1].images[0].get_array())
+    beyond = image(pair_maps(table, "synergy"), 1)
     assert beyond[0, 2] == pytest.approx(-0.1 * (single[1, 0] + single[1, 2]))
     assert np.ma.getmaskarray(np.diag(beyond)).all()
 
 
 def test_synergy_without_positions_alone_is_refused_and_no_diagonal_is_drawn():
     table = make_records(layers=2, thoughts=3, pairs=3, experiments=("pairwise",))
-    shown = np.ma.masked_invalid(pair_maps(table).axes[0].images[0].get_array())
+    shown = image(pair_maps(table))
     assert np.ma.getmaskarray(np.diag(shown)).all()
     with pytest.raises(SpecError, match="run `position pairwise`"):
         pair_maps(table, "synergy")
@@ -216,7 +216,7 @@ def test_sets_get_figures_of_what_they_do_beyond_their_parts(tmp_path: Path):
         "leave_one_out-denoise-lost", "pairwise-denoise", "pairwise-denoise-synergy", "pairwise-denoise-kl",
         "subset-denoise-synergy", "window-denoise",
     }  # fmt: skip
-    alone = table.filter(pc.is_in(table["experiment"], pa.array(["pairwise", "subset", "leave_one_out"])))
+    alone = table.filter(pc.field("experiment").isin(["pairwise", "subset", "leave_one_out"]))
     names = {path.stem for path in plot_run(write_run(tmp_path / "alone", alone))}
     assert not any(name.endswith(("lost", "synergy")) for name in names)
 
