@@ -91,7 +91,8 @@ def show_summary(summary: Mapping[str, Any]) -> None:
     for check in summary["checks"]:
         verdict = {True: "holds", False: "FAILS", None: "reported"}[check["holds"]]
         value = "—" if check["value"] is None else f"{check['value']:.3g}"
-        typer.echo(f"  check {check['name']}: {value} ({verdict})")
+        direction = f", {check['direction']}" if check["direction"] else ""
+        typer.echo(f"  check {check['name']}{direction}: {value} ({verdict})")
 
 
 def show_paths(folder: Path, figures: Sequence[Path]) -> None:

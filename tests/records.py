@@ -1,6 +1,7 @@
 """Synthetic records of a run in which the answer is known to sit at one layer and thought."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ def make_records(
     peak: tuple[int, int] | None = None,
     spread: float = 0.1,
     feedback: bool = True,
+    redundant: bool = True,
     incorrect: int = 0,
     undefined: int = 0,
     seed: int = 0,
@@ -35,6 +37,7 @@ def make_records(
         strength: mean recovery at the peak; 0 plants no effect.
         spread: standard deviation over pairs of a cell's recovery.
         feedback: False makes relay steps after the first, and thoughts at the last layer, zero by construction.
+        redundant: two thoughts at once do nine tenths of what they do alone; otherwise exactly the sum.
         incorrect: how many of the pairs the unpatched model gets wrong.
         undefined: how many of the pairs have no defined recovery.
     """
@@ -58,10 +61,24 @@ def make_records(
                 found.append((layer, "bot", 0, 0, 0.0, False))
                 found.append((layer, "eot", thoughts + 1, 0, 0.0, blocked))
                 found.append((layer, "answer", thoughts + 2, 0, 0.0, False))
+            if experiment == "pairwise":
+                for place, (one, other) in enumerate(combinations(range(thoughts), 2), start=thoughts + 3):
+                    mean = (0.9 if redundant else 1.0) * float(single[layer, one] + single[layer, other])
+                    found.append((layer, f"t{one}+t{other}", place, 0, mean, blocked))
+                continue
+            if experiment == "subset":
+                found.append((layer, "t0+t1+t2", thoughts + 3, 0, float(single[layer, :3].sum()), blocked))
+                continue
+            if experiment == "window" and layer == layers - 1:  # windows are two layers wide
+                continue
             for thought in range(thoughts):
                 mean, structural, step = float(single[layer, thought]), blocked, thought
                 if experiment == "position":
                     step = 0
+                elif experiment == "leave_one_out":
+                    mean, step = float(single[layer].sum() - single[layer, thought]), 0
+                elif experiment == "window":
+                    mean, structural, step = float(single[layer : layer + 2, thought].sum()), False, 0
                 elif experiment == "relay":
                     mean = float(single[layer, 0]) * 0.7**thought
                     structural = blocked or (not feedback and thought > 0)
@@ -86,6 +103,25 @@ def make_records(
         row["both_correct"] = row["pair_index"] >= incorrect
         if row["pair_index"] >= pairs - undefined:
             row["recovery"] = None
+    return pa.Table.from_pylist(rows, schema=_schema())
+
+
+Cell = tuple[str, str, str, int, str]  # experiment, direction, donor, layer, site
+
+
+def planted(effects: Mapping[Cell, Iterable[float]], structural: Collection[Cell] = ()) -> pa.Table:
+    """Records in which each cell has the given effects, in shares of the gap, one for each pair; the gap is 12 nats."""
+    generator = np.random.default_rng(0)
+    sites = list(dict.fromkeys(site for *_, site in effects))
+    rows = []
+    for (experiment, direction, donor, layer, site), values in effects.items():
+        step = int(site[1:]) if experiment in ("relay", "cumulative") else 0
+        for pair, effect in enumerate(values):
+            dead = (experiment, direction, donor, layer, site) in structural
+            cell = (layer, site, sites.index(site), step, 0.0, dead)
+            row = _row(experiment, direction, donor, pair, cell, 0.0, 6.0, -6.0, generator)
+            recovery = effect if direction == "denoise" else 1 - effect
+            rows.append(row | {"recovery": recovery, "answer_logprob_diff": 12 * recovery - 6})
     return pa.Table.from_pylist(rows, schema=_schema())
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -135,6 +136,37 @@ def test_wandb_offline(tmp_path):
     )  # fmt: skip
     assert found.returncode == 0, found.stderr
     assert list((tmp_path / "wandb").glob("offline-run-*"))
+
+
+def test_compare_two_cells_and_two_runs(finished, tmp_path):
+    folder, _ = finished
+    cells = mechpatch("compare", folder, "--cells", "position:1:t2", "position:1:t3", "--out", tmp_path / "cells.json")
+    assert "A position-wise patching, layer 1, t2: " in cells.stdout
+    assert json.loads((tmp_path / "cells.json").read_text())["cells"][0]["difference"]["n"] == 8
+    runs = mechpatch("compare", folder, folder, "--metric", "kl_divergence", "--out", tmp_path / "runs.json")
+    assert "0 of 30 cells clearly differ" in runs.stdout
+    compared = json.loads((tmp_path / "runs.json").read_text())
+    assert {cell["difference"]["mean"] for cell in compared["cells"]} == {0.0}
+
+
+def test_compare_refuses_other_pairs_and_halves_of_a_question(finished, tmp_path, monkeypatch, capsys):
+    folder, _ = finished
+    shutil.copytree(folder, tmp_path / "other")
+    pairs = json.loads((tmp_path / "other" / "pairs.json").read_text())
+    pairs["pairs"][2]["clean"]["question"] = "How many?"
+    (tmp_path / "other" / "pairs.json").write_text(json.dumps(pairs))
+    for arguments, message in (
+        ([folder, tmp_path / "other"], "demo-002 differs in clean question"),
+        ([folder], "compare takes two runs, or one run and --cells"),
+        ([folder, folder, "--cells", "position:1:t2", "position:1:t3"], "compare takes two runs, or one run"),
+        ([folder, tmp_path], "pairs.json: cannot be read"),
+        ([folder, "--cells", "position:1:t2", "position:1:t77"], "has no cell position:1:t77"),
+    ):
+        monkeypatch.setattr(sys, "argv", ["mechpatch", "compare", *map(str, arguments)])
+        with pytest.raises(SystemExit) as exit_:
+            cli.main()
+        assert exit_.value.code == 1
+        assert message in capsys.readouterr().err
 
 
 FAULTY = [

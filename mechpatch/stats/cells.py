@@ -15,7 +15,9 @@ from mechpatch.errors import StorageError
 
 KEYS = ("experiment", "direction", "donor", "pair_index", "layer", "site", "site_index", "step")
 FLAGS = ("both_correct", "structural")
-EXPERIMENTS = ("layer", "position", "relay", "cumulative")  # first in every list; other kinds follow by name
+# First in every list; other kinds follow by name.
+EXPERIMENTS = ("layer", "position", "relay", "cumulative", "leave_one_out", "pairwise", "subset", "window")
+JOIN = "+"  # between the site names of a set
 DONORS = ("paired", "self", "other_pair", "same_value", "noise")
 
 
@@ -132,10 +134,11 @@ def _metric(rows: pa.Table, metric: str) -> Float[np.ndarray, " row"]:
 
 def _cell_of(rows: pa.Table, layers: Int[np.ndarray, " layer"], columns: tuple[Column, ...]) -> Int[np.ndarray, " row"]:
     sites = rows["site"].combine_chunks().dictionary_encode()
-    column_of = {column: index for index, column in enumerate(columns)}
-    keys = zip(sites.indices.to_pylist(), _array(rows, "step").tolist(), strict=True)
     names = sites.dictionary.to_pylist()
-    column = np.array([column_of[Column(names[site], step)] for site, step in keys], dtype=np.int64)
+    steps, step_of = np.unique(_array(rows, "step"), return_inverse=True)
+    index_of = {column: index for index, column in enumerate(columns)}
+    place = np.array([[index_of.get(Column(name, int(step)), -1) for step in steps] for name in names], dtype=np.int64)
+    column = place.reshape(len(names), len(steps))[sites.indices.to_numpy(), step_of]
     return np.searchsorted(layers, _array(rows, "layer")) * len(columns) + column
 
 

@@ -12,10 +12,11 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Float
 
-from mechpatch.stats.cells import EXPERIMENTS, Cells, Column, Group, groups, select
+from mechpatch.stats.cells import JOIN, Cells, Column, Group, groups, select
 from mechpatch.stats.estimates import rank_correlation
 
 THOUGHT = re.compile(r"t\d+")
+RANKED = ("layer", "position", "relay", "cumulative")  # whose order of the layers is compared
 Slice = Float[np.ndarray, "pair layer"]
 Read = Callable[[Cells], Slice]
 
@@ -69,6 +70,10 @@ def _same_cells(paired: dict[str, Cells], tolerance: float) -> list[dict[str, An
          "Cumulative step 0 writes thought 0 alone, as position-wise does"),
         ("relay_start_is_position_0", "relay", _first_thought, "position", _first_thought,
          "Relay step 0 writes thought 0 alone, as position-wise does"),
+        ("pair_of_first_thoughts_is_cumulative_1", "pairwise", _first_two, "cumulative", _second_step,
+         "Writing thoughts 0 and 1 as a pair does what cumulative step 1 does"),
+        ("leaving_out_the_last_is_cumulative", "leave_one_out", _last_step, "cumulative", _last_step_but_one,
+         "Leaving out the last thought writes what the last cumulative step but one does"),
     ]  # fmt: skip
     results = []
     for name, one, read_one, other, read_other, explanation in laws:
@@ -128,7 +133,7 @@ def _kl_sum(used: dict[str, Cells]) -> list[dict[str, Any]]:
 
 def _layer_ranks(used: dict[str, Cells]) -> list[dict[str, Any]]:
     """Do two experiments order the layers alike? Each layer counts with the mean effect of its non-structural cells."""
-    profiles = {name: _profile(used[name]) for name in EXPERIMENTS if name in used}
+    profiles = {name: _profile(used[name]) for name in RANKED if name in used}
     results = []
     for one, other in combinations(profiles, 2):
         _, at_one, at_other = np.intersect1d(used[one].layers, used[other].layers, return_indices=True)
@@ -162,11 +167,28 @@ def _first_thought(cells: Cells) -> Slice:
     return _at(cells, Column("t0", 0))
 
 
+def _first_two(cells: Cells) -> Slice:
+    return _at(cells, Column(f"t0{JOIN}t1", 0))
+
+
+def _second_step(cells: Cells) -> Slice:
+    return _at(cells, Column("t1", 1))
+
+
 def _last_step(cells: Cells) -> Slice:
-    """The last step that was run for each pair and layer: pairs may have unequally many thoughts."""
+    return _from_the_end(cells, 0)
+
+
+def _last_step_but_one(cells: Cells) -> Slice:
+    return _from_the_end(cells, 1)
+
+
+def _from_the_end(cells: Cells, back: int) -> Slice:
+    """The last step but `back` that was run for each pair and layer: pairs may have unequally many thoughts."""
     values = cells.values("answer_logprob_diff")
-    last = values.shape[2] - 1 - np.argmax(~np.isnan(values[:, :, ::-1]), axis=2)
-    return np.take_along_axis(values, last[:, :, None], axis=2)[:, :, 0]
+    at = values.shape[2] - 1 - back - np.argmax(~np.isnan(values[:, :, ::-1]), axis=2)
+    found = np.take_along_axis(values, np.maximum(at, 0)[:, :, None], axis=2)[:, :, 0]
+    return np.where(at >= 0, found, np.nan)
 
 
 def _largest(arrays: Iterable[np.ndarray]) -> float | None:

@@ -3,18 +3,25 @@
 A pair is the unit that was drawn at random, so pairs are what is resampled and whose signs are flipped; all cells of
 one call share the resamples. NaN means undefined: it is left out of its own cell and `n` counts the values that remain.
 Equal values and seed give equal bytes.
+
+`scipy.stats.bootstrap` and `permutation_test` draw anew for every cell, know no NaN and let rounding decide ties. Given
+our resamples the former finds the same limits (a test holds that), by a jackknife of pairs² steps for each cell, where
+the mean needs pairs.
 """
 
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 from scipy import stats
-from scipy.special import ndtr, ndtri
+from scipy.special import nctdtrinc, ndtr, ndtri
 
 Values = Float[np.ndarray, " pair *cell"]
+ROUNDING = 1e-12  # of the largest term: sums that are this near count as equal, whatever the order of their terms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -36,7 +43,11 @@ class Interval:
 
 
 def bootstrap_mean(values: Values, seed: int, level: float = 0.95, resamples: int = 2000) -> Interval:
-    """Mean over pairs, with the bias-corrected and accelerated bootstrap interval."""
+    """Mean over pairs, with the bias-corrected and accelerated bootstrap interval.
+
+    It covers less often than `level` says where pairs are few. At 0.95, simulated with normal / exponential values: two
+    pairs 0.50 / 0.46, five 0.84 / 0.80, ten 0.90 / 0.88, thirty 0.93 / 0.93, sixty 0.94 / 0.94.
+    """
     flat = _flat(values)
     mean, low, high = np.full((3, flat.shape[1]), np.nan)
     n = np.zeros(flat.shape[1], dtype=np.int64)
@@ -73,13 +84,9 @@ def sign_flip_p(values: Values, seed: int, resamples: int = 9999) -> Float[np.nd
         kept = flat[np.ix_(defined, cells)]
         n = len(kept)
         exact = 2**n <= resamples
-        if exact:
-            flips = 1.0 - 2.0 * (np.arange(2**n)[:, None] >> np.arange(n) & 1)
-        else:
-            flips = np.random.default_rng([seed, n]).choice([-1.0, 1.0], size=(resamples, n))
-        # Equal sums must count as equal although their terms were added in another order.
-        rounding = 1e-12 * np.abs(kept).sum(axis=0)
-        extreme = (np.abs(flips @ kept) >= np.abs(kept.sum(axis=0)) - rounding).sum(axis=0)
+        sums = _flips(seed, n, resamples) @ kept
+        reached = np.abs(kept.sum(axis=0)) - ROUNDING * np.abs(kept).sum(axis=0)
+        extreme = np.count_nonzero((sums >= reached) | (sums <= -reached), axis=0)
         p[cells] = extreme / 2**n if exact else (extreme + 1) / (resamples + 1)
     return p.reshape(values.shape[1:])
 
@@ -114,9 +121,12 @@ def standard_deviation(values: Values) -> Float[np.ndarray, "*cell"]:
 def minimum_detectable_effect(
     sd: Float[np.ndarray, "*cell"], n: Int[np.ndarray, "*cell"], alpha: float = 0.05, power: float = 0.8
 ) -> Float[np.ndarray, "*cell"]:
-    """Smallest true mean that a two-sided t-test on `n` pairs finds with probability `power`; NaN where n < 2."""
-    freedom = np.where(n > 1, n - 1, np.nan)
-    distance = stats.t.ppf(1 - alpha / 2, freedom) + stats.t.ppf(power, freedom)
+    """Smallest true mean that a two-sided t-test on `n` pairs finds with probability `power`; NaN where n < 2.
+
+    Exact but for findings on the wrong side, which are rarer than one in 10,000.
+    """
+    freedom = np.where(n > 1, n - 1.0, np.nan)
+    distance = nctdtrinc(freedom, 1 - power, stats.t.ppf(1 - alpha / 2, freedom))
     return np.asarray(distance * sd / np.sqrt(np.maximum(n, 1)))
 
 
@@ -125,7 +135,8 @@ def rank_correlation(a: Float[np.ndarray, " item"], b: Float[np.ndarray, " item"
     both = ~(np.isnan(a) | np.isnan(b))
     if both.sum() < 3 or np.ptp(a[both]) == 0 or np.ptp(b[both]) == 0:
         return None
-    return float(np.corrcoef(stats.rankdata(a[both]), stats.rankdata(b[both]))[0, 1])
+    found: Any = stats.spearmanr(a[both], b[both])
+    return float(found.statistic)
 
 
 def _flat(values: Values) -> Float[np.ndarray, "pair cell"]:
@@ -147,30 +158,45 @@ def _bootstrap_limits(
     """Low and high limit and method of each cell; two pairs at least and no NaN."""
     n = len(values)
     mean = values.mean(axis=0)
-    centred = values - mean  # so that a resample of nothing new ties with the mean exactly
-    draws = np.random.default_rng([seed, n]).multinomial(n, np.full(n, 1 / n), size=resamples)
-    means = draws @ centred / n
+    centred = values - mean  # so that small effects keep their digits
+    means = centred.T @ _draws(seed, n, resamples) / n
 
-    tails = np.array([[(1 - level) / 2], [(1 + level) / 2]])
+    tails = np.array([(1 - level) / 2, (1 + level) / 2])
     constant = np.ptp(values, axis=0) == 0
-    bias = ndtri(((means < 0).mean(axis=0) + (means <= 0).mean(axis=0)) / 2)
+    tie = ROUNDING * np.abs(centred).max(axis=0)[:, None]
+    bias = ndtri(((means < -tie).mean(axis=1) + (means <= tie).mean(axis=1)) / 2)
     corrected = ~constant & np.isfinite(bias) & (n > 2)
     with np.errstate(invalid="ignore", divide="ignore"):
         acceleration = (centred**3).sum(axis=0) / (6 * (centred**2).sum(axis=0) ** 1.5)
-        shifted = bias + ndtri(tails)
-        levels = np.where(corrected, ndtr(bias + shifted / (1 - acceleration * shifted)), tails)
-    limits = _quantiles(means, levels) + mean
-    low, high = np.where(constant, mean, limits)
+        shifted = bias[:, None] + ndtri(tails)
+        levels = ndtr(bias[:, None] + shifted / (1 - acceleration[:, None] * shifted))
+    limits = _quantiles(means, np.where(corrected[:, None], levels, tails)) + mean[:, None]
+    low, high = np.where(constant, mean, limits.T)
     return low, high, np.where(corrected, "BCa", "percentile")
 
 
 def _quantiles(
-    draws: Float[np.ndarray, "draw cell"], levels: Float[np.ndarray, "level cell"]
-) -> Float[np.ndarray, "level cell"]:
-    """Quantiles of each column at levels of its own, interpolated; `np.quantile` takes one set of levels for all."""
-    ordered = np.sort(draws, axis=0)
-    position = levels * (len(draws) - 1)
+    draws: Float[np.ndarray, "cell draw"], levels: Float[np.ndarray, "cell level"]
+) -> Float[np.ndarray, "cell level"]:
+    """Quantiles of each row at levels of its own, interpolated; `np.quantile` takes one set of levels for all."""
+    ordered = np.sort(draws, axis=1)
+    position = levels * (draws.shape[1] - 1)
     below = np.floor(position).astype(np.int64)
     above = np.ceil(position).astype(np.int64)
-    lower, upper = np.take_along_axis(ordered, below, axis=0), np.take_along_axis(ordered, above, axis=0)
+    lower, upper = np.take_along_axis(ordered, below, axis=1), np.take_along_axis(ordered, above, axis=1)
     return lower + (position - below) * (upper - lower)
+
+
+@lru_cache(maxsize=8)
+def _draws(seed: int, n: int, resamples: int) -> Float[np.ndarray, "pair draw"]:
+    """How often each resample holds each pair."""
+    counts = np.random.default_rng([seed, n]).multinomial(n, np.full(n, 1 / n), size=resamples)
+    return np.ascontiguousarray(counts.T, dtype=np.float64)
+
+
+@lru_cache(maxsize=8)
+def _flips(seed: int, n: int, resamples: int) -> Float[np.ndarray, "flip pair"]:
+    """Every pattern of signs where there are not more than `resamples`, otherwise random ones."""
+    if 2**n <= resamples:
+        return 1.0 - 2.0 * (np.arange(2**n)[:, None] >> np.arange(n) & 1)
+    return np.random.default_rng([seed, n]).choice([-1.0, 1.0], size=(resamples, n))

@@ -1,44 +1,53 @@
 """One JSON-ready summary of a run, computed from its records alone."""
 
-import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from jaxtyping import Float
 
+from mechpatch.stats import sets
 from mechpatch.stats.cells import Cells, Group, groups, select
 from mechpatch.stats.checks import checks
+from mechpatch.stats.contrasts import LEVEL, Contrast, aligned, contrast, contrast_entry, interval_entry, number
+from mechpatch.stats.directions import both_directions
 from mechpatch.stats.estimates import (
-    Interval,
     benjamini_hochberg,
     bootstrap_mean,
     effect_size,
     minimum_detectable_effect,
-    paired_difference,
     sign_flip_p,
     standard_deviation,
 )
+from mechpatch.stats.planning import plan
 
-LEVEL = 0.95
 TOP = 5
 INTERVALS = ("effect", "recovery", "answer_logprob_change", "kl_divergence")
 
 
-def summarise(table: pa.Table, seed: int, include_incorrect: bool = False, tolerance: float = 1e-3) -> dict[str, Any]:
+def summarise(
+    table: pa.Table,
+    seed: int,
+    include_incorrect: bool = False,
+    tolerance: float = 1e-3,
+    window: int | None = None,
+) -> dict[str, Any]:
     """Means, intervals, tests and checks of every cell; nothing in it is NaN or infinite (null instead).
 
     A cell's `effect` is the share of the clean-corrupted gap that the patch moved: `recovery` for denoise, 1 − recovery
     for noise. `p` tests `answer_logprob_change`, which is defined for every pair; `q` is its false discovery rate among
-    the non-structural cells of the same experiment, direction and donor. `beyond` holds the effect minus that of each
-    null donor at the same cell, pair by pair.
+    the non-structural cells of the same experiment, direction and donor. Differences are taken pair by pair, and their
+    own p and q test the very difference: `beyond` holds the effect minus that of each null donor at the same cell,
+    `sets` what a set does beyond its parts (`mechpatch.stats.sets`), `directions` sufficiency beside necessity.
+    `planning` says what so many pairs would find.
 
     Args:
         table: records of one run.
         seed: of the resamples and sign flips.
         include_incorrect: use pairs that the unpatched model gets wrong, too.
         tolerance: largest difference, in nats or logits, between two computations that must agree.
+        window: layers in a row that experiment `window` wrote, which the records do not say.
 
     Raises:
         StorageError: the records lack a column or hold a cell twice.
@@ -49,9 +58,16 @@ def summarise(table: pa.Table, seed: int, include_incorrect: bool = False, toler
     described = [
         cell
         for group, cells in laid_out.items()
-        for cell in _describe(group, cells, _differences(group, laid_out, effects, seed), seed)
+        for cell in _describe(
+            group,
+            cells,
+            _beyond_nulls(group, laid_out, effects, seed),
+            sets.beyond_parts(group, laid_out, window, seed),
+            seed,
+        )
     ]
     counts = _counts(table, include_incorrect)
+    plans = [plan(group, cells) for group, cells in laid_out.items() if group.donor == "paired"]
     return {
         "counts": counts,
         "note": _note(counts, include_incorrect),
@@ -60,6 +76,9 @@ def summarise(table: pa.Table, seed: int, include_incorrect: bool = False, toler
         "level": LEVEL,
         "cells": described,
         "top": [cell for group in found if group.donor == "paired" for cell in _top(group, described)],
+        "directions": both_directions(laid_out, seed),
+        "sets_notes": sets.notes(found, window),
+        "planning": [each for each in plans if each is not None],
         "checks": checks(table, include_incorrect, tolerance),
     }
 
@@ -91,7 +110,9 @@ def _note(counts: dict[str, int], include_incorrect: bool) -> str | None:
     )
 
 
-def _describe(group: Group, cells: Cells, beyond: dict[str, Interval], seed: int) -> list[dict[str, Any]]:
+def _describe(
+    group: Group, cells: Cells, beyond: dict[str, Contrast], parts: list[list[dict[str, Any]]], seed: int
+) -> list[dict[str, Any]]:
     values = {name: cells.values(name) for name in INTERVALS}
     intervals = {name: bootstrap_mean(value, seed, LEVEL) for name, value in values.items()}
     p = sign_flip_p(values["answer_logprob_change"], seed)
@@ -104,43 +125,31 @@ def _describe(group: Group, cells: Cells, beyond: dict[str, Interval], seed: int
             "layer": int(layer),
             **column._asdict(),
             "structural": bool(cells.structural[at]),
-            **{name: _entry(interval, at) for name, interval in intervals.items()},
-            "p": _number(p, at),
-            "q": _number(q, at),
-            "effect_size": _number(size, at),
-            "minimum_detectable_effect": _number(detectable, at),
-            "beyond": {donor: _entry(interval, at) for donor, interval in beyond.items()},
+            **{name: interval_entry(interval, at) for name, interval in intervals.items()},
+            "p": number(p, at),
+            "q": number(q, at),
+            "effect_size": number(size, at),
+            "minimum_detectable_effect": number(detectable, at),
+            "beyond": {donor: contrast_entry(each, at) for donor, each in beyond.items()},
+            "sets": parts[at[0]][at[1]],
         }
         for row, layer in enumerate(cells.layers)
         for at, column in (((row, index), column) for index, column in enumerate(cells.columns))
     ]
 
 
-def _differences(
-    group: Group, laid_out: dict[Group, Cells], effects: dict[Group, np.ndarray], seed: int
-) -> dict[str, Interval]:
+def _beyond_nulls(
+    group: Group, laid_out: Mapping[Group, Cells], effects: Mapping[Group, np.ndarray], seed: int
+) -> dict[str, Contrast]:
     """The effect minus that of each null donor, for the cells of `group`; empty for the nulls themselves."""
     if group.donor != "paired":
         return {}
     cells = laid_out[group]
     return {
-        null.donor: paired_difference(effects[group], _aligned(cells, other, effects[null]), seed, LEVEL)
+        null.donor: contrast(effects[group] - aligned(cells, other, effects[null]), cells.structural, seed)
         for null, other in laid_out.items()
         if null[:2] == group[:2] and null.donor != "paired"
     }
-
-
-def _aligned(
-    onto: Cells, cells: Cells, values: Float[np.ndarray, "pair layer column"]
-) -> Float[np.ndarray, "pair2 layer2 column2"]:
-    """`values` of `cells` in the places of `onto`; NaN where `cells` has none."""
-    columns = [onto.columns.index(column) if column in onto.columns else -1 for column in cells.columns]
-    kept = np.flatnonzero(np.array(columns) >= 0)
-    _, to_pair, from_pair = np.intersect1d(onto.pairs, cells.pairs, return_indices=True)
-    _, to_layer, from_layer = np.intersect1d(onto.layers, cells.layers, return_indices=True)
-    placed = np.full((len(onto.pairs), *onto.structural.shape), np.nan)
-    placed[np.ix_(to_pair, to_layer, np.array(columns)[kept])] = values[np.ix_(from_pair, from_layer, kept)]
-    return placed
 
 
 def _top(group: Group, described: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -153,18 +162,3 @@ def _top(group: Group, described: list[dict[str, Any]]) -> list[dict[str, Any]]:
         and cell["effect"]["mean"] is not None
     ]
     return sorted(own, key=lambda cell: -abs(cell["effect"]["mean"]))[:TOP]
-
-
-def _entry(interval: Interval, at: tuple[int, int]) -> dict[str, Any]:
-    return {
-        "mean": _number(interval.mean, at),
-        "low": _number(interval.low, at),
-        "high": _number(interval.high, at),
-        "n": int(interval.n[at]),
-        "method": str(interval.method[at]),
-    }
-
-
-def _number(array: np.ndarray, at: tuple[int, int]) -> float | None:
-    value = float(array[at])
-    return value if math.isfinite(value) else None

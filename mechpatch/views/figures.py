@@ -7,16 +7,20 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
+import pyarrow as pa
 from matplotlib.figure import Figure
 
 from mechpatch.errors import SpecError, StorageError
 from mechpatch.stats import groups
+from mechpatch.stats.cells import Group
 from mechpatch.storage.atomic import remove_stale, write_bytes, writing
 from mechpatch.storage.results import read_effects
 from mechpatch.views.curves import layer_profile as layer_profile
 from mechpatch.views.curves import trajectories as trajectories
+from mechpatch.views.heatmaps import difference_map as difference_map
 from mechpatch.views.heatmaps import heatmap as heatmap
 from mechpatch.views.theme import METRICS, style
+from mechpatch.views.triangles import pair_maps as pair_maps
 
 
 def save(figure: Figure, path: Path) -> list[Path]:
@@ -65,21 +69,36 @@ def plot_run(
         folder.mkdir(parents=True, exist_ok=True)
     remove_stale(folder)
     written = []
-    for experiment, direction, donor in groups(table):
-        if donor != "paired":
+    found = groups(table)
+    for group in found:
+        if group.donor != "paired":
             continue
-        if experiment == "layer":
-            figures = {
-                suffix_of(metric): layer_profile(table, metric, direction, include_incorrect)
-                for metric in dict.fromkeys(("recovery", *metrics))
-            }
-        elif experiment in ("relay", "cumulative"):
-            figures = {"": trajectories(table, experiment, direction, include_incorrect)}
-        else:
-            figures = {
-                suffix_of(metric): heatmap(table, metric, experiment, direction, include_incorrect=include_incorrect)
-                for metric in dict.fromkeys(("recovery", "kl_divergence", *metrics))
-            }
-        for suffix, figure in figures.items():
-            written += save(figure, folder / f"{experiment}-{direction}{suffix}")
+        for suffix, figure in _figures(table, group, found, include_incorrect, metrics).items():
+            written += save(figure, folder / f"{group.experiment}-{group.direction}{suffix}")
     return written
+
+
+def _figures(
+    table: pa.Table, group: Group, found: Sequence[Group], include_incorrect: bool, metrics: Sequence[str]
+) -> dict[str, Figure]:
+    """The figures of one experiment and direction, by what they add to the name of the file."""
+    experiment, direction, _ = group
+    mapped = dict.fromkeys(("recovery", "kl_divergence", *metrics))
+    if experiment == "layer":
+        return {
+            suffix_of(metric): layer_profile(table, metric, direction, include_incorrect)
+            for metric in dict.fromkeys(("recovery", *metrics))
+        }
+    if experiment in ("relay", "cumulative"):
+        return {"": trajectories(table, experiment, direction, include_incorrect)}
+    if experiment == "pairwise":
+        parts = ("synergy",) if group._replace(experiment="position") in found else ()
+        return {suffix_of(what): pair_maps(table, what, direction, include_incorrect) for what in (*mapped, *parts)}
+    figures = {
+        suffix_of(metric): heatmap(table, metric, experiment, direction, include_incorrect=include_incorrect)
+        for metric in mapped
+    }
+    beyond = difference_map(table, experiment, direction, include_incorrect)
+    if beyond is not None:
+        figures["-lost" if experiment == "leave_one_out" else "-synergy"] = beyond
+    return figures

@@ -2,25 +2,28 @@
 
 import numpy as np
 import pyarrow as pa
+from jaxtyping import Bool
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 
-from mechpatch.stats import Cells
-from mechpatch.stats.cells import Group
-from mechpatch.views.parts import add_title, cells_of, direction_note, interval_of, movable, pairs_note, structural_key
-from mechpatch.views.theme import (
-    EXPERIMENTS,
-    HATCH,
-    HATCH_INK,
-    MUTED,
-    STRUCTURAL,
-    colours,
-    describe,
-    ink_on,
-    shown_as,
-    style,
+from mechpatch.stats import Cells, Interval
+from mechpatch.stats.cells import JOIN, Group
+from mechpatch.stats.sets import lost, synergy
+from mechpatch.views.parts import (
+    add_title,
+    cells_of,
+    direction_note,
+    interval_of,
+    interval_of_difference,
+    mark_structural,
+    pairs_note,
+    room_for,
+    run_of,
+    separate_cells,
+    structural_key,
+    write_numbers,
 )
+from mechpatch.views.theme import DIFFERENCES, EXPERIMENTS, Metric, colours, describe, shown_as, style
 
 CELL_WIDTH, CELL_HEIGHT, LARGEST_GRID = 0.54, 0.3, (9.0, 9.0)  # inches; the grid as (height, width)
 NARROWEST_NUMBER, LOWEST_NUMBER = 0.36, 0.17  # a smaller cell has no room for its value
@@ -41,73 +44,81 @@ def heatmap(
     Raises:
         SpecError: the table has no such experiment.
     """
-    cells = cells_of(table, Group(experiment, direction, donor), include_incorrect)
-    interval = interval_of(cells, metric)
+    group = Group(experiment, direction, donor)
+    cells = cells_of(table, group, include_incorrect)
     about = describe(shown_as(metric, direction))
-    shape = cells.structural.shape
+    return _draw(group, cells, interval_of(cells, metric), cells.structural, about, "")
+
+
+def difference_map(
+    table: pa.Table, experiment: str, direction: str = "denoise", include_incorrect: bool = False
+) -> Figure | None:
+    """What `leave_one_out` loses against `layer`, or a `subset` does beyond `position`; None without those in the run.
+
+    Raises:
+        SpecError: the table has no such experiment.
+    """
+    group = Group(experiment, direction, "paired")
+    cells = cells_of(table, group, include_incorrect)
+    single = run_of(table, group._replace(experiment="position"), include_incorrect)
+    whole = run_of(table, group._replace(experiment="layer"), include_incorrect)
+    if experiment == "leave_one_out" and whole is not None:
+        name, found = "lost", lost(cells, whole, single)
+    elif experiment == "subset" and single is not None:
+        name, found = "synergy", synergy(cells, single)
+    else:
+        return None
+    about, note = DIFFERENCES[name]
+    return _draw(group, cells, interval_of_difference(found), found.structural, about, note)
+
+
+def _draw(
+    group: Group,
+    cells: Cells,
+    interval: Interval,
+    structural: Bool[np.ndarray, "layer column"],
+    about: Metric,
+    note: str,
+) -> Figure:
+    """One mean for each layer and column; `note` says what is shown where the title cannot."""
+    shape = structural.shape
     height, width = (
         min(size, limit / n) for size, limit, n in zip((CELL_HEIGHT, CELL_WIDTH), LARGEST_GRID, shape, strict=True)
     )
+    shown = np.where(structural, np.nan, interval.mean)
+    sure = (interval.low > 0) | (interval.high < 0) if about.signed else np.zeros(shape, dtype=bool)
+    numbered = width >= NARROWEST_NUMBER and height >= LOWEST_NUMBER
+    key = "bold: 95 % interval excludes 0" if sure.any() and numbered else ""
+    notes = [direction_note(group.direction, group.donor), note, pairs_note(interval, cells, key, structural)]
+    title = f"{EXPERIMENTS.get(group.experiment, group.experiment)}: {about.label}"
     with style():
-        figure = Figure(figsize=(width * shape[1] + 1.9, height * shape[0] + 1.35), layout="constrained")
+        size = max(width * shape[1] + 1.9, room_for(title, notes)), height * shape[0] + 1.35
+        figure = Figure(figsize=size, layout="constrained")
         axes = figure.add_subplot()
-        shown = movable(cells, interval.mean)
         colour_map, scale = colours(about, shown)
         image = axes.imshow(shown, cmap=colour_map, norm=scale, origin="lower", aspect="auto")
-        _mark_structural(axes, cells)
-        sure = (interval.low > 0) | (interval.high < 0) if about.signed else np.zeros(shape, dtype=bool)
-        numbered = width >= NARROWEST_NUMBER and height >= LOWEST_NUMBER
+        mark_structural(axes, structural)
         if numbered:
-            for (row, column), value in np.ndenumerate(shown):
-                if not cells.structural[row, column]:
-                    text = "–" if np.isnan(value) else _written(value, about.format)
-                    axes.text(
-                        column,
-                        row,
-                        text,
-                        ha="center",
-                        va="center_baseline",
-                        fontsize=7,
-                        fontweight="bold" if sure[row, column] else "normal",
-                        color=MUTED if np.isnan(value) else ink_on(colour_map(scale(value))),
-                    )
-        _grid_axes(axes, cells, upright=width < NARROWEST_NUMBER)
-        key = "bold: 95 % interval excludes 0" if sure.any() and numbered else ""
-        notes = [direction_note(direction, donor), pairs_note(interval, cells, key)]
-        add_title(axes, f"{EXPERIMENTS.get(experiment, experiment)}: {about.label}", notes)
+            write_numbers(axes, shown, ~structural, sure, about.format, colour_map, scale)
+        _grid_axes(axes, group.experiment, cells, upright=width < NARROWEST_NUMBER)
+        add_title(axes, title, [*filter(None, notes)])
         bar = figure.colorbar(image, ax=axes, label=about.unit, fraction=0.08, pad=0.02, aspect=7 * height * shape[0])
         bar.outline.set_visible(False)
-        if cells.structural.any():
+        if structural.any():
             figure.legend(handles=[structural_key()], loc="outside lower left")
     return figure
 
 
-def _written(value: float, form: str) -> str:
-    """A value in its format, with a true minus and no minus on a rounded zero."""
-    text = format(value, form)
-    return text.lstrip("-") if not float(text) else text.replace("-", "−")
-
-
-def _grid_axes(axes: Axes, cells: Cells, upright: bool) -> None:
+def _grid_axes(axes: Axes, experiment: str, cells: Cells, upright: bool) -> None:
     chained = len({column.step for column in cells.columns}) > 1
     names = [str(column.step) if chained else column.site for column in cells.columns]
     every = max(1, -(-len(cells.layers) // 40))
+    if any(JOIN in name for name in names) and not upright:
+        names = [name.replace(JOIN, f"\n{JOIN} ") for name in names]
     axes.set_xticks(range(len(names)), labels=names, rotation=90 if upright else 0)
     axes.set_yticks(range(0, len(cells.layers), every), labels=[str(layer) for layer in cells.layers[::every]])
-    axes.set(xlabel="Step" if chained else "Position", ylabel="Layer")
-    axes.tick_params(length=0)
-    axes.spines[:].set_visible(False)
-    # White lines between cells, drawn as a grid on the minor ticks.
-    axes.set_xticks(np.arange(len(names) + 1) - 0.5, minor=True)
-    axes.set_yticks(np.arange(len(cells.layers) + 1) - 0.5, minor=True)
-    axes.grid(which="minor", color="white", linewidth=1)
-    axes.tick_params(which="minor", length=0)
-
-
-def _mark_structural(axes: Axes, cells: Cells) -> None:
-    for row, column in np.argwhere(cells.structural):
-        axes.add_patch(
-            Rectangle(
-                (column - 0.5, row - 0.5), 1, 1, facecolor=STRUCTURAL, hatch=HATCH, edgecolor=HATCH_INK, linewidth=0
-            )
-        )
+    across = {"leave_one_out": "Thought left out", "subset": "Positions"}.get(experiment, "Position")
+    axes.set(
+        xlabel="Step" if chained else across, ylabel="First layer of the window" if experiment == "window" else "Layer"
+    )
+    separate_cells(axes, cells.structural.shape)

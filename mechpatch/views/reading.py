@@ -1,21 +1,30 @@
 """A few plain sentences about a run, made from its summary and nothing else.
 
-An effect is called *clear* where its interval excludes zero, its false discovery rate is at most 5 %, it would not be
-written as 0.00, and it is not zero by construction. Only clear effects are claimed.
+Only what is clear (`mechpatch.views.claims`) is claimed.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from mechpatch.stats.cells import DONORS as KNOWN_DONORS
-from mechpatch.views.theme import DONORS, EXPERIMENTS
-
-Cell = dict[str, Any]
+from mechpatch.views.claims import (
+    FEWEST_PAIRS,
+    Cell,
+    called,
+    can_move,
+    differs,
+    is_clear,
+    largest,
+    limits,
+    listed,
+    place,
+    share,
+    written,
+)
+from mechpatch.views.sentences import SENTENCES
+from mechpatch.views.theme import DONORS
 
 NOUN = {"denoise": "recovery", "noise": "destruction"}
-FALSE_DISCOVERIES = 0.05
-SMALLEST = 0.005
-FEWEST_PAIRS = 6  # five pairs that all agree still have p = 2 / 2**5 > 0.05
 
 
 def reading(summary: dict[str, Any]) -> str:
@@ -25,11 +34,12 @@ def reading(summary: dict[str, Any]) -> str:
         paired = [cell for cell in summary["cells"] if cell["donor"] == "paired"]
         for direction in sorted({cell["direction"] for cell in paired}):
             own = [cell for cell in paired if cell["direction"] == direction]
-            for experiment, say in _SAY.items():
+            for experiment, say in SENTENCES.items():
                 cells = [cell for cell in own if cell["experiment"] == experiment]
                 if cells:
                     sentences.append(say(cells, NOUN[direction]))
-        sentences += [_structural(paired), _controls(summary["cells"])]
+        sentences += [_directions(summary["directions"], paired), *summary["sets_notes"]]
+        sentences += [_structural(paired), _controls(summary["cells"]), _planning(summary["planning"])]
     sentences.append(_checks(summary["checks"]))
     return " ".join(sentence for sentence in sentences if sentence)
 
@@ -50,73 +60,49 @@ def _pairs(summary: dict[str, Any]) -> str:
     return f"{text}."
 
 
-def _layer(cells: Sequence[Cell], noun: str) -> str:
-    movable = _movable(cells)
-    if not movable:
-        return "Layer-wise, nothing can move: every layer is zero by construction."
-    clear = [cell for cell in movable if _clear(cell)]
-    if not clear:
-        return f"Layer-wise, no layer has a clear effect; {_nearest(movable, noun)}{_detectable(_largest(movable))}."
-    best = _largest(clear)
+def _directions(directions: Sequence[dict[str, Any]], paired: Sequence[Cell]) -> str:
+    """Where both what clean vectors restore and what corrupted ones destroy is clear, and where the two differ."""
+    known = [each for each in directions if not each["structural"] and each["difference"]["mean"] is not None]
+    if not known:
+        return ""
+    clear = {
+        direction: {_address(cell) for cell in paired if cell["direction"] == direction and is_clear(cell)}
+        for direction in NOUN
+    }
+    both = sum(_address(each) in clear["denoise"] & clear["noise"] for each in known)
+    text = f"In {both} of {len(known)} cells both directions are clear: what is restored there is destroyed there, too"
+    uneven = [each for each in known if differs(each["difference"])]
+    if not uneven:
+        return f"{text}; nowhere do the two shares clearly differ."
+    most = max(uneven, key=lambda each: abs(each["difference"]["mean"]))
     return (
-        f"Layer-wise, layer {best['layer']} has the largest clear mean {noun}, {_share(best)}{_beyond(best)}; "
-        f"{len(clear)} of {len(movable)} layers {'has' if len(clear) == 1 else 'have'} a clear effect."
+        f"{text}; in {len(uneven)} the two shares clearly differ, most at {called(most['experiment'])}, {place(most)}: "
+        f"{written(most['sufficiency']['mean'])} restored, {written(most['necessity']['mean'])} destroyed (difference "
+        f"{written(most['difference']['mean'])}, 95 % interval {limits(most['difference'])})."
     )
 
 
-def _position(cells: Sequence[Cell], noun: str) -> str:
-    movable = _movable(cells)
-    if not movable:
-        return "Position-wise, nothing can move: every cell is zero by construction."
-    clear = [cell for cell in movable if _clear(cell)]
-    if not clear:
-        return f"Position-wise, no cell has a clear effect; {_nearest(movable, noun)}."
-    best = _largest(clear)
-    found = {cell["site"] for cell in clear}
-    silent = [site for site in dict.fromkeys(cell["site"] for cell in movable) if site not in found]
+def _address(cell: Cell) -> tuple[Any, ...]:
+    return tuple(cell[name] for name in ("experiment", "layer", "site", "step"))
+
+
+def _planning(plans: Sequence[dict[str, Any]]) -> str:
+    """What so many pairs find, and twice as many or more would, for one experiment."""
+    if not plans:
+        return ""
+    chosen = next((plan for plan in plans if plan["experiment"] == "position"), plans[0])
+    now, *later = chosen["detectable"]
+    more = next((each for each in later if each["pairs"] >= 2 * now["pairs"]), None)
+    if now["pairs"] < FEWEST_PAIRS:
+        return ""
     text = (
-        f"Position-wise, {len(clear)} of {len(movable)} cells {'has' if len(clear) == 1 else 'have'} a clear effect, "
-        f"the largest at {_place(best)}: {_share(best)}{_beyond(best)}"
+        f"For planning: {now['pairs']} pairs find, four times in five, a mean {NOUN[chosen['direction']]} of "
+        f"{now['typical']:.2f} in a cell of {called(chosen['experiment'])} with typical spread, and of "
+        f"{now['worst']:.2f} in the one with the widest, tested among all {chosen['cells']}"
     )
-    return f"{text}; at {_listed(silent)} no layer has one." if silent else f"{text}; every position has one somewhere."
-
-
-def _relay(cells: Sequence[Cell], noun: str) -> str:
-    movable = _movable(cells)
-    steps = {cell["step"] for cell in cells}
-    blocked = len(steps) > 1 and all(cell["step"] == 0 for cell in movable)
-    caveat = "; later steps are zero by construction and say nothing about the thoughts" if blocked else ""
-    clear = [cell for cell in movable if _clear(cell)]
-    if not clear:
-        nearest = f"; {_nearest(movable, noun)}" if movable else ""
-        return f"In the relay no step has a clear effect{nearest}{caveat}."
-    last = max(cell["step"] for cell in clear)
-    best = _largest([cell for cell in clear if cell["step"] == last])
-    if last == 0:
-        return f"In the relay only step 0 has a clear effect, at most {_share(best)}, at layer {best['layer']}{caveat}."
-    return (
-        f"In the relay the last step with a clear effect is {last} of 0 to {max(steps)}, at most {_share(best)}, "
-        f"at layer {best['layer']}."
-    )
-
-
-def _cumulative(cells: Sequence[Cell], noun: str) -> str:
-    movable = _movable(cells)
-    clear = [cell for cell in movable if _clear(cell)]
-    if not clear:
-        nearest = f"; {_nearest(movable, noun)}" if movable else ""
-        return f"Written cumulatively, no step has a clear effect{nearest}."
-    best = _largest(clear)
-    goal = best["effect"]["mean"] / 2
-    own = [cell for cell in movable if cell["layer"] == best["layer"] and cell["effect"]["mean"] is not None]
-    half = min(cell["step"] for cell in own if cell["effect"]["mean"] / goal >= 1)
-    return (
-        f"Written cumulatively, the largest clear mean {noun} is {_share(best)}, at layer {best['layer']} and step "
-        f"{best['step']}; half of it is reached at step {half}."
-    )
-
-
-_SAY = {"layer": _layer, "position": _position, "relay": _relay, "cumulative": _cumulative}
+    if more:
+        text += f"; {more['pairs']} pairs would find {more['typical']:.2f} and {more['worst']:.2f}"
+    return f"{text}."
 
 
 def _structural(paired: Sequence[Cell]) -> str:
@@ -126,8 +112,8 @@ def _structural(paired: Sequence[Cell]) -> str:
             counts[cell["experiment"]] = counts.get(cell["experiment"], 0) + 1
     if not counts:
         return ""
-    listed = _listed([f"{n} of {_called(name)}" for name, n in counts.items()])
-    return f"Zero by construction, and so no findings, are these cells: {listed}."
+    found = listed([f"{n} of {called(name)}" for name, n in counts.items()])
+    return f"Zero by construction, and so no findings, are these cells: {found}."
 
 
 def _controls(cells: Sequence[Cell]) -> str:
@@ -136,15 +122,17 @@ def _controls(cells: Sequence[Cell]) -> str:
         return "No null donors were run, so nothing says that another vector would not have done the same."
     quiet, loud = [], []
     for donor in donors:
-        own = _movable([cell for cell in cells if cell["donor"] == donor])
-        clear = [cell for cell in own if _clear(cell)]
+        own = can_move([cell for cell in cells if cell["donor"] == donor])
+        clear = [cell for cell in own if is_clear(cell)]
         if clear:
-            best = _largest(clear)
-            where = f"{_called(best['experiment'])} at {_place(best)}"
-            loud.append(f"{DONORS[donor]} in {len(clear)} of {len(own)} cells, at most {_share(best)}, {where}")
+            best = largest(clear)
+            where = f"{called(best['experiment'])} at {place(best)}"
+            loud.append(
+                f"{DONORS[donor]} in {len(clear)} of {len(own)} cells, at most {share(best['effect'])}, {where}"
+            )
         else:
             quiet.append(DONORS[donor])
-    parts = [f"no clear effect anywhere with {_listed(quiet)}"] if quiet else []
+    parts = [f"no clear effect anywhere with {listed(quiet)}"] if quiet else []
     parts += [f"a clear effect with {each}" for each in loud]
     return f"Null donors had {'; '.join(parts)}."
 
@@ -153,86 +141,11 @@ def _checks(checks: Sequence[dict[str, Any]]) -> str:
     asserted = [check for check in checks if check["kind"] == "asserted"]
     failed = [check for check in asserted if not check["holds"]]
     if failed:
-        listed = _listed(
-            [f"{_named(check)} ({check['value']:.2g}, at most {check['tolerance']:.2g})" for check in failed]
-        )
-        return f"{len(failed)} of {len(asserted)} checks fail, so do not rely on these numbers: {listed}."
+        named = [f"{_named(check)} ({check['value']:.2g}, at most {check['tolerance']:.2g})" for check in failed]
+        return f"{len(failed)} of {len(asserted)} checks fail, so do not rely on these numbers: {listed(named)}."
     return f"All {len(asserted)} checks of the records hold." if asserted else ""
 
 
 def _named(check: dict[str, Any]) -> str:
     name = check["name"].replace("_", " ")
     return f"{name}, {check['direction']}" if check["direction"] else name
-
-
-def _movable(cells: Iterable[Cell]) -> list[Cell]:
-    """Cells that could have moved and have a mean."""
-    return [cell for cell in cells if not cell["structural"] and cell["effect"]["mean"] is not None]
-
-
-def _clear(cell: Cell) -> bool:
-    effect = cell["effect"]
-    return (
-        effect["low"] is not None
-        and (effect["low"] > 0 or effect["high"] < 0)
-        and abs(effect["mean"]) >= SMALLEST
-        and cell["q"] is not None
-        and cell["q"] <= FALSE_DISCOVERIES
-    )
-
-
-def _largest(cells: Iterable[Cell]) -> Cell:
-    return max(cells, key=lambda cell: abs(cell["effect"]["mean"]))
-
-
-def _nearest(movable: Sequence[Cell], noun: str) -> str:
-    best = _largest(movable)
-    return f"the largest mean {noun} is {_share(best)}, at {_place(best)}"
-
-
-def _detectable(cell: Cell) -> str:
-    """What this many pairs could have shown, where an interval includes zero."""
-    effect, detectable = cell["effect"], cell["minimum_detectable_effect"]
-    if effect["low"] is None or not detectable or not effect["low"] <= 0 <= effect["high"]:
-        return ""
-    return f", where {effect['n']} pairs would show {detectable:.2f} or more four times in five"
-
-
-def _beyond(cell: Cell) -> str:
-    """How the effect compares with that of the null donors at the same cell."""
-    if not cell["beyond"]:
-        return ""
-    sign = 1 if cell["effect"]["mean"] > 0 else -1
-    near = [
-        DONORS[donor]
-        for donor, difference in cell["beyond"].items()
-        if difference["low"] is None or min(sign * difference["low"], sign * difference["high"]) <= 0
-    ]
-    return f", which is not clearly more than with {_listed(near)}" if near else ", more than with any null donor"
-
-
-def _share(cell: Cell) -> str:
-    effect = cell["effect"]
-    if effect["low"] is None:
-        return f"{_number(effect['mean'])} of the gap (one pair, no interval)"
-    return f"{_number(effect['mean'])} of the gap (95 % interval {_number(effect['low'])} to {_number(effect['high'])})"
-
-
-def _number(value: float) -> str:
-    text = f"{value:.2f}"
-    return text.lstrip("-") if not float(text) else text.replace("-", "−")
-
-
-def _place(cell: Cell) -> str:
-    if cell["experiment"] == "layer":
-        return f"layer {cell['layer']}"
-    chained = cell["experiment"] in ("relay", "cumulative")
-    return f"layer {cell['layer']}, " + (f"step {cell['step']}" if chained else cell["site"])
-
-
-def _called(experiment: str) -> str:
-    return EXPERIMENTS.get(experiment, experiment).lower()
-
-
-def _listed(items: Sequence[str]) -> str:
-    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"

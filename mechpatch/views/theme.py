@@ -94,11 +94,26 @@ METRICS = {
     "similarity_corrupted": Metric(label="similarity to corrupted", unit="cosine", signed=True),
     "bias": Metric(label="bias towards clean", unit="difference of cosines", signed=True),
 }
+# What sets do beyond their parts, and how that is measured.
+DIFFERENCES = {
+    "lost": (
+        Metric(label="effect lost without one thought", unit="share of gap", signed=True, smallest_limit=0.1),
+        "effect of all thoughts − effect without this one",
+    ),
+    "synergy": (
+        Metric(label="effect beyond the sum of the parts", unit="share of gap", signed=True, smallest_limit=0.1),
+        "effect of the set − sum of the effects of each position alone",
+    ),
+}
 EXPERIMENTS = {
     "layer": "Layer-wise patching",
     "position": "Position-wise patching",
     "relay": "Relay",
     "cumulative": "Cumulative patching",
+    "leave_one_out": "Leave-one-out patching",
+    "pairwise": "Pairwise patching",
+    "subset": "Patching of sets",
+    "window": "Patching of layer windows",
 }
 DIRECTIONS = {"denoise": "clean vectors into the corrupted run", "noise": "corrupted vectors into the clean run"}
 DONORS = {

@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -11,6 +13,7 @@ from mechpatch.stats import (
     rank_correlation,
     sign_flip_p,
 )
+from mechpatch.stats.estimates import _draws
 
 
 def skewed(n: int, cells: int = 3, seed: int = 0) -> np.ndarray:
@@ -30,6 +33,84 @@ def test_interval_agrees_with_scipy_bca():
             np.testing.assert_allclose(percentile, expected, atol=0.05)
     np.testing.assert_allclose(found.mean, values.mean(axis=0))
     assert (found.method == "BCa").all()
+
+
+@pytest.mark.parametrize("n", [3, 4, 5, 12, 57])
+@pytest.mark.parametrize("kind", ["exponential", "zeros and ones"])
+def test_given_the_same_resamples_the_limits_are_those_of_scipy(n: int, kind: str):
+    generator = np.random.default_rng(n)
+    values = generator.exponential(2.0, (n, 12)) if kind == "exponential" else 1.0 * (generator.random((n, 12)) < 0.7)
+    values = values[:, np.ptp(values, axis=0) > 0]  # scipy has no limits for constant values
+    assert values.shape[1] >= 2
+    found = bootstrap_mean(values, seed=3)
+    for cell in range(values.shape[1]):
+        if found.method[cell] != "BCa":
+            continue
+        resampled = SimpleNamespace(bootstrap_distribution=values[:, cell] @ _draws(3, n, 2000) / n)
+        if kind == "exponential":  # a resample of every value once: scipy's own rounding decides on which side it is
+            resampled.bootstrap_distribution[(_draws(3, n, 2000) == 1).all(axis=0)] = values[:, cell].mean()
+        expected = stats.bootstrap(
+            (values[:, cell],), np.mean, method="BCa", n_resamples=0, bootstrap_result=resampled
+        ).confidence_interval
+        np.testing.assert_allclose([found.low[cell], found.high[cell]], expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("n", [3, 4, 5, 8])
+def test_an_interval_moves_and_grows_with_its_values(n: int):
+    """Which it does only if rounding does not decide whether a resample's mean is below the mean."""
+    whole = np.random.default_rng(n).integers(0, 9, (n, 50)).astype(float)
+    plain, moved = bootstrap_mean(whole, seed=0), bootstrap_mean(0.1 * whole - 0.7, seed=0)
+    for name in ("low", "high"):
+        np.testing.assert_allclose(getattr(moved, name), 0.1 * getattr(plain, name) - 0.7, rtol=0, atol=1e-12)
+    np.testing.assert_array_equal(moved.method, plain.method)
+
+
+@pytest.mark.parametrize(
+    ("n", "normal", "exponential"), [(2, 0.50, 0.46), (5, 0.84, 0.80), (10, 0.90, 0.88), (30, 0.93, 0.93)]
+)
+def test_intervals_cover_as_often_as_the_docstring_says(n: int, normal: float, exponential: float):
+    generator = np.random.default_rng(11)
+    for values, expected in (
+        (generator.normal(1.0, 1.0, (n, 1500)), normal),
+        (generator.exponential(1.0, (n, 1500)), exponential),
+    ):
+        found = bootstrap_mean(values, seed=0, resamples=1000)
+        covered = ((found.low <= 1.0) & (found.high >= 1.0)).mean()
+        assert covered == pytest.approx(expected, abs=0.035)  # four standard errors are 0.05 at 0.5, 0.03 at 0.9
+
+
+@pytest.mark.parametrize(
+    ("values", "method"),
+    [
+        ([np.nan, np.nan, np.nan], "none"),
+        ([2.0, np.nan, np.nan], "none"),
+        ([2.0, 5.0, np.nan], "percentile"),
+        ([2.0, 2.0, 2.0], "percentile"),
+        ([1.0, 2.0, 5.0], "BCa"),
+        ([0.0, 0.0, 1.0, 1.0, 1.0], "BCa"),
+    ],
+)
+def test_a_method_is_named_for_every_cell(values: list[float], method: str):
+    found = bootstrap_mean(np.array(values)[:, None], seed=0)
+    assert found.method.tolist() == [method]
+    assert np.isnan(found.low[0]) == (method == "none")
+    if method != "none":
+        assert np.nanmin(values) <= found.low[0] <= found.mean[0] <= found.high[0] <= np.nanmax(values)
+
+
+def test_each_cell_is_estimated_as_if_it_were_alone():
+    generator = np.random.default_rng(5)
+    values = generator.exponential(1.0, (9, 40))
+    values[generator.random(values.shape) < 0.5] = np.nan  # as good as every cell is defined for other pairs
+    together, p = bootstrap_mean(values, seed=2), sign_flip_p(values, seed=2)
+    for cell in range(40):
+        kept = values[~np.isnan(values[:, cell]), cell]
+        alone = bootstrap_mean(kept, seed=2)
+        assert together.n[cell] == len(kept)
+        assert together.method[cell] == alone.method
+        for name in ("mean", "low", "high"):
+            np.testing.assert_allclose(getattr(together, name)[cell], getattr(alone, name), rtol=0, atol=1e-12)
+        np.testing.assert_allclose(p[cell], sign_flip_p(kept, seed=2), rtol=0, atol=0)
 
 
 def test_bca_is_not_the_percentile_interval_of_skewed_values():
@@ -97,6 +178,18 @@ def test_sign_flips_of_few_pairs_are_counted_by_hand():
     assert np.isnan(sign_flip_p(np.full(5, np.nan), seed=0))
 
 
+@pytest.mark.parametrize("n", [2, 3, 5, 8])
+def test_sign_flips_of_few_pairs_are_those_of_scipy(n: int):
+    values = np.random.default_rng(n).integers(-4, 9, (n, 10)).astype(float)  # with ties and zeros
+    exact = stats.permutation_test((values,), np.mean, permutation_type="samples", n_resamples=2**n, axis=0)
+    np.testing.assert_allclose(sign_flip_p(values, seed=0), exact.pvalue, rtol=0, atol=1e-12)
+
+
+def test_without_an_effect_p_is_under_a_twentieth_one_time_in_twenty():
+    p = sign_flip_p(np.random.default_rng(8).normal(0.0, 1.0, (20, 3000)), seed=0, resamples=999)
+    assert (p <= 0.05).mean() == pytest.approx(0.05, abs=0.016)  # four standard errors
+
+
 def test_sign_flips_of_many_pairs_agree_with_scipy_and_are_never_zero():
     values = np.random.default_rng(4).normal(0.3, 1.0, 40)
     expected = stats.permutation_test(
@@ -124,6 +217,13 @@ def test_the_minimum_detectable_effect_is_detected_as_often_as_asked():
     found = np.abs(samples.mean(axis=0) / samples.std(axis=0, ddof=1) * np.sqrt(n)) > stats.t.ppf(0.975, n - 1)
     assert found.mean() == pytest.approx(0.8, abs=0.03)
     assert np.isnan(minimum_detectable_effect(np.array(sd), np.array(1)))
+
+
+def test_the_minimum_detectable_effect_is_right_for_three_pairs_too():
+    effect = float(minimum_detectable_effect(np.array(1.0), np.array(3)))
+    samples = np.random.default_rng(1).normal(effect, 1.0, (3, 40_000))
+    found = samples.mean(axis=0) / samples.std(axis=0, ddof=1) * np.sqrt(3) > stats.t.ppf(0.975, 2)
+    assert found.mean() == pytest.approx(0.8, abs=0.008)  # the usual sum of two quantiles would give 0.77
 
 
 def test_rank_correlation_by_hand_and_knows_when_there_is_none():

@@ -1,4 +1,8 @@
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -82,6 +86,33 @@ def test_a_summary_is_json_without_nan_and_equal_for_equal_seeds():
     assert texts[0] == texts[1]
 
 
+BYTES = """
+import hashlib, json, sys
+sys.path.insert(0, sys.argv[1])
+from records import make_records
+from mechpatch.stats import summarise
+from mechpatch.stats.compare import compare_runs
+tables = [
+    make_records(layers=3, thoughts=3, pairs=14, incorrect=1, undefined=1, seed=seed, nulls=("other_pair",),
+                 experiments=("layer", "position", "pairwise", "window"), directions=("denoise", "noise"))
+    for seed in (0, 1)
+]
+found = [summarise(tables[0], seed=0, window=2), compare_runs(*tables)]
+print(hashlib.sha256(json.dumps(found, allow_nan=False).encode()).hexdigest())
+"""
+
+
+def test_equal_runs_give_equal_bytes_in_any_process():
+    digests = set()
+    for number in ("1", "2"):  # of the hash seed, and of the threads
+        environment = os.environ | {
+            name: number for name in ("PYTHONHASHSEED", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+        }
+        command = [sys.executable, "-c", BYTES, str(Path(__file__).parents[1])]
+        digests.add(subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout)
+    assert len(digests) == 1
+
+
 def test_a_planted_effect_is_on_top_and_beyond_its_nulls():
     summary = summarise(make_records(layers=8, pairs=40, nulls=("self", "noise")), seed=0)
     best = next(each for each in summary["top"] if each["experiment"] == "position")
@@ -130,6 +161,21 @@ def test_an_identity_holds_until_one_value_breaks_it(name: str, where: dict):
     broken = check(summarise(change(table, "answer_logprob_diff", 99.0, pair_index=3, **where), seed=0), name)
     assert broken["holds"] is False
     assert broken["value"] > 80
+
+
+@pytest.mark.parametrize(
+    ("name", "where"),
+    [
+        ("pair_of_first_thoughts_is_cumulative_1", {"experiment": "pairwise", "layer": 1, "site": "t0+t1"}),
+        ("leaving_out_the_last_is_cumulative", {"experiment": "leave_one_out", "layer": 1, "site": "t4"}),
+    ],
+)
+def test_sets_that_write_alike_agree_until_one_value_breaks_it(name: str, where: dict):
+    table = make_records(pairs=5, experiments=("cumulative", "pairwise", "leave_one_out"), spread=0.0, redundant=False)
+    assert check(summarise(table, seed=0), name)["holds"]
+    assert (
+        check(summarise(change(table, "answer_logprob_diff", 99.0, pair_index=3, **where), seed=0), name)["value"] > 80
+    )
 
 
 def test_a_baseline_that_differs_between_experiments_is_noticed():

@@ -13,15 +13,25 @@ from PIL import Image
 from records import make_records
 
 from mechpatch.errors import SpecError, StorageError
-from mechpatch.views.figures import heatmap, layer_profile, plot_run, save, trajectories
+from mechpatch.views.figures import (
+    difference_map,
+    heatmap,
+    layer_profile,
+    pair_maps,
+    plot_run,
+    save,
+    trajectories,
+)
+
+SETS = ("layer", "position", "leave_one_out", "pairwise", "subset", "window")
 
 
 def texts(figure: Figure) -> list[str]:
     return [text.get_text() for text in figure.findobj(Text) if isinstance(text, Text) and text.get_text()]
 
 
-def image(figure: Figure) -> np.ma.MaskedArray:
-    shown = figure.axes[0].images[0].get_array()
+def image(figure: Figure, panel: int = 0) -> np.ma.MaskedArray:
+    shown = figure.axes[panel].images[0].get_array()
     assert shown is not None
     return np.ma.masked_invalid(shown)
 
@@ -73,6 +83,53 @@ def test_a_figure_says_how_many_pairs_it_averages():
     assert any("mean over 3 to 4 pairs" in text for text in texts(figure))
 
 
+def test_what_a_thought_left_out_costs_is_drawn_beside_all_thoughts():
+    table = make_records(layers=3, pairs=5, experiments=SETS, spread=0.0)
+    whole, rest = heatmap(table, experiment="layer"), heatmap(table, experiment="leave_one_out")
+    found = difference_map(table, "leave_one_out")
+    assert found is not None
+    np.testing.assert_allclose(image(found), image(whole) - image(rest), atol=1e-12)
+    assert "effect of all thoughts − effect without this one" in "\n".join(texts(found))
+    assert found.axes[0].get_xlabel() == "Thought left out"
+    assert difference_map(make_records(pairs=2, experiments=("leave_one_out",)), "leave_one_out") is None
+
+
+def test_two_positions_fill_a_triangle_for_each_layer():
+    table = make_records(layers=3, thoughts=3, pairs=5, experiments=SETS, landmarks=False, spread=0.0, peak=(1, 0))
+    figure, single = pair_maps(table), image(heatmap(table))
+    panels = [axes for axes in figure.axes if axes.images and axes.get_title(loc="left").startswith("layer")]
+    assert [axes.get_title(loc="left") for axes in panels] == ["layer 0", "layer 1", "layer 2"]
+    shown = image(figure, 1)
+    assert np.ma.getmaskarray(shown).tolist() == [[False, False, False], [True, False, False], [True, True, False]]
+    np.testing.assert_allclose(np.diag(shown), single[1], atol=1e-12)  # each position alone
+    assert shown[0, 2] == pytest.approx(0.9 * (single[1, 0] + single[1, 2]))
+    assert [label.get_text() for label in panels[2].get_xticklabels()] == ["t0", "t1", "t2"]
+
+    beyond = image(pair_maps(table, "synergy"), 1)
+    assert beyond[0, 2] == pytest.approx(-0.1 * (single[1, 0] + single[1, 2]))
+    assert np.ma.getmaskarray(np.diag(beyond)).all()
+
+
+def test_synergy_without_positions_alone_is_refused_and_no_diagonal_is_drawn():
+    table = make_records(layers=2, thoughts=3, pairs=3, experiments=("pairwise",))
+    shown = image(pair_maps(table))
+    assert np.ma.getmaskarray(np.diag(shown)).all()
+    with pytest.raises(SpecError, match="run `position pairwise`"):
+        pair_maps(table, "synergy")
+
+
+def test_pairs_of_positions_that_cannot_move_are_hatched():
+    figure = pair_maps(make_records(layers=2, thoughts=3, pairs=3, experiments=("pairwise",), feedback=False))
+    assert [len(axes.patches) for axes in figure.axes[:2]] == [0, 3]
+    assert labels(figure) == ["zero by construction"]
+
+
+def test_windows_are_named_by_their_first_layer():
+    figure = heatmap(make_records(layers=4, pairs=3, experiments=("window",)), experiment="window")
+    assert figure.axes[0].get_ylabel() == "First layer of the window"
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["0", "1", "2"]
+
+
 def test_numbers_are_left_out_where_they_do_not_fit():
     def numbers(layers: int) -> int:
         return len(heatmap(make_records(layers=layers, pairs=2, experiments=("position",))).axes[0].texts)
@@ -109,7 +166,8 @@ def test_similarities_have_panels_only_where_they_were_recorded():
 
 def test_every_figure_can_be_drawn_without_a_usable_pair():
     table = make_records(pairs=2, incorrect=2)
-    for figure in (heatmap(table), layer_profile(table), trajectories(table)):
+    sets = make_records(pairs=2, incorrect=2, experiments=SETS)
+    for figure in (heatmap(table), layer_profile(table), trajectories(table), pair_maps(sets)):
         assert any("no pair is answered right" in text for text in texts(figure))
 
 
@@ -149,6 +207,18 @@ def test_a_run_gets_every_figure_that_its_experiments_allow(tmp_path: Path):
     only = table.filter(pc.field("experiment") == "layer")
     elsewhere = plot_run(write_run(tmp_path / "other", only), tmp_path / "out")
     assert [path.name for path in elsewhere] == ["layer-noise.png", "layer-noise.svg"]
+
+
+def test_sets_get_figures_of_what_they_do_beyond_their_parts(tmp_path: Path):
+    table = make_records(pairs=3, layers=2, thoughts=3, experiments=SETS, landmarks=False)
+    written = {path.stem for path in plot_run(write_run(tmp_path / "run", table))}
+    assert written >= {
+        "leave_one_out-denoise-lost", "pairwise-denoise", "pairwise-denoise-synergy", "pairwise-denoise-kl",
+        "subset-denoise-synergy", "window-denoise",
+    }  # fmt: skip
+    alone = table.filter(pc.field("experiment").isin(["pairwise", "subset", "leave_one_out"]))
+    names = {path.stem for path in plot_run(write_run(tmp_path / "alone", alone))}
+    assert not any(name.endswith(("lost", "synergy")) for name in names)
 
 
 def test_a_run_without_usable_records_is_refused(tmp_path: Path):

@@ -4,9 +4,10 @@ from collections.abc import Callable
 
 import pyarrow as pa
 import pytest
-from records import make_records
+from records import make_records, planted
 
 from mechpatch.stats import summarise
+from mechpatch.views.claims import is_clear, near_nulls
 from mechpatch.views.reading import reading
 
 
@@ -98,3 +99,124 @@ def test_any_part_of_a_run_can_be_read_from_its_file(keep: Callable[[dict], bool
     part = pa.Table.from_pylist([row for row in table.to_pylist() if keep(row)], schema=table.schema)
     summary = summarise(part, seed=0)
     assert reading(json.loads(json.dumps(summary))) == reading(summary)
+
+
+SPREAD = [-0.02, -0.01, 0.0, 0.01, 0.02, 0.0, 0.01, -0.01]  # of 8 pairs
+SETS = ("layer", "position", "leave_one_out", "pairwise", "subset", "window")
+
+
+def around(mean: float, sign: int = 1) -> list[float]:
+    return [mean + sign * each for each in SPREAD]
+
+
+def said_of(effects: dict[tuple[str, str], float], window: int | None = None) -> str:
+    """Reading of effects by (experiment, site) at layer 1 of the denoise direction."""
+    table = planted({(name, "denoise", "paired", 1, site): around(mean) for (name, site), mean in effects.items()})
+    return reading(summarise(table, seed=0, window=window))
+
+
+def test_cells_that_are_beyond_every_null_are_counted():
+    summary = summarise(make_records(layers=8, pairs=30, nulls=("self", "noise"), seed=1), seed=0)
+    cells = [c for c in summary["cells"] if (c["experiment"], c["donor"]) == ("position", "paired") and is_clear(c)]
+    sure = sum(not near_nulls(cell) for cell in cells)
+    assert 0 < sure < len(cells)
+    assert f"have a clear effect ({sure} beyond every null donor)" in reading(summary)
+    assert "beyond every null" not in read(make_records(pairs=20))
+
+
+def test_a_thought_that_is_missed_is_named_and_one_that_is_not_too():
+    text = said_of({("layer", "all"): 0.9, ("leave_one_out", "t0"): 0.3, ("leave_one_out", "t1"): 0.9})
+    assert "2 of 2 cells have a clear effect, the largest at layer 1 without t1" in text
+    assert "most at layer 1 without t0, where 0.60 of the gap is lost (95 % interval 0.60 to 0.60)" in text
+    assert "t1 can be left out at every layer without a clear change" in text
+    spare = said_of({("layer", "all"): 0.9, ("leave_one_out", "t0"): 0.9, ("leave_one_out", "t1"): 0.9})
+    assert "no single one is clearly missed" in spare
+    alone = said_of({("leave_one_out", "t0"): 0.3})
+    assert "leave_one_out was run without layer, so its lost is not given" in alone
+    assert "missed" not in alone
+
+
+@pytest.mark.parametrize(
+    ("both", "said"),
+    [
+        (0.9, "in 1 they do clearly more than the sum of each alone, most at layer 1, t0 and t1, by 0.40 of the gap"),
+        (
+            0.3,
+            "in 1 they do clearly less than the sum of each alone .*, most at layer 1, t0 and t1, by 0.20 of the gap",
+        ),
+        (0.5, "nowhere is that clearly more or less than the sum of each alone"),
+    ],
+)
+def test_synergy_is_said_with_its_sign(both: float, said: str):
+    text = said_of({("position", "t0"): 0.2, ("position", "t1"): 0.3, ("pairwise", "t0+t1"): both})
+    assert "Written two at a time, 1 of 1 cells has a clear effect" in text
+    assert re.search(said, text)
+
+
+def test_a_window_is_praised_only_if_it_beats_every_layer():
+    table = planted(
+        {
+            ("position", "denoise", "paired", 1, "t0"): around(0.2),
+            ("position", "denoise", "paired", 2, "t0"): around(0.5),
+            ("window", "denoise", "paired", 1, "t0"): around(0.6),
+        }
+    )
+    text = reading(summarise(table, seed=0, window=2))
+    assert "1 of 1 do clearly more than each of their layers alone, most at layers 1 to 2, t0: 0.25 of the gap" in text
+    even = planted(
+        {
+            ("position", "denoise", "paired", 1, "t0"): around(0.2),
+            ("position", "denoise", "paired", 2, "t0"): around(0.6, -1),
+            ("window", "denoise", "paired", 1, "t0"): around(0.6),
+        }
+    )
+    assert "no window does clearly more than each of its layers alone" in reading(summarise(even, seed=0, window=2))
+
+
+def test_sufficiency_and_necessity_are_claimed_only_where_they_differ():
+    same = read(make_records(pairs=20, directions=("denoise", "noise")))
+    assert re.search(r"In \d+ of 76 cells both directions are clear", same)
+    assert "nowhere do the two shares clearly differ" in same
+    table = planted(
+        {
+            ("position", "denoise", "paired", 1, "t0"): around(0.8),
+            ("position", "noise", "paired", 1, "t0"): around(0.3, -1),
+        }
+    )
+    text = reading(summarise(table, seed=0))
+    assert "in 1 the two shares clearly differ, most at position-wise patching, layer 1, t0: 0.80 restored" in text
+    assert "0.30 destroyed (difference 0.50, 95 % interval 0.4" in text
+    assert "both directions" not in read(make_records(pairs=20))
+
+
+def test_a_plan_says_what_these_pairs_and_more_would_find():
+    summary = summarise(make_records(pairs=24, layers=3), seed=0)
+    plan = next(each for each in summary["planning"] if each["experiment"] == "position")
+    by_pairs = {each["pairs"]: each for each in plan["detectable"]}
+    text = reading(summary)
+    assert f"For planning: 24 pairs find, four times in five, a mean recovery of {by_pairs[24]['typical']:.2f}" in text
+    assert f"60 pairs would find {by_pairs[60]['typical']:.2f} and {by_pairs[60]['worst']:.2f}" in text
+    assert "For planning" not in read(make_records(pairs=5))
+
+
+@pytest.mark.parametrize("direction", ["denoise", "noise"])
+def test_sets_without_an_effect_claim_nothing(direction: str):
+    table = make_records(strength=0.0, spread=0.3, pairs=20, directions=(direction,), experiments=SETS)
+    text = reading(summarise(table, seed=0, window=2))
+    assert "the others have no clear effect in any cell" in text
+    assert text.count("no sites have a clear effect") == 2
+    assert "no site has a clear effect" in text
+    assert "largest clear" not in text
+
+
+def test_pairs_in_number_cannot_be_claimed_from_an_interval_alone():
+    """The share of false discoveries must agree, for differences as for effects."""
+    summary = summarise(make_records(pairs=20, directions=("denoise", "noise"), experiments=SETS), seed=0, window=2)
+    for cell in summary["cells"]:
+        for each in cell["sets"].values():
+            for difference in [each, *each.get("over_layers", {}).values(), each.get("over_every_layer", {})]:
+                difference["q"] = 0.2
+    text = reading(summary)
+    assert "nowhere is that clearly more or less" in text
+    assert "no single one is clearly missed" in text
+    assert "no window does clearly more" in text

@@ -1,0 +1,238 @@
+"""Two cells of a run, or the same cells of two runs, compared pair by pair.
+
+A pair that the unpatched model gets wrong on either side of a comparison is left out of it, unless asked for.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mechpatch.errors import SpecError
+from mechpatch.stats.cells import DONORS, FLAGS, Cells, Column, Group, groups, select
+from mechpatch.stats.contrasts import LEVEL, aligned, contrast, contrast_entry, interval_entry, number
+from mechpatch.stats.estimates import bootstrap_mean, effect_size, minimum_detectable_effect, standard_deviation
+
+FORM = "experiment:layer:site, and if needed :direction, :donor; for example position:1:t2 or position:1:t2:noise"
+
+
+class Place(NamedTuple):
+    """One cell of a run, by name."""
+
+    experiment: str
+    layer: int
+    site: str
+    direction: str | None = None
+    donor: str = DONORS[0]
+
+
+def parse_place(text: str) -> Place:
+    """A place from `experiment:layer:site[:direction[:donor]]`, where a hyphen stands for an underscore.
+
+    Raises:
+        SpecError: not of that form.
+    """
+    experiment, *rest = text.split(":")
+    if not 2 <= len(rest) <= 4 or not all(rest) or not rest[0].isdecimal() or not experiment:
+        raise SpecError(f"cell {text!r} is not of the form {FORM}")
+    layer, site, *more = rest
+    direction, donor = (*more, *(None, DONORS[0])[len(more) :])
+    return Place(experiment.replace("-", "_"), int(layer), site, direction, str(donor).replace("-", "_"))
+
+
+def compare_cells(
+    table: pa.Table, one: Place, other: Place, metric: str = "effect", seed: int = 0, include_incorrect: bool = False
+) -> dict[str, Any]:
+    """The mean of `metric` at two cells of one run, and `one` − `other` pair by pair, tested.
+
+    {metric, seed, level, cells: [one entry, as in `compare_runs`, with `a` and `b` naming both places]}
+
+    Raises:
+        SpecError: the run has no such cell, or the metric is no number.
+    """
+    _require_number(table, metric)
+    (a, at), (b, place) = (_find(table, each, include_incorrect) for each in (one, other))
+    pairs = np.union1d(a.pairs, b.pairs)
+    values_a, values_b = np.full((2, len(pairs)), np.nan)
+    values_a[np.searchsorted(pairs, a.pairs)] = a.values(metric)[:, *at]
+    values_b[np.searchsorted(pairs, b.pairs)] = b.values(metric)[:, *place]
+    structural = np.array([a.structural[at] and b.structural[place]])
+    entries = _entries(values_a[:, None], values_b[:, None], structural, seed)
+    entries[0] = {"places": [one._asdict(), other._asdict()], **entries[0]}
+    return {"metric": metric, "seed": seed, "level": LEVEL, "cells": entries}
+
+
+def compare_runs(
+    a: pa.Table, b: pa.Table, metric: str = "effect", seed: int = 0, include_incorrect: bool = False
+) -> dict[str, Any]:
+    """The mean of `metric` in two runs of the same pairs, and a − b pair by pair, for every cell that both have.
+
+    {metric, seed, level, counts, only_in_a, only_in_b, cells}. A cell is {experiment, direction, donor, layer, site,
+    step, structural, a, b, difference, effect_size, minimum_detectable_difference}; q is the false discovery rate among
+    the cells of the same experiment, direction and donor. `only_in_…` counts the cells of one run alone.
+
+    Raises:
+        SpecError: the pairs differ, or no cell is in both, or the metric is no number.
+    """
+    for table in (a, b):
+        _require_number(table, metric)
+    _require_same_pairs(_ids(a), _ids(b))
+    b = _renumbered(b, _ids(a))
+    found_a, found_b = groups(a), groups(b)
+    shared = [group for group in found_a if group in found_b]
+    cells = []
+    for group in shared:
+        one, other = select(a, group, include_incorrect), select(b, group, include_incorrect)
+        grid = [
+            (row, column)
+            for row, layer in enumerate(one.layers)
+            for column, name in enumerate(one.columns)
+            if layer in other.layers and name in other.columns
+        ]
+        if not grid:
+            continue
+        rows, columns = np.array(grid).T
+        matched = aligned(one, other, other.values(metric))[:, rows, columns]
+        layers = np.searchsorted(other.layers, one.layers[rows])
+        places = [other.columns.index(one.columns[column]) for column in columns]
+        structural = one.structural[rows, columns] & other.structural[layers, places]
+        entries = _entries(one.values(metric)[:, rows, columns], matched, structural, seed)
+        cells += [
+            {**group._asdict(), "layer": int(one.layers[row]), **one.columns[column]._asdict(), **entry}
+            for (row, column), entry in zip(grid, entries, strict=True)
+        ]
+    if not cells:
+        raise SpecError(
+            f"the runs have no cell in common: one has {_named(found_a)}, the other {_named(found_b)}; "
+            "run the same experiment on both"
+        )
+    sizes = [_size(table, include_incorrect) for table in (a, b)]
+    return {
+        "metric": metric,
+        "seed": seed,
+        "level": LEVEL,
+        "counts": {"pairs": len(_ids(a)), "used_a": sizes[0][0], "used_b": sizes[1][0]},
+        "only_in_a": sizes[0][1] - len(cells),
+        "only_in_b": sizes[1][1] - len(cells),
+        "cells": cells,
+    }
+
+
+def require_same_questions(a: Mapping[str, Mapping[str, Any]], b: Mapping[str, Mapping[str, Any]]) -> None:
+    """Refuse two runs whose pairs, by id, were asked different things.
+
+    Raises:
+        SpecError: that names the first pair that differs, and in what.
+    """
+    _require_same_pairs(a, b)
+    differing = {pair_id: [part for part in a[pair_id] if a[pair_id][part] != b[pair_id].get(part)] for pair_id in a}
+    differing = {pair_id: parts for pair_id, parts in differing.items() if parts}
+    if differing:
+        pair_id, parts = next(iter(differing.items()))
+        raise SpecError(
+            f"the runs are of different pairs: {len(differing)} of {len(a)} differ although their ids agree. "
+            f"{pair_id} differs in {', '.join(parts)}: {parts[0]} is {a[pair_id][parts[0]]!r} in the first and "
+            f"{b[pair_id].get(parts[0])!r} in the second. Run both on one file of pairs"
+        )
+
+
+def _entries(a: np.ndarray, b: np.ndarray, structural: np.ndarray, seed: int) -> list[dict[str, Any]]:
+    """One entry for each cell of two arrays (pair × cell), over the pairs that have both."""
+    both = np.isnan(a - b)
+    a, b = np.where(both, np.nan, a), np.where(both, np.nan, b)
+    difference = contrast(a - b, structural, seed)
+    means = [bootstrap_mean(values, seed, LEVEL) for values in (a, b)]
+    size = effect_size(a - b)
+    detectable = minimum_detectable_effect(standard_deviation(a - b), difference.interval.n)
+    return [
+        {
+            "structural": bool(structural[at]),
+            "a": interval_entry(means[0], (at,)),
+            "b": interval_entry(means[1], (at,)),
+            "difference": contrast_entry(difference, (at,)),
+            "effect_size": number(size, (at,)),
+            "minimum_detectable_difference": number(detectable, (at,)),
+        }
+        for at in range(len(structural))
+    ]
+
+
+def _find(table: pa.Table, place: Place, include_incorrect: bool) -> tuple[Cells, tuple[int, int]]:
+    """The cells of a place's group, and its layer and column among them."""
+    found = groups(table)
+    directions = [place.direction] if place.direction else [group.direction for group in found]
+    wanted = [Group(place.experiment, direction, place.donor) for direction in directions]
+    group = next((each for each in wanted if each in found), None)
+    if group is None:
+        raise SpecError(f"the run has no cell {_spelt(place)}; it has {_named(found)}")
+    cells = select(table, group, include_incorrect)
+    columns = [index for index, column in enumerate(cells.columns) if column.site == place.site]
+    if place.layer not in cells.layers or not columns:
+        raise SpecError(
+            f"the run has no cell {_spelt(place)}; {group.experiment} has the layers "
+            f"{', '.join(map(str, cells.layers))} and the sites {', '.join(column.site for column in cells.columns)}"
+        )
+    return cells, (int(np.searchsorted(cells.layers, place.layer)), columns[0])
+
+
+def _spelt(place: Place) -> str:
+    return ":".join(str(part) for part in place if part is not None)
+
+
+def _named(found: list[Group]) -> str:
+    return "; ".join(", ".join(group) for group in found) or "nothing"
+
+
+def _ids(table: pa.Table) -> dict[str, int]:
+    """Index of each pair, by its id."""
+    pairs = table.group_by(["pair_id", "pair_index"]).aggregate([]).sort_by("pair_index")
+    return dict(zip(pairs["pair_id"].to_pylist(), pairs["pair_index"].to_pylist(), strict=True))
+
+
+def _require_same_pairs(a: Mapping[str, Any], b: Mapping[str, Any]) -> None:
+    parts = [
+        f"{len(only)} only in the {which} ({', '.join(only[:3])}{', …' if len(only) > 3 else ''})"
+        for which, only in (("first", sorted(a.keys() - b.keys())), ("second", sorted(b.keys() - a.keys())))
+        if only
+    ]
+    if parts:
+        raise SpecError(
+            f"the runs are of different pairs: {' and '.join(parts)}, {len(a.keys() & b.keys())} in both. "
+            "Run both on one file of pairs; `mechpatch pairs FILE --out KEPT` writes the pairs that are kept"
+        )
+
+
+def _renumbered(table: pa.Table, ids: dict[str, int]) -> pa.Table:
+    """`table` with the pair indices of `ids`."""
+    own = _ids(table)
+    index = np.zeros(max(own.values(), default=0) + 1, dtype=np.int64)
+    for pair_id, place in own.items():
+        index[place] = ids[pair_id]
+    at = table.column_names.index("pair_index")
+    return table.set_column(at, "pair_index", pa.array(index[table["pair_index"].to_numpy()]))
+
+
+def _require_number(table: pa.Table, metric: str) -> None:
+    if metric in ("effect", "answer_logprob_change"):
+        return
+    numbers = [
+        field.name
+        for field in table.schema
+        if (pa.types.is_floating(field.type) or pa.types.is_boolean(field.type))
+        and field.name not in FLAGS
+        and not field.name.endswith("_run")
+    ]
+    if metric not in numbers:
+        raise SpecError(
+            f"metric {metric!r} is no measured number of the records; expected effect, answer_logprob_change or one of "
+            f"{', '.join(numbers)}"
+        )
+
+
+def _size(table: pa.Table, include_incorrect: bool) -> tuple[int, int]:
+    """Pairs that are used, and cells."""
+    used = table if include_incorrect else table.filter(pc.field("both_correct"))
+    cells = table.group_by([*Group._fields, "layer", *Column._fields]).aggregate([])
+    return len(used["pair_index"].unique()), cells.num_rows

@@ -1,0 +1,78 @@
+"""Differences between cells, pair by pair: each with an interval, and a test of that very difference.
+
+Axes are those of `Cells.values`: pair × layer × column.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from mechpatch.stats.cells import Cells
+from mechpatch.stats.estimates import Interval, benjamini_hochberg, bootstrap_mean, sign_flip_p
+
+LEVEL = 0.95
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Contrast:
+    """A difference of each cell, tested.
+
+    Attributes:
+        interval: of its mean.
+        p: two-sided, of the same values, by sign flips.
+        q: false discovery rate among the cells that were tested together; NaN for those that were not.
+    """
+
+    interval: Interval
+    p: Float[np.ndarray, "*cell"]
+    q: Float[np.ndarray, "*cell"]
+
+
+def contrast(
+    difference: Float[np.ndarray, " pair *cell"], structural: Bool[np.ndarray, "*cell"], seed: int
+) -> Contrast:
+    """Test a difference over all cells but those in which it is `structural`, zero by construction."""
+    p = sign_flip_p(difference, seed)
+    return Contrast(
+        interval=bootstrap_mean(difference, seed, LEVEL),
+        p=p,
+        q=benjamini_hochberg(np.where(structural, np.nan, p)),
+    )
+
+
+def aligned(
+    onto: Cells, cells: Cells, values: Float[np.ndarray, "pair layer column"]
+) -> Float[np.ndarray, "pair2 layer2 column2"]:
+    """`values` of `cells` in the places of `onto`; NaN where `cells` has none."""
+    columns = [onto.columns.index(column) if column in onto.columns else -1 for column in cells.columns]
+    kept = np.flatnonzero(np.array(columns) >= 0)
+    _, to_pair, from_pair = np.intersect1d(onto.pairs, cells.pairs, return_indices=True)
+    _, to_layer, from_layer = np.intersect1d(onto.layers, cells.layers, return_indices=True)
+    placed = np.full((len(onto.pairs), *onto.structural.shape), np.nan)
+    placed[np.ix_(to_pair, to_layer, np.array(columns)[kept])] = values[np.ix_(from_pair, from_layer, kept)]
+    return placed
+
+
+def interval_entry(interval: Interval, at: tuple[int, ...]) -> dict[str, Any]:
+    """One cell of an interval for JSON: {mean, low, high, n, method}, null where not finite."""
+    return {
+        "mean": number(interval.mean, at),
+        "low": number(interval.low, at),
+        "high": number(interval.high, at),
+        "n": int(interval.n[at]),
+        "method": str(interval.method[at]),
+    }
+
+
+def contrast_entry(found: Contrast, at: tuple[int, ...]) -> dict[str, Any]:
+    """One cell of a contrast for JSON: that of its interval, with p and q."""
+    return {**interval_entry(found.interval, at), "p": number(found.p, at), "q": number(found.q, at)}
+
+
+def number(array: np.ndarray, at: tuple[int, ...]) -> float | None:
+    """A Python float; None where it is not finite."""
+    value = float(array[at])
+    return value if math.isfinite(value) else None

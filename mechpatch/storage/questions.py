@@ -1,0 +1,32 @@
+"""What the pairs of a run asked, as `pairs.json` in its directory says: the only sign that two runs asked the same."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from mechpatch.errors import StorageError
+
+PAIRS = "pairs.json"
+PARTS = tuple((side, part) for side in ("clean", "corrupted") for part in ("question", "answer", "cot"))
+
+
+def read_questions(folder: Path) -> dict[str, dict[str, Any]]:
+    """Questions, answers and text chains of each pair of the run in `folder`, by pair id.
+
+    {pair_id: {"clean question": …, "clean answer": …, …}}; a part that a pair does not have is None.
+
+    Raises:
+        StorageError: the file is missing or is not what a run writes.
+    """
+    path = folder / PAIRS
+    try:
+        pairs = json.loads(path.read_bytes())["pairs"]
+        return {
+            str(pair["pair_id"]): {f"{side} {part}": pair[side].get(part) for side, part in PARTS} for pair in pairs
+        }
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be read: {error.strerror}; name the directory of a run") from error
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise StorageError(
+            f"{path}: damaged ({type(error).__name__}: {error}); run the same command again to write it anew"
+        ) from error

@@ -1,0 +1,138 @@
+"""When an effect is claimed, and the words that every sentence about one shares.
+
+An effect is *clear* where its interval excludes zero, its false discovery rate is at most 5 %, it would not be written
+as 0.00, and it is not zero by construction. A difference is clear on the same terms.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from mechpatch.views.theme import DONORS, EXPERIMENTS
+
+Cell = dict[str, Any]
+
+FALSE_DISCOVERIES = 0.05
+SMALLEST = 0.005
+FEWEST_PAIRS = 6  # five pairs that all agree still have p = 2 / 2**5 > 0.05
+
+
+def can_move(cells: Iterable[Cell]) -> list[Cell]:
+    """Cells that could have moved and have a mean."""
+    return [cell for cell in cells if not cell["structural"] and cell["effect"]["mean"] is not None]
+
+
+def is_clear(cell: Cell) -> bool:
+    """Whether the effect of a cell may be claimed."""
+    return not cell["structural"] and is_clear_estimate(cell["effect"], cell["q"])
+
+
+def differs(difference: dict[str, Any] | None) -> bool:
+    """Whether a difference of the summary may be claimed; one that could not be had may not."""
+    if difference is None or difference.get("structural"):
+        return False
+    return is_clear_estimate(difference, difference["q"])
+
+
+def is_clear_estimate(estimate: dict[str, Any], q: float | None) -> bool:
+    """Whether an estimate with its false discovery rate may be claimed."""
+    return (
+        estimate["low"] is not None
+        and (estimate["low"] > 0 or estimate["high"] < 0)
+        and abs(estimate["mean"]) >= SMALLEST
+        and q is not None
+        and q <= FALSE_DISCOVERIES
+    )
+
+
+def largest(cells: Iterable[Cell]) -> Cell:
+    """The cell whose mean effect is furthest from zero."""
+    return max(cells, key=lambda cell: abs(cell["effect"]["mean"]))
+
+
+def nearest(cells: Sequence[Cell], noun: str) -> str:
+    """Where nothing is clear: the largest mean all the same, and what so many pairs could have shown."""
+    best = largest(cells)
+    return f"the largest mean {noun} is {share(best['effect'])}, at {place(best)}{could_show(best)}"
+
+
+def could_show(cell: Cell) -> str:
+    """What this many pairs could have shown, where an interval includes zero."""
+    effect, detectable = cell["effect"], cell["minimum_detectable_effect"]
+    if effect["low"] is None or not detectable or not effect["low"] <= 0 <= effect["high"]:
+        return ""
+    if effect["n"] < FEWEST_PAIRS:
+        return ""
+    return f", where {effect['n']} pairs would show {detectable:.2f} or more four times in five"
+
+
+def near_nulls(cell: Cell) -> list[str]:
+    """The null donors whose effect at the same cell is not clearly less."""
+    sign = 1 if cell["effect"]["mean"] > 0 else -1
+    return [
+        DONORS[donor]
+        for donor, difference in cell["beyond"].items()
+        if not differs(difference) or sign * difference["mean"] <= 0
+    ]
+
+
+def beyond_nulls(cell: Cell) -> str:
+    """How the effect compares with that of the null donors at the same cell."""
+    if not cell["beyond"]:
+        return ""
+    near = near_nulls(cell)
+    return f", which is not clearly more than with {listed(near)}" if near else ", more than with any null donor"
+
+
+def share(estimate: dict[str, Any]) -> str:
+    """A mean share of the gap with its interval."""
+    if estimate["low"] is None:
+        return f"{written(estimate['mean'])} of the gap (one pair, no interval)"
+    return f"{written(estimate['mean'])} of the gap (95 % interval {limits(estimate)})"
+
+
+def limits(estimate: dict[str, Any]) -> str:
+    """An interval, low to high."""
+    return f"{written(estimate['low'])} to {written(estimate['high'])}"
+
+
+def written(value: float) -> str:
+    """Two decimals, with a true minus and no minus on a rounded zero."""
+    text = f"{value:.2f}"
+    return text.lstrip("-") if not float(text) else text.replace("-", "−")
+
+
+def place(cell: Cell) -> str:
+    """Where a cell is, in words."""
+    layer, site = f"layer {cell['layer']}", cell["site"].replace("+", " and ")
+    match cell["experiment"]:
+        case "layer":
+            return layer
+        case "relay" | "cumulative" if "step" in cell:
+            return f"{layer}, step {cell['step']}"
+        case "leave_one_out":
+            return f"{layer} without {site}"
+        case "window":
+            gain = cell.get("sets", {}).get("gain")
+            return (
+                f"layers {cell['layer']} to {max(map(int, gain['over_layers']))}, " if gain else f"{layer} up, "
+            ) + site
+        case _:
+            return f"{layer}, {site}"
+
+
+def called(experiment: str) -> str:
+    """Name of an experiment within a sentence."""
+    return EXPERIMENTS.get(experiment, experiment).lower()
+
+
+def listed(items: Sequence[str]) -> str:
+    """Items with commas and a last "and"."""
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
+
+
+def have_clear(clear: Sequence[Cell], cells: Sequence[Cell], what: str) -> str:
+    """How many of the cells have a clear effect, and how many of these beyond every null donor, if any was run."""
+    text = f"{len(clear)} of {len(cells)} {what} {'has' if len(clear) == 1 else 'have'} a clear effect"
+    if not any(cell["beyond"] for cell in clear):
+        return text
+    return f"{text} ({sum(not near_nulls(cell) for cell in clear)} beyond every null donor)"

@@ -1,0 +1,145 @@
+"""Comparisons of cells and of runs, on numbers that can be subtracted by hand."""
+
+import json
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from records import make_records, planted
+
+from mechpatch.errors import SpecError
+from mechpatch.stats.compare import Place, compare_cells, compare_runs, parse_place, require_same_questions
+
+SPREAD = np.array([-0.02, -0.01, 0.0, 0.01, 0.02, 0.0, 0.01, -0.01])
+HERE, THERE = ("position", "denoise", "paired", 1, "t2"), ("position", "denoise", "paired", 1, "t3")
+
+
+def edited(table: pa.Table, edit) -> pa.Table:
+    return pa.Table.from_pylist([edit(row) for row in table.to_pylist()], schema=table.schema)
+
+
+def test_two_cells_are_compared_pair_by_pair():
+    table = planted({HERE: 0.8 + SPREAD, THERE: 0.5 + SPREAD})
+    (cell,) = compare_cells(table, parse_place("position:1:t2"), parse_place("position:1:t3"))["cells"]
+    assert (cell["a"]["mean"], cell["b"]["mean"]) == (pytest.approx(0.8), pytest.approx(0.5))
+    assert cell["difference"]["mean"] == pytest.approx(0.3)
+    assert cell["difference"]["high"] - cell["difference"]["low"] == pytest.approx(0.0, abs=1e-9)
+    assert cell["difference"]["p"] == cell["difference"]["q"] == pytest.approx(2 / 2**8)
+    nats = compare_cells(table, Place("position", 1, "t2"), Place("position", 1, "t3"), metric="answer_logprob_diff")
+    assert nats["cells"][0]["difference"]["mean"] == pytest.approx(12 * 0.3)
+
+
+def test_cells_of_both_directions_and_of_null_donors_can_be_named():
+    effects = {
+        HERE: 0.8 + SPREAD,
+        ("position", "noise", "paired", 1, "t2"): 0.7 + SPREAD,
+        ("position", "denoise", "other_pair", 1, "t2"): 0.1 + SPREAD,
+    }
+    table = planted(effects)
+    one = parse_place("position:1:t2")
+    for other, difference in (("position:1:t2:noise", 0.1), ("position:1:t2:denoise:other-pair", 0.7)):
+        (cell,) = compare_cells(table, one, parse_place(other))["cells"]
+        assert cell["difference"]["mean"] == pytest.approx(difference)
+
+
+@pytest.mark.parametrize(
+    "text", ["position", "position:1", "position:x:t2", "position:-1:t2", "position:1:", ":1:t2", "position:1:t2:a:b:c"]
+)
+def test_a_cell_that_is_not_spelt_right_is_refused(text: str):
+    with pytest.raises(SpecError, match="is not of the form experiment:layer:site"):
+        parse_place(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("position:1:t9", "the layers 1 and the sites t2, t3"),
+        ("position:7:t2", "the layers 1 and the sites t2, t3"),
+        ("relay:1:t2", "it has position, denoise, paired"),
+        ("position:1:t2:noise", "it has position, denoise, paired"),
+    ],
+)
+def test_a_cell_that_was_not_run_is_named(text: str, message: str):
+    table = planted({HERE: 0.8 + SPREAD, THERE: 0.5 + SPREAD})
+    with pytest.raises(SpecError, match=f"no cell {text}.*{message}"):
+        compare_cells(table, parse_place(text), parse_place("position:1:t3"))
+
+
+def test_two_runs_are_compared_cell_by_cell():
+    a = planted({HERE: 0.8 + SPREAD, THERE: 0.5 + SPREAD, ("layer", "denoise", "paired", 1, "all"): 0.9 + SPREAD})
+    b = planted({HERE: 0.6 + SPREAD, THERE: 0.5 - SPREAD, ("position", "denoise", "paired", 2, "t2"): 0.1 + SPREAD})
+    found = compare_runs(a, b)
+    first, second = found["cells"]
+    assert [first[name] for name in ("experiment", "direction", "donor", "layer", "site", "step")] == [
+        "position", "denoise", "paired", 1, "t2", 0,
+    ]  # fmt: skip
+    assert first["difference"]["mean"] == pytest.approx(0.2)
+    assert first["difference"]["p"] == pytest.approx(2 / 2**8)
+    assert first["difference"]["q"] == pytest.approx(4 / 2**8)  # the least of two cells
+    assert second["difference"]["mean"] == pytest.approx(0.0, abs=1e-12)
+    assert second["minimum_detectable_difference"] > 0.02
+    assert (found["only_in_a"], found["only_in_b"]) == (1, 1)
+    assert found["counts"] == {"pairs": 8, "used_a": 8, "used_b": 8}
+
+
+def test_pairs_are_matched_by_their_id_and_not_by_their_place():
+    effects = np.array([0.1, 0.2, 0.4, 0.8, 0.3, 0.5, 0.7, 0.6])
+    a = planted({HERE: effects})
+    turned = edited(a, lambda row: row | {"pair_index": 7 - row["pair_index"]})
+    (cell,) = compare_runs(a, turned)["cells"]
+    assert (cell["difference"]["mean"], cell["difference"]["low"], cell["difference"]["high"]) == (0.0, 0.0, 0.0)
+    assert cell["difference"]["p"] == 1.0
+
+
+def test_a_pair_that_either_run_gets_wrong_is_left_out():
+    a = planted({HERE: 0.8 + SPREAD})
+    b = edited(a, lambda row: row | {"both_correct": row["pair_index"] > 2})
+    found = compare_runs(a, b)
+    assert found["counts"] == {"pairs": 8, "used_a": 8, "used_b": 5}
+    assert {found["cells"][0][side]["n"] for side in ("a", "b", "difference")} == {5}
+    assert compare_runs(a, b, include_incorrect=True)["cells"][0]["difference"]["n"] == 8
+
+
+def test_runs_of_different_pairs_are_refused_with_their_names():
+    a = planted({HERE: 0.8 + SPREAD})
+    fewer = planted({HERE: (0.8 + SPREAD)[:6]})
+    with pytest.raises(SpecError, match=r"2 only in the first \(pair-006, pair-007\), 6 in both"):
+        compare_runs(a, fewer)
+    other = edited(a, lambda row: row | {"pair_id": f"other-{row['pair_id']}"})
+    with pytest.raises(SpecError, match=r"8 only in the first .* and 8 only in the second .*, 0 in both"):
+        compare_runs(a, other)
+
+
+def test_equal_ids_of_unequal_questions_are_refused():
+    asked = {f"pair-{index}": {"clean question": f"How many of {index}?", "clean answer": 3} for index in range(4)}
+    require_same_questions(asked, dict(reversed(asked.items())))
+    changed = asked | {"pair-2": {"clean question": "How many of 2?", "clean answer": 4}}
+    with pytest.raises(SpecError, match=r"1 of 4 differ .*pair-2 differs in clean answer: .* is 3 .* 4 in the second"):
+        require_same_questions(asked, changed)
+
+
+def test_runs_without_a_common_cell_are_refused():
+    with pytest.raises(SpecError, match=r"no cell in common: one has position.*the other layer"):
+        compare_runs(planted({HERE: SPREAD}), planted({("layer", "denoise", "paired", 1, "all"): SPREAD}))
+
+
+@pytest.mark.parametrize("metric", ["pair_id", "layer", "both_correct", "no_such"])
+def test_a_metric_that_is_no_measured_number_is_refused(metric: str):
+    table = planted({HERE: SPREAD})
+    with pytest.raises(SpecError, match=f"metric '{metric}'.*expected effect, .*kl_divergence"):
+        compare_runs(table, table, metric)
+
+
+def test_a_comparison_is_json_without_nan_and_equal_for_equal_seeds():
+    a = make_records(pairs=3, undefined=3, nulls=("self",), directions=("denoise", "noise"))
+    b = make_records(pairs=3, incorrect=3, nulls=("self",), directions=("denoise", "noise"))
+    texts = [json.dumps(compare_runs(a, b, seed=4), allow_nan=False) for _ in (0, 1)]
+    assert texts[0] == texts[1]
+    assert {cell["difference"]["n"] for cell in json.loads(texts[0])["cells"]} == {0}
+
+
+def test_structural_cells_are_no_tests():
+    table = make_records(pairs=8, feedback=False)
+    structural = [cell for cell in compare_runs(table, table)["cells"] if cell["structural"]]
+    assert structural
+    assert all(cell["difference"]["q"] is None for cell in structural)
