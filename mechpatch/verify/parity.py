@@ -1,0 +1,206 @@
+"""Law 7: the model that is patched is the one in the files. Weights, logits, latents, sites, and patches themselves.
+
+Everything is held to a second model that transformers loads and a formula merges (see `source`), run by Hugging Face
+alone (see `huggingface`), each question in a batch of its own.
+"""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from mechpatch.experiments.layouts import pair_layouts
+from mechpatch.experiments.positionwise import positionwise_cells
+from mechpatch.patching import Read, Write, rollout
+from mechpatch.patching.llama import read_llama
+from mechpatch.thoughts import Layout
+from mechpatch.verify import huggingface
+from mechpatch.verify.context import Context
+from mechpatch.verify.law import Measured, NotApplicable, Worst
+from mechpatch.verify.source import Checkpoint
+
+# Largest difference of two weights, over the largest weight of their tensor: one merge rounds in another order.
+WEIGHTS = {torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 2e-2}
+ALPHAS = (0.0, 0.25, 0.5, 2.0, 4.0)  # times the alpha that was given
+ALPHA_GAIN = 1.0  # nats per answer by which another alpha must be better before it is believed
+N_WRITTEN = 4  # patched runs that Hugging Face repeats
+BASE_SHARE = 0.5  # of the adapter that the base may hold already; random weights hold about 0, a merged base holds 1
+
+
+def weights(context: Context) -> Measured:
+    """Every weight is the file's, with the adapter added as the formula says, and nothing else done to it."""
+    checkpoint = _merged(context)
+    expected, found, worst = checkpoint.weights(), hooked_weights(context), Worst()
+    for name, tensor in expected.items():
+        one = found.get(name)
+        scale = max(tensor.abs().max().item(), 1e-30)
+        worst.show(torch.empty(0) if one is None else one.double() / scale, tensor.double() / scale, name)
+    return worst.measured(WEIGHTS[context.own.logits.dtype])
+
+
+def base(context: Context) -> Measured:
+    """The base weights do not hold the adapter already: else it would be merged twice."""
+    checkpoint = _merged(context)
+    if not checkpoint.deltas:
+        raise NotApplicable("there is no adapter")
+    share = base_share(checkpoint)
+    return Measured(abs(share), BASE_SHARE, f"the base holds {share:.2f} times the adapter")
+
+
+def alpha(context: Context) -> Measured:
+    """No other alpha makes the model answer more questions, and far more surely."""
+    checkpoint = _merged(context)
+    if not checkpoint.deltas:
+        raise NotApplicable("there is no adapter")
+    (given, right), best = answers(context, 1.0), (0.0, 0, 1.0)
+    for factor in ALPHAS:
+        logprob, more = answers(context, factor)
+        if more > right and logprob - given > best[0]:
+            best = (logprob - given, more, factor)
+    gain, more, factor = best
+    total = 2 * len(context.probes)
+    where = f"{right} of {total} answers right"
+    return Measured(gain, ALPHA_GAIN, where + (f", {more} with {factor:g} times the alpha" if gain else ""))
+
+
+def logits(context: Context) -> Measured:
+    """Both continuations of every question get Hugging Face's logits."""
+    worst = Worst()
+    for index, side, layout, outcome in _alone(context):
+        for tail in (0, 1):
+            expected = _hf(context, layout, tail).logits
+            found = outcome.logits[0, tail, : len(expected)]
+            worst.show(found, expected, f"{context.name(index, side)}, continuation {tail}")
+    return worst.measured(context.tolerance)
+
+
+def latents(context: Context) -> Measured:
+    """What is fed back is what Hugging Face's loop feeds back: the head of the normed last hidden state."""
+    if not context.frame.feedback:
+        raise NotApplicable("no thought is fed back")
+    worst = Worst()
+    for index, side, layout, fed in fed_back(context):
+        expected = _hf(context, layout, 0).fed
+        for thought, (one, other) in enumerate(zip(fed, expected, strict=True)):
+            worst.show(one, other, f"t{thought}, {context.name(index, side)}")
+    return worst.measured(context.tolerance)
+
+
+def sites(context: Context) -> Measured:
+    """The vector of a site is the block's output at the token or thought that the site is named after."""
+    worst = Worst()
+    for index, side, layout, outcome in _alone(context):
+        for tail in (0, 1):
+            resid = _hf(context, layout, tail).resid
+            for site, place in enumerate(context.places(index, side)):
+                found, name = outcome.resid[0, tail, :, site], context.batch.sites[site]
+                worst.show(found, resid[:, place], f"{name}, {context.name(index, side)}, continuation {tail}")
+    return worst.measured(context.tolerance)
+
+
+def patched(context: Context) -> Measured:
+    """Hugging Face's loop with one vector overwritten gives the logits of the patched run."""
+    worst = Worst()
+    for index in range(len(context.pairs)):
+        layout = context.layouts[index][1]
+        batch, _ = context.alone(index, 1)
+        donor = context.alone(index, 0)[1].resid
+        places = context.places(index, 1)
+        for cell in context.draw(positionwise_cells(context.frame), N_WRITTEN):
+            site = batch.sites.index(cell.site)
+            write = Write(cell.layer, batch.columns[:, :, [site]], donor[:, :, cell.layer, [site]])
+            found = rollout(context.model.hooked, context.model.head, batch, [write]).logits
+            vector = donor[0, 1, cell.layer, site]
+            written = huggingface.Written(cell.layer, places[site], vector)
+            expected = _hf(context, layout, 1, written).logits
+            where = f"layer {cell.layer}, {cell.site}, {context.name(index, 1)}"
+            worst.show(found[0, 1, : len(expected)], expected, where)
+    return worst.measured(context.tolerance)
+
+
+def hooked_weights(context: Context) -> dict[str, Tensor]:
+    """The weights of the `HookedTransformer` under Hugging Face's names; without those that processing took away."""
+    try:
+        llama = read_llama(context.model.hooked)
+    except KeyError:
+        return {}
+    found = {"model.embed_tokens.weight": llama.embed, "lm_head.weight": llama.unembed, "model.norm.weight": llama.norm}
+    names = {
+        "input_layernorm": "input_norm",
+        "post_attention_layernorm": "post_norm",
+        **{f"self_attn.{name}_proj": name for name in "qkvo"},
+        **{f"mlp.{name}_proj": name for name in ("gate", "up", "down")},
+    }
+    for layer, block in enumerate(llama.blocks):
+        found |= {f"model.layers.{layer}.{name}.weight": getattr(block, own) for name, own in names.items()}
+    return found
+
+
+def base_share(checkpoint: Checkpoint) -> float:
+    """How many times the adapter's change is in the base weights already: ⟨W, D⟩ / ⟨D, D⟩ over all modules."""
+    inside = total = 0.0
+    for name, delta in checkpoint.deltas.items():
+        matrix = delta.matrix()
+        inside += (checkpoint.base[name].double() * matrix).sum().item()
+        total += matrix.square().sum().item()
+    return inside / total if total else 0.0
+
+
+def answers(context: Context, factor: float) -> tuple[float, int]:
+    """With `factor` times the alpha: mean log probability of the questions' own answers, in nats; how many are right."""
+    checkpoint = _merged(context)
+    checkpoint.set_scale(factor)
+    logprobs, right = [], 0
+    try:
+        for pair in context.probes:
+            for side, layout in enumerate(pair_layouts(context.model, context.spec, pair)):
+                found = _hf(context, layout, side).logits[:-1].float()
+                ids = torch.tensor(layout.tails[side].answer_tokens, device=found.device)
+                logprobs.append(-F.cross_entropy(found, ids, reduction="sum").item())
+                right += bool((found.argmax(-1) == ids).all())
+    finally:
+        checkpoint.set_scale(1)
+    return sum(logprobs) / len(logprobs), right
+
+
+def fed_back(context: Context) -> Iterator[tuple[int, int, Layout, Tensor]]:
+    """Pair, side, layout, and what the rollout fed back in its thoughts [thought, d_model]."""
+    head = context.model.head
+    assert head is not None
+    for index, pair in enumerate(context.layouts):
+        for side, layout in enumerate(pair):
+            seen: list[Tensor] = []
+
+            def listening(hidden: Tensor, seen: list[Tensor] = seen) -> Tensor:
+                seen.append(head(hidden))
+                return seen[-1]
+
+            rollout(context.model.hooked, listening, context.collate([layout]))
+            yield index, side, layout, torch.cat(seen)
+
+
+def _alone(context: Context) -> Iterator[tuple[int, int, Layout, huggingface.Run]]:
+    for index, pair in enumerate(context.layouts):
+        for side, layout in enumerate(pair):
+            yield index, side, layout, context.alone(index, side)[1]
+
+
+def _hf(context: Context, layout: Layout, tail: int, written: huggingface.Written | None = None) -> huggingface.Run:
+    checkpoint = _files(context)
+    return huggingface.run(checkpoint.hf, checkpoint.head, layout, tail, written)
+
+
+def _files(context: Context) -> Checkpoint:
+    """The second model."""
+    if context.checkpoint is None:
+        raise NotApplicable("the files that the model came from are not known")
+    return context.checkpoint
+
+
+def _merged(context: Context) -> Checkpoint:
+    """The second model, where it was merged by the formula."""
+    checkpoint = _files(context)
+    if checkpoint.unusual:
+        raise NotApplicable(checkpoint.unusual)
+    return checkpoint
