@@ -10,8 +10,9 @@ from torch.nn import functional as F
 from mechpatch.patching import Read, Write, capture, patch_positions, rollout
 from mechpatch.patching.llama import rms_norm
 from mechpatch.verify import huggingface, parity
-from mechpatch.verify.context import SIDES, Context
+from mechpatch.verify.context import Context
 from mechpatch.verify.law import Measured, NotApplicable, Worst
+from mechpatch.verify.source import Checkpoint
 
 NEAR = 0.02  # how near a fitted factor must be to a whole one to be called that
 ALIKE = 1e-3  # relative distance below which two vectors are the same one, computed twice
@@ -93,9 +94,11 @@ def adapter(context: Context) -> str:
         return "the adapter is not merged: the weights are those of the base"
     if abs(factor - round(factor)) < NEAR:
         times = {2: "twice"}.get(round(factor), f"{round(factor)} times")
-        return f"the adapter is merged {times}, or with alpha {actual} instead of {listed}: its change is in the \
-weights {factor:.3g} times"
-    return f"wrong alpha: the adapter is in the weights as if alpha were {actual}, but the files and options say {listed}"
+        return (
+            f"the adapter is merged {times}, or with alpha {actual} instead of {listed}: "
+            f"its change is in the weights {factor:.3g} times"
+        )
+    return f"wrong alpha: the adapter is merged as if alpha were {actual}, but files and options say {listed}"
 
 
 def behaviour(context: Context) -> str:
@@ -103,15 +106,14 @@ def behaviour(context: Context) -> str:
     checkpoint = _merged(context)
     if checkpoint is None or not checkpoint.deltas:
         return ""
-    scores = {factor: parity.answers(context, factor) for factor in (1.0, *parity.ALPHAS)}
-    best = max(scores, key=lambda factor: scores[factor][::-1])
-    if scores[best][1] <= scores[1.0][1] or scores[best][0] - scores[1.0][0] <= parity.ALPHA_GAIN:
+    gain, factor, right, more = parity.better_alpha(context)
+    if gain <= parity.ALPHA_GAIN:
         return ""
     total, given = 2 * len(context.probes), next(iter(checkpoint.deltas.values())).alpha
-    counts = f"{scores[1.0][1]} of {total} questions, and {scores[best][1]} with"
-    if best == 0:
+    counts = f"{right} of {total} questions, and {more} with"
+    if factor == 0:
         return f"the model answers {counts}out the adapter: it is merged into the base already, or belongs to another"
-    return f"wrong alpha: with alpha {given:g} the model answers {counts} alpha {given * best:g}; give that one"
+    return f"wrong alpha: with alpha {given:g} the model answers {counts} alpha {given * factor:g}; give that one"
 
 
 def processing(context: Context) -> str:
@@ -216,10 +218,10 @@ def padding(context: Context) -> str:
                 wrong.append(f"{context.name(index, side)}: {int((~batch.real[index]).sum())} columns")
     if not wrong or not sound:
         return ""
-    return f"left padding without mask: padded questions ({'; '.join(wrong)}) see their padding, unpadded ones are right"
+    return f"left padding without mask: padded questions ({'; '.join(wrong)}) see their padding; the others are right"
 
 
-def _merged(context: Context):
+def _merged(context: Context) -> Checkpoint | None:
     checkpoint = context.checkpoint
     return checkpoint if checkpoint is not None and not checkpoint.unusual else None
 

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from mechpatch.experiments.layouts import pair_layouts
 from mechpatch.experiments.positionwise import positionwise_cells
-from mechpatch.patching import Read, Write, rollout
+from mechpatch.patching import Outcome, Write, rollout
 from mechpatch.patching.llama import read_llama
 from mechpatch.thoughts import Layout
 from mechpatch.verify import huggingface
@@ -23,7 +23,8 @@ from mechpatch.verify.source import Checkpoint
 # Largest difference of two weights, over the largest weight of their tensor: one merge rounds in another order.
 WEIGHTS = {torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 2e-2}
 ALPHAS = (0.0, 0.25, 0.5, 2.0, 4.0)  # times the alpha that was given
-ALPHA_GAIN = 1.0  # nats per answer by which another alpha must be better before it is believed
+ALPHA_GAIN = 1.0  # nats per answer by which another alpha must be better before it is believed,
+ALPHA_MORE = 0.25  # and share of the questions that it must answer right beyond those of the given one
 N_WRITTEN = 4  # patched runs that Hugging Face repeats
 BASE_SHARE = 0.5  # of the adapter that the base may hold already; random weights hold about 0, a merged base holds 1
 
@@ -53,13 +54,9 @@ def alpha(context: Context) -> Measured:
     checkpoint = _merged(context)
     if not checkpoint.deltas:
         raise NotApplicable("there is no adapter")
-    (given, right), best = answers(context, 1.0), (0.0, 0, 1.0)
-    for factor in ALPHAS:
-        logprob, more = answers(context, factor)
-        if more > right and logprob - given > best[0]:
-            best = (logprob - given, more, factor)
-    gain, more, factor = best
-    total = 2 * len(context.probes)
+    if context.spec.thoughts == "placeholder":
+        raise NotApplicable("no model was trained on placeholder thoughts, so that its answers say nothing")
+    total, (gain, factor, right, more) = 2 * len(context.probes), better_alpha(context)
     where = f"{right} of {total} answers right"
     return Measured(gain, ALPHA_GAIN, where + (f", {more} with {factor:g} times the alpha" if gain else ""))
 
@@ -148,7 +145,7 @@ def base_share(checkpoint: Checkpoint) -> float:
 
 
 def answers(context: Context, factor: float) -> tuple[float, int]:
-    """With `factor` times the alpha: mean log probability of the questions' own answers, in nats; how many are right."""
+    """With `factor` times the alpha: mean log probability of an answer, in nats, and how many answers are right."""
     checkpoint = _merged(context)
     checkpoint.set_scale(factor)
     logprobs, right = [], 0
@@ -162,6 +159,20 @@ def answers(context: Context, factor: float) -> tuple[float, int]:
     finally:
         checkpoint.set_scale(1)
     return sum(logprobs) / len(logprobs), right
+
+
+def better_alpha(context: Context) -> tuple[float, float, int, int]:
+    """The best other alpha: nats gained per answer, times what was given, right answers with the given and with it.
+
+    The gain is 0 where none answers clearly more questions.
+    """
+    given, right = answers(context, 1.0)
+    best = (0.0, 1.0, right, right)
+    for factor in ALPHAS:
+        logprob, more = answers(context, factor)
+        if more - right >= ALPHA_MORE * 2 * len(context.probes):
+            best = max(best, (logprob - given, factor, right, more))
+    return best
 
 
 def fed_back(context: Context) -> Iterator[tuple[int, int, Layout, Tensor]]:
@@ -180,7 +191,7 @@ def fed_back(context: Context) -> Iterator[tuple[int, int, Layout, Tensor]]:
             yield index, side, layout, torch.cat(seen)
 
 
-def _alone(context: Context) -> Iterator[tuple[int, int, Layout, huggingface.Run]]:
+def _alone(context: Context) -> Iterator[tuple[int, int, Layout, Outcome]]:
     for index, pair in enumerate(context.layouts):
         for side, layout in enumerate(pair):
             yield index, side, layout, context.alone(index, side)[1]

@@ -1,5 +1,7 @@
 """Laws 1 to 6 and 8: what patches must do, whatever the weights. Every function is one law, `(context) -> Measured`."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -8,8 +10,8 @@ from mechpatch.experiments.cells import Cell
 from mechpatch.experiments.chained import cumulative_cells, relay_cells
 from mechpatch.experiments.layerwise import layerwise_cells
 from mechpatch.experiments.positionwise import positionwise_cells
-from mechpatch.patching import Outcome, Read, Write, engine, reference, rollout
-from mechpatch.patching.patch import Patch, RelayStep
+from mechpatch.patching import Batch, Outcome, Read, Write, engine, reference, rollout
+from mechpatch.patching.patch import RelayStep
 from mechpatch.verify.context import SIDES, Context
 from mechpatch.verify.law import Measured, NotApplicable, Worst
 
@@ -25,7 +27,7 @@ def self_patch(context: Context) -> Measured:
 
 
 def self_patch_fast(context: Context) -> Measured:
-    """Law 1 with the fast engine, which leaves out a run that writes nothing new: so each number is moved by one bit."""
+    """Law 1 with the fast engine, which leaves out a run that writes nothing new: so every number is moved by a bit."""
     base = _base(context, 1)
     own = base.outcome.resid
     nudged = torch.nextafter(own, torch.full_like(own, torch.inf))
@@ -155,9 +157,7 @@ def batch_of_one(context: Context) -> Measured:
             "fast engine": [alone_fast.outcome, *(r for _, r in engine.sweep(alone_fast, donor, patches))],
         }
         for way, expected in alone.items():
-            for name, found, one in zip(
-                ("unpatched", *map(place, cells)), together[way], expected, strict=True
-            ):
+            for name, found, one in zip(("unpatched", *map(place, cells)), together[way], expected, strict=True):
                 width = one.logits.shape[2]
                 worst.show(found.logits[[index], :, :width], one.logits, f"{name}, {context.name(index, 1)}, {way}")
     return worst.measured(context.tolerance)
@@ -172,7 +172,7 @@ def _base(context: Context, side: int) -> engine.BaseRun:
     return engine.base_run(context.model.hooked, context.model.head, context.batches[side])
 
 
-def _run(context: Context, batch: reference.Batch, *writes: Write, read: Read | None = None) -> Outcome:
+def _run(context: Context, batch: Batch, *writes: Write, read: Read | None = None) -> Outcome:
     return rollout(context.model.hooked, context.model.head, batch, writes, read)
 
 
@@ -181,6 +181,6 @@ def _write(context: Context, layer: int, site: int, source: Tensor | None = None
     return Write(layer, context.batch.columns[:, :, [site]], source[:, :, None])
 
 
-def _relay(context: Context, layer: int):
+def _relay(context: Context, layer: int) -> Iterator[RelayStep]:
     model = context.model
     return reference.relay(model.hooked, model.head, context.batch, context.donor, layer, context.thoughts)

@@ -45,8 +45,8 @@ def places(model: ThoughtModel, spec: Spec, pair: Pair, side: int, layout: Layou
         found["eot"] = start
     before = len(_bare((spec.separator if spec.thoughts == "text" else "") + spec.prefix))
     opening = int(layout.has_eot)
-    found["answer"] = start + opening - 1 + min(
-        _covering(tokenizer, tail.tokens[opening:], before + 1) for tail in layout.tails
+    found["answer"] = (
+        start + opening - 1 + min(_covering(tokenizer, tail.tokens[opening:], before + 1) for tail in layout.tails)
     )
     return tuple(found[site] for site in layout.sites)
 
@@ -54,7 +54,8 @@ def places(model: ThoughtModel, spec: Spec, pair: Pair, side: int, layout: Layou
 def _covering(tokenizer: PreTrainedTokenizerFast, tokens: Sequence[int], length: int) -> int:
     """The first token with which the decoded text has `length` characters, blanks aside."""
     for index in range(len(tokens)):
-        if len(_bare(tokenizer.decode(list(tokens[: index + 1]), clean_up_tokenization_spaces=False))) >= length:
+        text = tokenizer.decode(list(tokens[: index + 1]), clean_up_tokenization_spaces=False)
+        if len(_bare(str(text))) >= length:
             return index
     raise NotApplicable("the tokenizer drops characters, so that sites cannot be found by counting them")
 

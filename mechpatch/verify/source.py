@@ -1,6 +1,6 @@
 """The model once more, made of its files by another way than `models` takes: transformers loads, a formula merges.
 
-Nothing of `models.load` or `models.adapter`, and not PEFT's merging, takes part, so that a mistake there shows as a difference here.
+Neither `models.load`, `models.adapter` nor PEFT's merging takes part, so that a mistake there shows as a difference.
 Weights are merged as `W + c · alpha / r · B A` in float64 on the CPU, with any factor `c`.
 """
 
