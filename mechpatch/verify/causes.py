@@ -9,10 +9,9 @@ from torch.nn import functional as F
 
 from mechpatch.patching import Read, Write, capture, patch_positions, rollout
 from mechpatch.patching.llama import rms_norm
-from mechpatch.verify import huggingface, parity
+from mechpatch.verify import parity
 from mechpatch.verify.context import Context
 from mechpatch.verify.law import Measured, NotApplicable, Worst
-from mechpatch.verify.source import Checkpoint
 
 NEAR = 0.02  # how near a fitted factor must be to a whole one to be called that
 ALIKE = 1e-3  # relative distance below which two vectors are the same one, computed twice
@@ -67,8 +66,8 @@ def hooks(context: Context) -> str:
 
 def adapter(context: Context) -> str:
     """The factor with which the adapter really is in the weights, by least squares over all modules."""
-    checkpoint = _merged(context)
-    if checkpoint is None or not checkpoint.deltas:
+    checkpoint = context.merged()
+    if not checkpoint.deltas:
         return ""
     if abs(share := parity.base_share(checkpoint)) > parity.BASE_SHARE:
         return (
@@ -103,8 +102,8 @@ def adapter(context: Context) -> str:
 
 def behaviour(context: Context) -> str:
     """An alpha with which the model answers better than with the one that was given."""
-    checkpoint = _merged(context)
-    if checkpoint is None or not checkpoint.deltas:
+    checkpoint = context.merged()
+    if not checkpoint.deltas:
         return ""
     gain, factor, right, more = parity.better_alpha(context)
     if gain <= parity.ALPHA_GAIN:
@@ -150,8 +149,8 @@ def feedback(context: Context) -> str:
     checkpoint = context.checkpoint
     if checkpoint is None or checkpoint.head is None or not context.frame.feedback:
         return ""
-    _, _, layout, fed = next(parity.fed_back(context))
-    right = huggingface.run(checkpoint.hf, checkpoint.head, layout, 0)
+    _, side, fed = next(parity.fed_back(context))
+    right, layout = context.hugging_face(0, side, 0), context.layouts[0][side]
     if _alike(fed[0], right.fed[0]):
         return ""
     norm, eps, last = checkpoint.hf.model.norm.weight, context.model.hooked.cfg.eps, len(layout.prompt) - 1
@@ -178,9 +177,8 @@ def shift(context: Context) -> str:
         places = context.places(0, 1)
     except NotApplicable:
         return ""
-    layout = context.layouts[0][1]
     batch, own = context.alone(0, 1)
-    resid = huggingface.run(context.checkpoint.hf, context.checkpoint.head, layout, 0).resid
+    resid = context.hugging_face(0, 1, 0).resid
     middle = len(resid) // 2
     steps = set()
     for site, place in enumerate(places):
@@ -219,11 +217,6 @@ def padding(context: Context) -> str:
     if not wrong or not sound:
         return ""
     return f"left padding without mask: padded questions ({'; '.join(wrong)}) see their padding; the others are right"
-
-
-def _merged(context: Context) -> Checkpoint | None:
-    checkpoint = context.checkpoint
-    return checkpoint if checkpoint is not None and not checkpoint.unusual else None
 
 
 def _distance(one: Tensor, other: Tensor) -> float:

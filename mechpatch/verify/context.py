@@ -17,12 +17,14 @@ from mechpatch.pairs import Pair
 from mechpatch.patching import Batch, Outcome, collate, reference
 from mechpatch.patching.patch import Patch
 from mechpatch.thoughts import Layout, thought_sites
+from mechpatch.verify import huggingface
+from mechpatch.verify.law import NotApplicable
 from mechpatch.verify.places import places
 from mechpatch.verify.source import Checkpoint
 
 SIDES = ("clean", "corrupted")
 N_PAIRS = 2
-N_CELLS = 12  # cells that are drawn where there are too many for plain hooks
+N_CELLS = 12
 N_PROBES = 6  # pairs that alphas are compared on
 
 
@@ -37,6 +39,7 @@ class Context:
         checkpoint: the model made of its files by another way; None where they are not known.
         probes: further pairs, on which alphas are compared.
         seed: of every draw.
+        cells: that are drawn where plain hooks would take too long for all.
     """
 
     model: ThoughtModel
@@ -47,6 +50,9 @@ class Context:
     checkpoint: Checkpoint | None
     probes: Sequence[Pair] = field(default=())
     seed: int = 0
+    cells: int = N_CELLS
+    _alone: dict[tuple[int, int], tuple[Batch, Outcome]] = field(default_factory=dict, init=False)
+    _hugging_face: dict[tuple[int, int, int], huggingface.Run] = field(default_factory=dict, init=False)
 
     @cached_property
     def batches(self) -> tuple[Batch, Batch]:
@@ -107,9 +113,35 @@ class Context:
         return reference.baseline(self.model.hooked, self.model.head, batch)
 
     def alone(self, index: int, side: int) -> tuple[Batch, Outcome]:
-        """One question in a batch of its own, and its unpatched run."""
-        batch = self.collate([self.layouts[index][side]])
-        return batch, self.baseline(batch)
+        """One question in a batch of its own, and its unpatched run; run once."""
+        if (index, side) not in self._alone:
+            batch = self.collate([self.layouts[index][side]])
+            self._alone[index, side] = batch, self.baseline(batch)
+        return self._alone[index, side]
+
+    def hugging_face(self, index: int, side: int, tail: int) -> huggingface.Run:
+        """The unpatched run of a question with one of its continuations, by Hugging Face alone; run once.
+
+        Raises:
+            NotApplicable: the files are not known.
+        """
+        if (key := (index, side, tail)) not in self._hugging_face:
+            files = self.files()
+            run = huggingface.run(files.hf, files.head, self.layouts[index][side], tail)
+            self._hugging_face[key] = run
+        return self._hugging_face[key]
+
+    def files(self) -> Checkpoint:
+        """The model made of its files. Raises `NotApplicable` where they are not known."""
+        if self.checkpoint is None:
+            raise NotApplicable("the files that the model came from are not known")
+        return self.checkpoint
+
+    def merged(self) -> Checkpoint:
+        """As `files`, where the formula merged them; `NotApplicable` says why it did not."""
+        if (files := self.files()).unusual:
+            raise NotApplicable(files.unusual)
+        return files
 
     def places(self, index: int, side: int) -> tuple[int, ...]:
         """Positions of the sites of a question, found again from its text."""
@@ -124,8 +156,9 @@ class Context:
         """What a cell writes."""
         return Patch(cell.layer, tuple(self.batch.sites.index(site) for site in cell.sites))
 
-    def draw(self, cells: Sequence[Cell], count: int = N_CELLS) -> list[Cell]:
+    def draw(self, cells: Sequence[Cell], count: int | None = None) -> list[Cell]:
         """Some of `cells`, in their order; the same in every run."""
+        count = self.cells if count is None else count
         if len(cells) <= count:
             return list(cells)
         chosen = np.random.default_rng(self.seed).choice(len(cells), count, replace=False)
@@ -142,6 +175,7 @@ def make_context(
     pairs: Sequence[Pair],
     checkpoint: Checkpoint | None = None,
     seed: int = 0,
+    cells: int = N_CELLS,
 ) -> Context:
     """Choose two of `pairs` and lay them out.
 
@@ -160,6 +194,7 @@ def make_context(
         checkpoint=checkpoint,
         probes=pairs[:N_PROBES],
         seed=seed,
+        cells=cells,
     )
 
 

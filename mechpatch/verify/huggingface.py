@@ -31,7 +31,7 @@ class Run:
     fed: Float[Tensor, "thought d_model"]
     before: Float[Tensor, "thought d_model"]
     resid: Float[Tensor, "layer position d_model"]
-    logits: Float[Tensor, "position vocab"]
+    logits: Float[Tensor, "answer vocab"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -14,7 +14,6 @@ from mechpatch.experiments.layouts import pair_layouts
 from mechpatch.experiments.positionwise import positionwise_cells
 from mechpatch.patching import Outcome, Write, rollout
 from mechpatch.patching.llama import read_llama
-from mechpatch.thoughts import Layout
 from mechpatch.verify import huggingface
 from mechpatch.verify.context import Context
 from mechpatch.verify.law import Measured, NotApplicable, Worst
@@ -25,13 +24,13 @@ WEIGHTS = {torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 2e-2}
 ALPHAS = (0.0, 0.25, 0.5, 2.0, 4.0)  # times the alpha that was given
 ALPHA_GAIN = 1.0  # nats per answer by which another alpha must be better before it is believed,
 ALPHA_MORE = 0.25  # and share of the questions that it must answer right beyond those of the given one
-N_WRITTEN = 4  # patched runs that Hugging Face repeats
+N_WRITTEN = 4  # patched runs of each pair that Hugging Face repeats
 BASE_SHARE = 0.5  # of the adapter that the base may hold already; random weights hold about 0, a merged base holds 1
 
 
 def weights(context: Context) -> Measured:
     """Every weight is the file's, with the adapter added as the formula says, and nothing else done to it."""
-    checkpoint = _merged(context)
+    checkpoint = context.merged()
     expected, found, worst = checkpoint.weights(), hooked_weights(context), Worst()
     for name, tensor in expected.items():
         one = found.get(name)
@@ -42,7 +41,7 @@ def weights(context: Context) -> Measured:
 
 def base(context: Context) -> Measured:
     """The base weights do not hold the adapter already: else it would be merged twice."""
-    checkpoint = _merged(context)
+    checkpoint = context.merged()
     if not checkpoint.deltas:
         raise NotApplicable("there is no adapter")
     share = base_share(checkpoint)
@@ -51,7 +50,7 @@ def base(context: Context) -> Measured:
 
 def alpha(context: Context) -> Measured:
     """No other alpha makes the model answer more questions, and far more surely."""
-    checkpoint = _merged(context)
+    checkpoint = context.merged()
     if not checkpoint.deltas:
         raise NotApplicable("there is no adapter")
     if context.spec.thoughts == "placeholder":
@@ -64,9 +63,9 @@ def alpha(context: Context) -> Measured:
 def logits(context: Context) -> Measured:
     """Both continuations of every question get Hugging Face's logits."""
     worst = Worst()
-    for index, side, layout, outcome in _alone(context):
+    for index, side, outcome in _alone(context):
         for tail in (0, 1):
-            expected = _hf(context, layout, tail).logits
+            expected = context.hugging_face(index, side, tail).logits
             found = outcome.logits[0, tail, : len(expected)]
             worst.show(found, expected, f"{context.name(index, side)}, continuation {tail}")
     return worst.measured(context.tolerance)
@@ -77,8 +76,8 @@ def latents(context: Context) -> Measured:
     if not context.frame.feedback:
         raise NotApplicable("no thought is fed back")
     worst = Worst()
-    for index, side, layout, fed in fed_back(context):
-        expected = _hf(context, layout, 0).fed
+    for index, side, fed in fed_back(context):
+        expected = context.hugging_face(index, side, 0).fed
         for thought, (one, other) in enumerate(zip(fed, expected, strict=True)):
             worst.show(one, other, f"t{thought}, {context.name(index, side)}")
     return worst.measured(context.tolerance)
@@ -87,9 +86,9 @@ def latents(context: Context) -> Measured:
 def sites(context: Context) -> Measured:
     """The vector of a site is the block's output at the token or thought that the site is named after."""
     worst = Worst()
-    for index, side, layout, outcome in _alone(context):
+    for index, side, outcome in _alone(context):
         for tail in (0, 1):
-            resid = _hf(context, layout, tail).resid
+            resid = context.hugging_face(index, side, tail).resid
             for site, place in enumerate(context.places(index, side)):
                 found, name = outcome.resid[0, tail, :, site], context.batch.sites[site]
                 worst.show(found, resid[:, place], f"{name}, {context.name(index, side)}, continuation {tail}")
@@ -98,7 +97,7 @@ def sites(context: Context) -> Measured:
 
 def patched(context: Context) -> Measured:
     """Hugging Face's loop with one vector overwritten gives the logits of the patched run."""
-    worst = Worst()
+    worst, files = Worst(), context.files()
     for index in range(len(context.pairs)):
         layout = context.layouts[index][1]
         batch, _ = context.alone(index, 1)
@@ -110,7 +109,7 @@ def patched(context: Context) -> Measured:
             found = rollout(context.model.hooked, context.model.head, batch, [write]).logits
             vector = donor[0, 1, cell.layer, site]
             written = huggingface.Written(cell.layer, places[site], vector)
-            expected = _hf(context, layout, 1, written).logits
+            expected = huggingface.run(files.hf, files.head, layout, 1, written).logits
             where = f"layer {cell.layer}, {cell.site}, {context.name(index, 1)}"
             worst.show(found[0, 1, : len(expected)], expected, where)
     return worst.measured(context.tolerance)
@@ -146,18 +145,18 @@ def base_share(checkpoint: Checkpoint) -> float:
 
 def answers(context: Context, factor: float) -> tuple[float, int]:
     """With `factor` times the alpha: mean log probability of an answer, in nats, and how many answers are right."""
-    checkpoint = _merged(context)
+    checkpoint = context.merged()
     checkpoint.set_scale(factor)
     logprobs, right = [], 0
     try:
         for pair in context.probes:
             for side, layout in enumerate(pair_layouts(context.model, context.spec, pair)):
-                found = _hf(context, layout, side).logits[:-1].float()
+                found = huggingface.run(checkpoint.hf, checkpoint.head, layout, side).logits[:-1].float()
                 ids = torch.tensor(layout.tails[side].answer_tokens, device=found.device)
                 logprobs.append(-F.cross_entropy(found, ids, reduction="sum").item())
                 right += bool((found.argmax(-1) == ids).all())
     finally:
-        checkpoint.set_scale(1)
+        checkpoint.set_scale(1.0)
     return sum(logprobs) / len(logprobs), right
 
 
@@ -175,8 +174,8 @@ def better_alpha(context: Context) -> tuple[float, float, int, int]:
     return best
 
 
-def fed_back(context: Context) -> Iterator[tuple[int, int, Layout, Tensor]]:
-    """Pair, side, layout, and what the rollout fed back in its thoughts [thought, d_model]."""
+def fed_back(context: Context) -> Iterator[tuple[int, int, Tensor]]:
+    """Pair, side, and what the rollout fed back in its thoughts [thought, d_model]."""
     head = context.model.head
     assert head is not None
     for index, pair in enumerate(context.layouts):
@@ -188,30 +187,10 @@ def fed_back(context: Context) -> Iterator[tuple[int, int, Layout, Tensor]]:
                 return seen[-1]
 
             rollout(context.model.hooked, listening, context.collate([layout]))
-            yield index, side, layout, torch.cat(seen)
+            yield index, side, torch.cat(seen)
 
 
-def _alone(context: Context) -> Iterator[tuple[int, int, Layout, Outcome]]:
-    for index, pair in enumerate(context.layouts):
-        for side, layout in enumerate(pair):
-            yield index, side, layout, context.alone(index, side)[1]
-
-
-def _hf(context: Context, layout: Layout, tail: int, written: huggingface.Written | None = None) -> huggingface.Run:
-    checkpoint = _files(context)
-    return huggingface.run(checkpoint.hf, checkpoint.head, layout, tail, written)
-
-
-def _files(context: Context) -> Checkpoint:
-    """The second model."""
-    if context.checkpoint is None:
-        raise NotApplicable("the files that the model came from are not known")
-    return context.checkpoint
-
-
-def _merged(context: Context) -> Checkpoint:
-    """The second model, where it was merged by the formula."""
-    checkpoint = _files(context)
-    if checkpoint.unusual:
-        raise NotApplicable(checkpoint.unusual)
-    return checkpoint
+def _alone(context: Context) -> Iterator[tuple[int, int, Outcome]]:
+    for index in range(len(context.pairs)):
+        for side in (0, 1):
+            yield index, side, context.alone(index, side)[1]

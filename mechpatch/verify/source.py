@@ -139,7 +139,7 @@ def read_source(source: Source, dtype: torch.dtype, device: torch.device) -> Che
     if unusual:
         _run_beside(hf, Path(str(source.adapter)), dtype)
     else:
-        checkpoint.set_scale(1)
+        checkpoint.set_scale(1.0)
     if dtype == torch.float64:
         _exact_norms(hf)
     nn.Module.to(hf.eval(), device)
