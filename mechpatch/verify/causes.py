@@ -147,7 +147,7 @@ def processing(context: Context) -> str:
 def feedback(context: Context) -> str:
     """What the latents were really made from, if not from the normed last hidden state."""
     checkpoint = context.checkpoint
-    if checkpoint is None or checkpoint.head is None or not context.frame.feedback:
+    if checkpoint is None or checkpoint.head is None or not context.frame.feedback or _other_weights(context):
         return ""
     _, side, fed = next(parity.fed_back(context))
     right, layout = context.hugging_face(0, side, 0), context.layouts[0][side]
@@ -217,6 +217,15 @@ def padding(context: Context) -> str:
     if not wrong or not sound:
         return ""
     return f"left padding without mask: padded questions ({'; '.join(wrong)}) see their padding; the others are right"
+
+
+def _other_weights(context: Context) -> bool:
+    """Whether the weights are not the files', so that whatever is computed must differ."""
+    try:
+        found = parity.weights(context)
+    except NotApplicable:
+        return False
+    return not found.deviation <= found.tolerance
 
 
 def _distance(one: Tensor, other: Tensor) -> float:

@@ -99,8 +99,8 @@ class Checkpoint:
             weight.copy_(merged.to(weight.dtype))
 
     def weights(self) -> dict[str, Tensor]:
-        """Every weight of the merged model, by Hugging Face name."""
-        return dict(self.hf.named_parameters())
+        """Every weight of the merged model, by Hugging Face name; a tied one under both of its names."""
+        return dict(self.hf.named_parameters(remove_duplicate=False))
 
 
 @torch.no_grad()

@@ -130,15 +130,15 @@ def test_another_alpha_than_the_one_that_was_asked_for(source: Source, monkeypat
 
 def test_an_alpha_with_which_the_model_was_not_trained(shipped_pairs: list[Pair]):
     """A CODI file does not hold its alpha: what tells is that with another one the model answers."""
-    wrong = Source(base=DEMO_FOLDER / "base", codi=DEMO_FOLDER / "codi", alpha=16.0)
-    model = load_model(wrong.base, codi=wrong.codi, lora_alpha=16.0, n_latents=5, device="cpu")
+    wrong = Source(base=DEMO_FOLDER / "base", codi=DEMO_FOLDER / "codi", alpha=256.0)
+    model = load_model(wrong.base, codi=wrong.codi, lora_alpha=256.0, n_latents=5, device="cpu")
     laws = [law for law in LAWS if law.key in ("weights", "base", "alpha")]
     spec = Spec(experiment="position")
     report = verify(
         make_context(model, spec, shipped_pairs[:6], read_source(wrong, torch.float32, model.device)), laws=laws
     )
     assert failed(report) == {"alpha"}
-    assert "wrong alpha: with alpha 16 the model answers" in report.causes[0]
+    assert "wrong alpha: with alpha 256 the model answers" in report.causes[0]
     assert "12 with alpha 64; give that one" in report.causes[0]
 
 
