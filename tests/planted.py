@@ -41,8 +41,8 @@ from mechpatch.models.codi import LatentHead
 from mechpatch.models.hooked import to_hooked
 from mechpatch.pairs import Pair, Side
 
-VALUES, THOUGHTS, LAYERS = 8, 4, 5
-STEPS = ("alpha", "beta", "gamma", "delta")  # text thoughts, one word each
+VALUES, THOUGHTS, LAYERS = 8, 3, 4
+STEPS = ("alpha", "beta", "gamma")  # text thoughts, one word each
 WORDS = ("stop", "bos", "so", "how", "many", "we", "count", *STEPS, *map(str, range(VALUES)))
 PREFIX = "so"
 D_HEAD = 16

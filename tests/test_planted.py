@@ -5,19 +5,20 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 import torch
-from planted import PREFIX, THOUGHTS, VALUES, Circuit, code, planted_model, planted_pairs
+from planted import LAYERS, PREFIX, THOUGHTS, VALUES, Circuit, code, planted_model, planted_pairs
 from rewriting import rewrite
 
 from mechpatch.experiments.run import Experiment, run_experiment
 from mechpatch.experiments.spec import Spec
+from mechpatch.patching import collate, reference
 from mechpatch.stats import summarise
 from mechpatch.storage.results import open_run
 from mechpatch.thoughts import latent as latent_module
 from mechpatch.views.reading import reading
 
 FIRST = Circuit(thought=0, write=1, decoy=2)  # the only place at which a relay can begin to find it
-MIDDLE = Circuit(thought=2, write=2, decoy=1)
-CHAIN = Circuit(thought=0, write=2, decoy=1, hands_on=True)
+MIDDLE = Circuit(thought=1, write=2, decoy=0)
+CHAIN = Circuit(thought=0, write=1, decoy=1, hands_on=True)
 CASES = [
     *((circuit, kind) for circuit in (FIRST, MIDDLE) for kind in ("latent", "text")),
     (CHAIN, "latent"),
@@ -60,13 +61,12 @@ def assert_found(circuit: Circuit, kind: str, records: pa.Table) -> None:
         assert moved == pytest.approx(float(expected(circuit, kind, row)), abs=EXACT), name
 
 
-@pytest.mark.parametrize("direction", ["denoise", "noise"])
-@pytest.mark.parametrize("engine", ["fast", "reference"])
+@pytest.mark.parametrize("how", ["fast-denoise", "fast-noise", "reference-denoise", "reference-noise"])
 @pytest.mark.parametrize(("circuit", "kind"), CASES, ids=NAMES)
-def test_every_experiment_finds_the_planted_site(circuit, kind, engine, direction, tmp_path):
-    found = set()
+def test_every_experiment_finds_the_planted_site(circuit, kind, how, tmp_path):
+    (engine, direction), found = how.split("-"), set()
     for experiment in EXPERIMENTS:
-        records = run(circuit, kind, tmp_path / experiment, experiment, engine=engine, direction=direction)
+        records = run(circuit, kind, tmp_path / experiment, experiment, 2, engine=engine, direction=direction)
         assert_found(circuit, kind, records)
         found |= {row["experiment"] for row in records.to_pylist() if expected(circuit, kind, row)}
     # A relay that starts at a thought which carries nothing hands nothing on: that is no failure of the relay.
@@ -79,15 +79,15 @@ def test_one_thought_of_one_layer_is_found(circuit, kind, tmp_path):
     """What `expected` says, said again by hand: of all thoughts one cell, and the answer position above it."""
     records = run(circuit, kind, tmp_path / "run", "position").to_pylist()
     moved = {(row["layer"], row["site"]) for row in records if row["recovery"] > 0.5}
-    above = {(layer, "answer") for layer in range(circuit.write + 1, 5)}
+    above = {(layer, "answer") for layer in range(circuit.write + 1, LAYERS)}
     assert moved == {(circuit.write, f"t{circuit.thought}")} | above
 
 
 def test_a_relay_follows_a_chain_to_its_end(tmp_path):
     records = run(CHAIN, "latent", tmp_path / "run", "chained", modes=("relay",)).to_pylist()
     moved = {(row["layer"], row["step"]) for row in records if row["recovery"] > 0.5}
-    handed = {(layer, step) for layer in (2, 3, 4) for step in range(THOUGHTS - 1)}
-    assert moved == handed | {(2, THOUGHTS - 1)}  # above, the last thought has been read already
+    handed = {(layer, step) for layer in (1, 2, 3) for step in range(THOUGHTS - 1)}
+    assert moved == handed | {(1, THOUGHTS - 1)}  # above, the last thought has been read already
 
 
 @pytest.mark.parametrize("kind", ["latent", "text"])
@@ -99,14 +99,12 @@ def test_the_decoy_tells_the_answer_and_does_nothing(kind, tmp_path):
     experiment = Experiment.prepare(
         planted_model(FIRST), Spec(experiment="position", thoughts=kind, prefix=PREFIX), planted_pairs(VALUES)
     )
-    from mechpatch.patching import collate, reference
-
     for side in (0, 1):
         batch = collate([layouts[side] for layouts in experiment.layouts])
         resid = reference.baseline(model, planted_model(FIRST).head, batch).resid
         vectors.append(resid[:, 0, layer, batch.sites.index(site)])
     clean, corrupted = vectors
-    assert (clean - corrupted).norm(dim=-1).min() > 0.3 * clean.norm(dim=-1).max()
+    assert (clean - corrupted).norm(dim=-1).min() > 0.1 * clean.norm(dim=-1).max()
     assert torch.equal(clean[:, code("decoy")].argmax(-1), torch.arange(VALUES))
     rows = [row for row in run(FIRST, kind, tmp_path / "run", "position").to_pylist() if row["site"] == site]
     assert max(abs(row["recovery"]) for row in rows) < EXACT
@@ -116,13 +114,13 @@ def test_the_decoy_tells_the_answer_and_does_nothing(kind, tmp_path):
 
 @pytest.mark.parametrize(("circuit", "kind"), CASES[:4], ids=NAMES[:4])
 def test_summary_and_reading_name_the_planted_site(circuit, kind, tmp_path):
-    records = run(circuit, kind, tmp_path / "run", "position", pairs=VALUES, sites=("thoughts",))
+    records = run(circuit, kind, tmp_path / "run", "position", pairs=12, sites=("thoughts",))
     summary = summarise(records, seed=0)
     best = summary["top"][0]
     assert (best["layer"], best["site"]) == (circuit.write, f"t{circuit.thought}")
     text = reading(summary)
     assert f"the largest at layer {circuit.write}, t{circuit.thought}: 1.00 of the gap" in text
-    assert f"1 of {5 * THOUGHTS - _dead(kind)} cells has a clear effect" in text
+    assert f"1 of {LAYERS * THOUGHTS - _dead(kind)} cells has a clear effect" in text
 
 
 def _dead(kind: str) -> int:
@@ -130,9 +128,16 @@ def _dead(kind: str) -> int:
     return 1 if kind == "latent" else THOUGHTS
 
 
-@pytest.mark.parametrize("other", [Circuit(thought=1, write=1, decoy=2), Circuit(thought=0, write=2, decoy=2)])
-def test_a_circuit_at_another_place_is_noticed(other, tmp_path):
-    for experiment in EXPERIMENTS:
+@pytest.mark.parametrize(
+    ("other", "experiments"),
+    [
+        (Circuit(thought=1, write=1, decoy=2), ("position", "chained")),  # all thoughts at once do not tell thoughts
+        (Circuit(thought=0, write=2, decoy=2), EXPERIMENTS),
+    ],
+    ids=["another-thought", "another-layer"],
+)
+def test_a_circuit_at_another_place_is_noticed(other, experiments, tmp_path):
+    for experiment in experiments:
         records = run(other, "latent", tmp_path / experiment, experiment)
         assert_found(other, "latent", records)
         with pytest.raises(AssertionError):
