@@ -27,6 +27,7 @@ to the last one, which is then the one that is read.
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer
@@ -153,12 +154,13 @@ def planted_llama(circuit: Circuit, dtype: torch.dtype) -> LlamaForCausalLM:
         nn.init.constant_(weight, float("norm" in name))
     _embed(hf.model.embed_tokens.weight)
     carrier, decoy = code("carrier"), code("decoy")
-    writing, reading = hf.model.layers[circuit.write].self_attn, hf.model.layers[circuit.read].self_attn
+    blocks: Any = hf.model.layers
+    writing, reading = blocks[circuit.write].self_attn, blocks[circuit.read].self_attn
     _attend(writing, 0, marker(f"t{circuit.thought}"), code("value"), code("value"), carrier)
     _attend(writing, 1, marker(f"t{circuit.decoy}"), code("value"), code("value"), decoy)
     source = THOUGHTS - 1 if circuit.hands_on else circuit.thought
     _attend(reading, 0, marker("answer"), marker(f"t{source}"), carrier, code("found"))
-    mlp, out, found = hf.model.layers[circuit.read].mlp, code("out"), code("found")
+    mlp, out, found = blocks[circuit.read].mlp, code("out"), code("found")
     for value in range(VALUES):
         mlp.gate_proj.weight[value, found.start + value] = 40.0  # SiLU is the identity up here, and zero at zero
         mlp.up_proj.weight[value, CONST] = 1.0

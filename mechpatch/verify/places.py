@@ -32,7 +32,7 @@ def places(model: ThoughtModel, spec: Spec, pair: Pair, side: int, layout: Layou
         text = spec.separator + (question.cot or "")
         ends = [len(_bare(text[: end + len(spec.separator)])) for end in step_ends(question.cot or "")]
         for step, end in enumerate(ends):
-            found[f"t{step}"] = asked + _covering(tokenizer, chain, end)
+            found[f"t{step}"] = asked + _covering(tokenizer, chain, text, end)
     else:
         first = asked if model.bot is None else layout.prompt.index(model.bot) + 1
         if spec.thoughts == "placeholder":
@@ -43,21 +43,29 @@ def places(model: ThoughtModel, spec: Spec, pair: Pair, side: int, layout: Layou
     start = len(layout.prompt) + layout.n_latents
     if layout.has_eot:
         found["eot"] = start
-    before = len(_bare((spec.separator if spec.thoughts == "text" else "") + spec.prefix))
-    opening = int(layout.has_eot)
+    before = (spec.separator if spec.thoughts == "text" else "") + spec.prefix
+    opening, answers = int(layout.has_eot), (pair.clean.answer, pair.corrupted.answer)
     found["answer"] = (
-        start + opening - 1 + min(_covering(tokenizer, tail.tokens[opening:], before + 1) for tail in layout.tails)
+        start
+        + opening
+        - 1
+        + min(
+            _covering(tokenizer, tail.tokens[opening:], before + answer, len(_bare(before)) + 1)
+            for tail, answer in zip(layout.tails, answers, strict=True)
+        )
     )
     return tuple(found[site] for site in layout.sites)
 
 
-def _covering(tokenizer: PreTrainedTokenizerFast, tokens: Sequence[int], length: int) -> int:
-    """The first token with which the decoded text has `length` characters, blanks aside."""
-    for index in range(len(tokens)):
-        text = tokenizer.decode(list(tokens[: index + 1]), clean_up_tokenization_spaces=False)
-        if len(_bare(str(text))) >= length:
-            return index
-    raise NotApplicable("the tokenizer drops characters, so that sites cannot be found by counting them")
+def _covering(tokenizer: PreTrainedTokenizerFast, tokens: Sequence[int], text: str, length: int) -> int:
+    """The first of the tokens of `text` with which the decoded text has `length` characters, blanks aside."""
+
+    def decoded(count: int) -> int:
+        return len(_bare(str(tokenizer.decode(list(tokens[:count]), clean_up_tokenization_spaces=False))))
+
+    if decoded(len(tokens)) != len(_bare(text)):
+        raise NotApplicable(f"the tokenizer does not give {text!r} back, so that its characters cannot be counted")
+    return next(index for index in range(len(tokens)) if decoded(index + 1) >= length)
 
 
 def _bare(text: str) -> str:

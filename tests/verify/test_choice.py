@@ -8,6 +8,7 @@ from mechpatch.experiments.layouts import pair_layouts
 from mechpatch.experiments.spec import Spec
 from mechpatch.thoughts import Layout, Tail
 from mechpatch.verify.context import choose
+from mechpatch.verify.law import NotApplicable
 from mechpatch.verify.places import places
 
 TAILS = (Tail(tokens=(1, 2), answer=1), Tail(tokens=(1, 3), answer=1))
@@ -47,13 +48,20 @@ def test_pairs_of_other_sites_do_not_go_together():
 
 
 @pytest.mark.parametrize("kind", ["latent", "text", "placeholder"])
-@pytest.mark.parametrize("prefix", ["The answer is:", "So:", ""])
+@pytest.mark.parametrize("prefix", ["The answer is:", "is", ""])
 def test_sites_are_found_again(kind, prefix):
     if kind == "text" and not prefix:
-        pytest.xfail("a text layout without prefix has nothing before the answers")
+        return  # nothing the same would precede both answers: `answer_tails` refuses that
     model = model_under_test("tiny-float64")
     spec = Spec(experiment="position", thoughts=kind, prefix=prefix)
     long = make_pair("long", ("Sam has 3 pens.", "Sam has 30 pens."), ("1480", "1490"), ("<<3*5=15>>", "<<3*6=18>>"))
     for pair in (*PAIRS, long):
         for side, laid_out in enumerate(pair_layouts(model, spec, pair)):
             assert places(model, spec, pair, side, laid_out) == laid_out.positions(side)
+
+
+def test_a_text_that_is_not_given_back_is_not_counted():
+    model, spec = model_under_test("tiny-float64"), Spec(experiment="position", prefix="Zounds:")
+    laid_out, _ = pair_layouts(model, spec, PAIRS[0])
+    with pytest.raises(NotApplicable, match="does not give 'Zounds:43' back"):
+        places(model, spec, PAIRS[0], 0, laid_out)
