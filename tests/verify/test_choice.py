@@ -47,11 +47,14 @@ def test_pairs_of_other_sites_do_not_go_together():
         choose([(layout(9), layout(8, 3))])
 
 
-@pytest.mark.parametrize("kind", ["latent", "text", "placeholder"])
-@pytest.mark.parametrize("prefix", ["The answer is:", "is", ""])
+@pytest.mark.parametrize(
+    ("kind", "prefix"),
+    [  # text without a prefix is refused: nothing the same would precede both answers
+        *((kind, prefix) for kind in ("latent", "placeholder") for prefix in ("The answer is:", "is", "")),
+        *(("text", prefix) for prefix in ("The answer is:", "is")),
+    ],
+)
 def test_sites_are_found_again(kind, prefix):
-    if kind == "text" and not prefix:
-        return  # nothing the same would precede both answers: `answer_tails` refuses that
     model = model_under_test("tiny-float64")
     spec = Spec(experiment="position", thoughts=kind, prefix=prefix)
     long = make_pair("long", ("Sam has 3 pens.", "Sam has 30 pens."), ("1480", "1490"), ("<<3*5=15>>", "<<3*6=18>>"))
