@@ -4,6 +4,7 @@ Everything is held to a second model that transformers loads and a formula merge
 alone (see `huggingface`), each question in a batch of its own.
 """
 
+import math
 from collections.abc import Iterator
 
 import torch
@@ -163,15 +164,19 @@ def answers(context: Context, factor: float) -> tuple[float, int]:
 def better_alpha(context: Context) -> tuple[float, float, int, int]:
     """The best other alpha: nats gained per answer, times what was given, right answers with the given and with it.
 
-    The gain is 0 where none answers clearly more questions.
+    The gain is 0 where none answers clearly more questions. Of several that do, and differ by no more than what is
+    believed, the nearest to the one that was given.
     """
     given, right = answers(context, 1.0)
-    best = (0.0, 1.0, right, right)
+    found = []
     for factor in ALPHAS:
         logprob, more = answers(context, factor)
         if more - right >= ALPHA_MORE * 2 * len(context.probes):
-            best = max(best, (logprob - given, factor, right, more))
-    return best
+            found.append((logprob - given, factor, right, more))
+    if not found:
+        return 0.0, 1.0, right, right
+    alike = [each for each in found if each[0] >= max(found)[0] - ALPHA_GAIN]
+    return min(alike, key=lambda each: abs(math.log(each[1])) if each[1] else math.inf)
 
 
 def fed_back(context: Context) -> Iterator[tuple[int, int, Tensor]]:
