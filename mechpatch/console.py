@@ -6,12 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
 
 from mechpatch.experiments.plan import Plan
 from mechpatch.experiments.spec import Spec
 from mechpatch.models import ThoughtModel
+from mechpatch.verify import Report
 from mechpatch.views.reading import reading
 from mechpatch.workflow import PairFile
 
@@ -101,6 +104,34 @@ def show_paths(folder: Path, figures: Sequence[Path]) -> None:
     for path in figures:
         if path.suffix == ".png":
             typer.echo(f"  {path}")
+
+
+def show_report(report: Report, pairs: Sequence[str]) -> None:
+    """The laws with their largest deviations, what was found beside them, and the likely cause of a failure."""
+    table = Table("", "law", "largest", "tolerance", "verdict", box=SIMPLE_HEAD, pad_edge=False)
+    for column in table.columns[2:4]:
+        column.justify = "right"
+    for each in report.verdicts:
+        numbers = ["—" if value is None else f"{value:.1e}" for value in (each.deviation, each.tolerance)]
+        style = "red" if each.failed else "dim" if each.deviation is None else ""
+        table.add_row(str(each.number), each.says, *numbers, each.verdict, style=style)
+    typer.echo(f"verified on {', '.join(pairs)}; deviations of logits unless the law says otherwise")
+    Console().print(table)
+    for each in report.verdicts:
+        if each.failed or each.deviation is None or each.key == "alpha":  # how many are right is worth knowing anyway
+            typer.echo(f"  {each.number}, {each.says}: {each.verdict}{f': {each.note}' if each.note else ''}")
+    for relation in report.relations:
+        value = "—" if relation["value"] is None else f"{relation['value']:.3g}"
+        typer.echo(f"  reported, not asserted: {relation['name'].replace('_', ' ')}: {value}")
+    if not report.failed:
+        tried = sum(each.deviation is not None for each in report.verdicts)
+        typer.echo(f"All {tried} laws that apply hold.")
+        return
+    typer.echo(f"{len(report.failed)} of {len(report.verdicts)} laws fail: do not rely on numbers from this model.")
+    for cause in report.causes:
+        typer.echo(f"Likely cause: {cause}.")
+    if not report.causes:
+        typer.echo("No known cause fits; the lines above say where the largest deviation is.")
 
 
 @contextmanager

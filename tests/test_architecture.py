@@ -16,6 +16,7 @@ LAYERS = [
     {"pairs", "thoughts", "storage", "stats", "metrics"},
     {"models", "patching"},
     {"experiments"},
+    {"verify"},
     {"views", "tracking"},
     {"workflow"},
     {"console"},
@@ -25,8 +26,8 @@ LAYERS = [
 # What a part must not know although it stands further up: views read records, never a model.
 FORBIDDEN = {
     "experiments": {"stats"},
-    "views": {"models", "patching", "experiments", "thoughts", "pairs"},
-    "tracking": {"models", "patching", "experiments", "thoughts", "pairs"},
+    "views": {"models", "patching", "experiments", "thoughts", "pairs", "verify"},
+    "tracking": {"models", "patching", "experiments", "thoughts", "pairs", "verify"},
     "patching": {"pairs", "storage", "stats", "metrics"},
     "models": {"pairs", "stats", "metrics", "thoughts"},
 }

@@ -1,0 +1,225 @@
+"""What all laws are tried on: two pairs, laid out and run unpatched once, and the files the model came from."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import torch
+
+from mechpatch.errors import ThoughtError
+from mechpatch.experiments.cells import Cell, Frame
+from mechpatch.experiments.engines import TOLERANCE
+from mechpatch.experiments.layouts import pair_layouts
+from mechpatch.experiments.spec import Spec
+from mechpatch.models import ThoughtModel
+from mechpatch.pairs import Pair
+from mechpatch.patching import Batch, Outcome, collate, reference
+from mechpatch.patching.patch import Patch
+from mechpatch.thoughts import Layout, thought_sites
+from mechpatch.verify import huggingface
+from mechpatch.verify.law import NotApplicable
+from mechpatch.verify.places import places
+from mechpatch.verify.source import Checkpoint
+
+SIDES = ("clean", "corrupted")
+N_PAIRS = 2
+N_CELLS = 12
+N_PROBES = 6  # pairs that alphas are compared on
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Context:
+    """A model and two pairs of its user's, ready for every law.
+
+    Attributes:
+        spec: thoughts and answer format.
+        layouts: clean and corrupted layout of each pair.
+        layers: blocks that are tried.
+        checkpoint: the model made of its files by another way; None where they are not known.
+        probes: further pairs, on which alphas are compared.
+        seed: of every draw.
+        cells: that are drawn where plain hooks would take too long for all.
+    """
+
+    model: ThoughtModel
+    spec: Spec
+    pairs: Sequence[Pair]
+    layouts: Sequence[tuple[Layout, Layout]]
+    layers: tuple[int, ...]
+    checkpoint: Checkpoint | None
+    probes: Sequence[Pair] = field(default=())
+    seed: int = 0
+    cells: int = N_CELLS
+    _alone: dict[tuple[int, int], tuple[Batch, Outcome]] = field(default_factory=dict, init=False)
+    _hugging_face: dict[tuple[int, int, int], huggingface.Run] = field(default_factory=dict, init=False)
+
+    @cached_property
+    def batches(self) -> tuple[Batch, Batch]:
+        """The clean questions, and the corrupted ones."""
+        clean, corrupted = (self.collate([pair[side] for pair in self.layouts]) for side in (0, 1))
+        return clean, corrupted
+
+    @cached_property
+    def runs(self) -> tuple[Outcome, Outcome]:
+        """The unpatched run of each batch, with plain hooks."""
+        clean, corrupted = (self.baseline(batch) for batch in self.batches)
+        return clean, corrupted
+
+    @cached_property
+    def batch(self) -> Batch:
+        """The questions that are patched: the corrupted ones."""
+        return self.batches[1]
+
+    @property
+    def own(self) -> Outcome:
+        """Their unpatched run."""
+        return self.runs[1]
+
+    @property
+    def donor(self) -> torch.Tensor:
+        """What is written into them: the clean vectors of all layers and sites."""
+        return self.runs[0].resid
+
+    @cached_property
+    def frame(self) -> Frame:
+        """The cells there are, at the layers that are tried."""
+        sites = self.batch.sites
+        return Frame(
+            n_layers=self.model.n_layers,
+            layers=self.layers,
+            sites=sites,
+            thoughts=thought_sites(sites),
+            feedback=self.batch.n_latents > 0,
+        )
+
+    @property
+    def thoughts(self) -> list[int]:
+        """The thoughts, as indices into the sites."""
+        return [self.batch.sites.index(site) for site in self.frame.thoughts]
+
+    @cached_property
+    def tolerance(self) -> float:
+        """Largest difference of a logit that rounding makes."""
+        largest = max(run.logits.abs().max().item() for run in self.runs)
+        return TOLERANCE[self.own.logits.dtype] * max(1.0, largest)
+
+    def collate(self, layouts: Sequence[Layout]) -> Batch:
+        """A batch on the model's device."""
+        return collate(layouts, self.model.device)
+
+    def baseline(self, batch: Batch) -> Outcome:
+        """An unpatched run with plain hooks."""
+        return reference.baseline(self.model.hooked, self.model.head, batch)
+
+    def alone(self, index: int, side: int) -> tuple[Batch, Outcome]:
+        """One question in a batch of its own, and its unpatched run; run once."""
+        if (index, side) not in self._alone:
+            batch = self.collate([self.layouts[index][side]])
+            self._alone[index, side] = batch, self.baseline(batch)
+        return self._alone[index, side]
+
+    def hugging_face(self, index: int, side: int, tail: int) -> huggingface.Run:
+        """The unpatched run of a question with one of its continuations, by Hugging Face alone; run once.
+
+        Raises:
+            NotApplicable: the files are not known.
+        """
+        if (key := (index, side, tail)) not in self._hugging_face:
+            files = self.files()
+            run = huggingface.run(files.hf, files.head, self.layouts[index][side], tail)
+            self._hugging_face[key] = run
+        return self._hugging_face[key]
+
+    def files(self) -> Checkpoint:
+        """The model made of its files. Raises `NotApplicable` where they are not known."""
+        if self.checkpoint is None:
+            raise NotApplicable("the files that the model came from are not known")
+        return self.checkpoint
+
+    def merged(self) -> Checkpoint:
+        """As `files`, where the formula merged them; `NotApplicable` says why it did not."""
+        if (files := self.files()).unusual:
+            raise NotApplicable(files.unusual)
+        return files
+
+    def places(self, index: int, side: int) -> tuple[int, ...]:
+        """Positions of the sites of a question, found again from its text."""
+        return places(self.model, self.spec, self.pairs[index], side, self.layouts[index][side])
+
+    def sweep(self, patches: Sequence[Patch], donor: torch.Tensor | None = None) -> list[Outcome]:
+        """The runs of `patches` with plain hooks, in their order."""
+        model, source = self.model, self.donor if donor is None else donor
+        return [run for _, run in reference.sweep(model.hooked, model.head, self.batch, source, patches)]
+
+    def patch(self, cell: Cell) -> Patch:
+        """What a cell writes."""
+        return Patch(cell.layer, tuple(self.batch.sites.index(site) for site in cell.sites))
+
+    def draw(self, cells: Sequence[Cell], count: int | None = None) -> list[Cell]:
+        """Some of `cells`, in their order; the same in every run."""
+        count = self.cells if count is None else count
+        if len(cells) <= count:
+            return list(cells)
+        chosen = np.random.default_rng(self.seed).choice(len(cells), count, replace=False)
+        return [cells[index] for index in sorted(chosen)]
+
+    def name(self, index: int, side: int) -> str:
+        """A question, for messages."""
+        return f"pair {self.pairs[index].pair_id!r}, {SIDES[side]}"
+
+
+def make_context(
+    model: ThoughtModel,
+    spec: Spec,
+    pairs: Sequence[Pair],
+    checkpoint: Checkpoint | None = None,
+    seed: int = 0,
+    cells: int = N_CELLS,
+) -> Context:
+    """Choose two of `pairs` and lay them out.
+
+    The layers are those of `spec`; where it names none, the first, a middle and the last one.
+
+    Raises:
+        ThoughtError: there is no pair whose sides have the same sites.
+    """
+    chosen = choose([pair_layouts(model, spec, pair) for pair in pairs])
+    return Context(
+        model=model,
+        spec=spec,
+        pairs=[pairs[index] for index in chosen],
+        layouts=[pair_layouts(model, spec, pairs[index]) for index in chosen],
+        layers=spec.select_layers(model.n_layers) if spec.layers else _three(model.n_layers),
+        checkpoint=checkpoint,
+        probes=pairs[:N_PROBES],
+        seed=seed,
+        cells=cells,
+    )
+
+
+def _three(n_layers: int) -> tuple[int, ...]:
+    return tuple(sorted({0, (n_layers - 1) // 2, n_layers - 1}))
+
+
+def choose(layouts: Sequence[tuple[Layout, Layout]]) -> list[int]:
+    """Two pairs on which every law has something to say, the first such in the file.
+
+    The first has sides of equal length, so that vectors can be written at every position; the second has the same
+    sites and another length, so that a batch must pad; then, if it can be, sides of equal length too.
+    """
+    able = [index for index, (clean, corrupted) in enumerate(layouts) if clean.sites == corrupted.sites]
+    if not able:
+        raise ThoughtError("no pair has the same sites on both sides, so there is nothing to verify on")
+
+    def equal(index: int) -> bool:
+        clean, corrupted = layouts[index]
+        return len(clean.prompt) == len(corrupted.prompt)
+
+    first = next((index for index in able if equal(index)), able[0])
+    others = [index for index in able if index != first and layouts[index][0].sites == layouts[first][0].sites]
+
+    def worth(index: int) -> tuple[bool, bool]:
+        return len(layouts[index][1].prompt) != len(layouts[first][1].prompt), equal(index)
+
+    return [first, *sorted(others, key=worth, reverse=True)[: N_PAIRS - 1]]

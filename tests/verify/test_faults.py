@@ -1,0 +1,252 @@
+"""Every fault that `verify` must catch is planted here: which laws then fail, and that the message names the fault."""
+
+import dataclasses
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from checkpoints import CODI, TARGETS, codi_state, tiny_llama, write_base, write_peft, write_state
+from models_under_test import PAIRS
+from rewriting import rewrite, wrap
+from torch import nn
+
+from mechpatch.data import DEMO_FOLDER
+from mechpatch.experiments.spec import Spec
+from mechpatch.models import ThoughtModel, load, load_model
+from mechpatch.models import codi as codi_format
+from mechpatch.pairs import Pair
+from mechpatch.patching import batch as batch_module
+from mechpatch.patching import hooks as hooks_module
+from mechpatch.thoughts import latent as latent_module
+from mechpatch.verify import LAWS, Report, Source, causes, make_context, read_source, verify
+
+ROLLOUT = sys.modules["mechpatch.patching.rollout"]  # the package names the function alike
+ALPHA, N_LATENTS = 6.0, 2
+# Whole runs are tried by the tests that need them; the others take most of the time.
+SLOW = {"baselines", "resumed", "chains", "handed-on", "alpha"}
+SOME = [law for law in LAWS if law.key not in SLOW]
+OF_FILES = [law for law in SOME if law.number == 7]
+FILES = {"weights", "logits", "latents", "sites", "patched"}
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Source:
+    """A tiny base and a CODI checkpoint of it."""
+    folder = tmp_path_factory.mktemp("files")
+    base = write_base(folder / "base", tiny_llama())
+    codi = write_state(folder / "codi.safetensors", codi_state(tiny_llama()))
+    return Source(base=base, codi=codi, alpha=ALPHA)
+
+
+def loaded(source: Source, dtype: str = "float64") -> ThoughtModel:
+    options = {} if source.adapter else {"codi": source.codi, "lora_alpha": source.alpha, "n_latents": N_LATENTS}
+    return load_model(source.base, source.adapter, dtype=dtype, device="cpu", **options)
+
+
+def tried(model: ThoughtModel, source: Source, thoughts: str = "latent", laws=SOME, pairs=PAIRS) -> Report:
+    """The laws on a model that is said to come from `source`."""
+    count = None if thoughts == "text" else N_LATENTS
+    spec = Spec(experiment="position", thoughts=thoughts, n_thoughts=count, layers=(1, 2))
+    checkpoint = read_source(source, model.hooked.cfg.dtype, model.device)
+    return verify(make_context(model, spec, pairs, checkpoint, cells=4), laws=laws)
+
+
+def failed(report: Report) -> set[str]:
+    return {verdict.key for verdict in report.failed}
+
+
+def verdicts(report: Report) -> dict[str, str]:
+    return {verdict.key: verdict.verdict for verdict in report.verdicts}
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_a_sound_model_keeps_every_law(source: Source, dtype: str):
+    report = tried(loaded(source, dtype), source, laws=LAWS)
+    assert not report.failed
+    assert not report.causes
+    silent = {key for key, verdict in verdicts(report).items() if verdict == "not applicable"}
+    assert silent == {"last-layer"}
+    assert {relation["name"] for relation in report.relations} > {"kl_sum_of_positions_over_all_positions"}
+
+
+@pytest.mark.parametrize("thoughts", ["text", "placeholder"])
+def test_a_sound_model_keeps_every_law_without_feedback(source: Source, thoughts: str):
+    report = tried(loaded(source), source, thoughts)
+    assert not report.failed
+    silent = {key for key, verdict in verdicts(report).items() if verdict == "not applicable"}
+    assert silent == {"latents"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "silent"),
+    [
+        ({}, {"latents"}),
+        ({"use_rslora": True, "alpha_pattern": {"v_proj": 30}}, {"latents"}),
+        ({"use_dora": True}, {"latents", "weights", "base"}),
+    ],
+    ids=["plain", "rank-stabilised", "weight-decomposed"],
+)
+def test_a_peft_adapter_keeps_every_law(source: Source, tmp_path: Path, settings: dict, silent: set[str]):
+    peft = Source(base=source.base, adapter=write_peft(tmp_path / "adapter", tiny_llama(), **settings))
+    report = tried(loaded(peft), peft, "text", laws=OF_FILES)
+    assert not report.failed
+    assert {key for key, verdict in verdicts(report).items() if verdict == "not applicable"} == silent
+
+
+def test_an_adapter_that_is_merged_twice(source: Source, monkeypatch: pytest.MonkeyPatch):
+    wrap(monkeypatch, load, "merge_lora", lambda merge, hf, *rest: merge(merge(hf, *rest), *rest))
+    report = tried(loaded(source), source, laws=OF_FILES)
+    assert failed(report) == FILES
+    (cause,) = report.causes
+    assert "the adapter is merged twice" in cause
+
+
+def test_an_adapter_that_is_not_merged(source: Source, monkeypatch: pytest.MonkeyPatch):
+    wrap(monkeypatch, load, "merge_lora", lambda merge, hf, *rest: hf)
+    report = tried(loaded(source), source, laws=OF_FILES)
+    assert failed(report) == FILES
+    assert "the adapter is not merged" in report.causes[0]
+
+
+def test_a_base_that_holds_the_adapter_already(source: Source, tmp_path: Path):
+    merged, state = tiny_llama(), codi_state(tiny_llama())
+    for name, module in merged.named_modules():
+        if name.endswith(TARGETS) and isinstance(module, nn.Linear):
+            down, up = (state[f"{CODI}{name}.lora_{side}.default.weight"] for side in "AB")
+            module.weight += ALPHA / len(down) * up @ down
+    twice = dataclasses.replace(source, base=write_base(tmp_path / "merged", merged))
+    report = tried(loaded(twice), twice, laws=OF_FILES)
+    assert failed(report) == {"base"}
+    assert "merged twice: the base weights hold 1.0" in report.causes[0]
+
+
+def test_another_alpha_than_the_one_that_was_asked_for(source: Source, monkeypatch: pytest.MonkeyPatch):
+    wrap(monkeypatch, codi_format, "lora_config", lambda make, state, alpha, targets: make(state, 0.5 * alpha, targets))
+    report = tried(loaded(source), source, laws=OF_FILES)
+    assert failed(report) == FILES
+    assert "wrong alpha: the adapter is merged as if alpha were 3, but files and options say 6" in report.causes[0]
+
+
+def test_an_alpha_with_which_the_model_was_not_trained(shipped_pairs: list[Pair]):
+    """A CODI file does not hold its alpha: what tells is that with another one the model answers."""
+    wrong = Source(base=DEMO_FOLDER / "base", codi=DEMO_FOLDER / "codi", alpha=256.0)
+    model = load_model(wrong.base, codi=wrong.codi, lora_alpha=256.0, n_latents=5, device="cpu")
+    laws = [law for law in LAWS if law.key in ("weights", "base", "alpha")]
+    spec = Spec(experiment="position")
+    report = verify(
+        make_context(model, spec, shipped_pairs[:6], read_source(wrong, torch.float32, model.device)), laws=laws
+    )
+    assert failed(report) == {"alpha"}
+    assert "wrong alpha: with alpha 256 the model answers" in report.causes[0]
+    assert "12 with alpha 64; give that one" in report.causes[0]
+
+
+def test_latents_that_are_read_before_the_final_norm(source: Source, monkeypatch: pytest.MonkeyPatch):
+    old, new = "head(model.ln_final(hidden[:, -1:])[:, 0])", "head(hidden[:, -1])"
+    rewrite(monkeypatch, ROLLOUT, "rollout_latent", old, new)
+    report = tried(loaded(source), source)
+    assert failed(report) == {"latents", "logits", "sites", "patched", "engine"}
+    (cause,) = report.causes
+    assert cause.startswith("latents are read before the final norm")
+
+
+def test_a_site_that_is_shifted_by_one_step(source: Source, monkeypatch: pytest.MonkeyPatch):
+    rewrite(
+        monkeypatch,
+        latent_module,
+        "latent_layout",
+        "range(len(ids) + 1, len(ids) + 1",
+        "range(len(ids) + 2, len(ids) + 2",
+    )
+    monkeypatch.setattr("mechpatch.experiments.layouts.latent_layout", latent_module.latent_layout)
+    report = tried(loaded(source), source)
+    assert failed(report) == {"sites", "patched"}
+    (cause,) = report.causes
+    assert cause.startswith("sites are shifted by +1 step")
+
+
+def test_a_batch_that_counts_one_column_too_few(source: Source, monkeypatch: pytest.MonkeyPatch):
+    rewrite(monkeypatch, batch_module, "collate", "[position + shift for", "[position + shift - 1 for")
+    monkeypatch.setattr("mechpatch.verify.context.collate", batch_module.collate)
+    report = tried(loaded(source), source)
+    assert failed(report) >= {"sites", "patched"}
+    assert any(cause.startswith("sites are shifted by -1 step") for cause in report.causes)
+
+
+def test_a_write_that_lands_one_step_late(source: Source, monkeypatch: pytest.MonkeyPatch):
+    rewrite(
+        monkeypatch,
+        ROLLOUT,
+        "_segment",
+        "patch_positions(write.columns[:, inside] - start,",
+        "patch_positions(write.columns[:, inside] - start - 1,",
+    )
+    report = tried(loaded(source), source, "placeholder")
+    assert failed(report) >= {"self-patch", "engine", "patched", "clean-everywhere"}
+    assert not failed(report) & {"sites", "logits", "weights"}
+    (cause,) = report.causes
+    assert cause.startswith("sites are shifted by -1 step: a write lands beside")
+
+
+def test_left_padding_without_mask(source: Source, monkeypatch: pytest.MonkeyPatch):
+    rewrite(monkeypatch, ROLLOUT, "_segment", "F.pad(real, (0, end", "F.pad(torch.ones_like(real), (0, end")
+    report = tried(loaded(source), source)
+    assert failed(report) == {"batch", "engine"}
+    (cause,) = report.causes
+    assert cause.startswith("left padding without mask: padded questions (pair ")
+
+
+def folded(model: ThoughtModel) -> None:
+    model.hooked.process_weights_(fold_ln=True, center_writing_weights=False, center_unembed=False)
+
+
+def centred(model: ThoughtModel) -> None:
+    model.hooked.process_weights_(fold_ln=False, center_writing_weights=False, center_unembed=True)
+
+
+@pytest.mark.parametrize(
+    ("process", "laws", "named"),
+    [(folded, {"weights", "latents"}, "fold_ln moved"), (centred, {"weights", "logits"}, "center_unembed took")],
+)
+def test_weight_processing(source: Source, process: Callable[[ThoughtModel], None], laws: set[str], named: str):
+    model = loaded(source)
+    process(model)
+    report = tried(model, source)
+    assert failed(report) >= laws
+    assert report.causes[0].startswith("weight processing is switched on")
+    assert named in report.causes[0]
+
+
+def test_hooks_that_write_in_place(source: Source, monkeypatch: pytest.MonkeyPatch):
+    broken = rewrite(monkeypatch, hooks_module, "patch_positions", "patched = resid.clone()", "patched = resid")
+    for module in (ROLLOUT, causes):
+        monkeypatch.setattr(module, "patch_positions", broken)
+    report = tried(loaded(source), source)
+    assert failed(report) == {"hooks"}
+    assert report.causes[0].startswith("a hook writes in place")
+
+
+def test_a_hook_that_was_left_behind(source: Source):
+    model = loaded(source)
+    model.hooked.add_hook("blocks.1.hook_resid_post", lambda tensor, hook: 1.1 * tensor)
+    report = tried(model, source)
+    assert failed(report) >= {"hooks", "logits", "engine"}
+    assert report.causes[0].startswith("hooks were left on blocks.1.hook_resid_post")
+
+
+def test_a_model_from_other_files(source: Source, tmp_path: Path):
+    """A difference that no known cause fits is still a failure, and nothing is made up."""
+    other = write_state(tmp_path / "other.safetensors", codi_state(tiny_llama(), seed=5))
+    report = tried(loaded(source), dataclasses.replace(source, codi=other), laws=OF_FILES)
+    assert failed(report) >= {"weights", "logits", "latents"}
+    assert not any("alpha" in cause or "twice" in cause for cause in report.causes)
+
+
+def test_a_model_whose_files_are_not_known(source: Source):
+    spec = Spec(experiment="position", n_thoughts=N_LATENTS)
+    report = verify(make_context(loaded(source), spec, PAIRS), laws=SOME)
+    assert not report.failed
+    notes = {verdict.note for verdict in report.verdicts if verdict.number == 7}
+    assert notes == {"the files that the model came from are not known"}

@@ -1,0 +1,62 @@
+"""`mechpatch verify` as a person meets it."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from mechpatch import cli
+from mechpatch.verify import LAWS
+
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "100"}
+
+
+def verify(*arguments: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "mechpatch", "verify", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, check=False)
+
+
+@pytest.fixture(scope="module")
+def sound() -> subprocess.CompletedProcess:
+    return verify("--dtype", "float64", "--layers", "1,3")
+
+
+def test_a_sound_model_passes(sound):
+    assert sound.returncode == 0, sound.stdout + sound.stderr
+    assert "Traceback" not in sound.stderr
+    for law in LAWS:
+        assert law.says in sound.stdout
+    assert "FAILS" not in sound.stdout
+    assert "All 17 laws that apply hold." in sound.stdout
+    assert "not applicable: latent thoughts are fed back" in sound.stdout
+
+
+def test_a_wrong_alpha_fails_and_is_named():
+    found = verify("--lora-alpha", "256", "--layers", "3", "--json")
+    assert found.returncode == 1, found.stdout + found.stderr
+    report = json.loads(found.stdout)
+    assert not report["holds"]
+    assert [law["key"] for law in report["laws"] if law["verdict"] == "FAILS"] == ["alpha"]
+    assert [law["key"] for law in report["laws"]] == [law.key for law in LAWS]
+    (cause,) = report["causes"]
+    assert cause.startswith("wrong alpha: with alpha 256 the model answers 0 of 12 questions, and 12 with alpha 64")
+
+
+def test_rounding_that_would_hide_faults_is_refused():
+    found = verify("--dtype", "bfloat16")
+    assert found.returncode == 1
+    assert "expected float32 or float64" in found.stderr
+
+
+def test_options_are_those_of_run():
+    """Renaming or dropping an option breaks users' scripts: change this list knowingly."""
+    result = CliRunner().invoke(cli.app, ["verify", "--help"], env={"COLUMNS": "200", "TERM": "dumb"})
+    options = (
+        "model adapter codi lora-alpha lora-targets latents pairs thoughts answer-prefix separator",
+        "placeholder-token layers seed dtype device json",
+    )
+    for option in " ".join(options).split():
+        assert f"--{option}" in result.output
