@@ -6,6 +6,7 @@ Everything heavy is imported when a command needs it.
 from mechpatch.cli import demo as demo
 from mechpatch.cli import pairs as pairs
 from mechpatch.cli import plot as plot
+from mechpatch.cli import report as report
 from mechpatch.cli import run as run
 from mechpatch.cli.app import app as app
 from mechpatch.cli.app import main as main

@@ -1,0 +1,73 @@
+"""Views of single pairs that another library draws: placed closed, drawn when a reader opens the pair.
+
+`mechpatch.views.circuits` gives them for a run that was inspected:
+`inspection_views(run_dir)` by pair, `bundle()` (the script that all share) and `render_call(view, element_id)`.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+
+class View(Protocol):
+    """What the page reads of a view; `component` and `props` are the library's own matter."""
+
+    @property
+    def pair_id(self) -> str: ...
+    @property
+    def title(self) -> str: ...
+    @property
+    def caption(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Where views come from."""
+
+    inspection_views: Callable[[Path], Mapping[str, Sequence[Any]]]
+    bundle: Callable[[], str]
+    render_call: Callable[[Any, str], str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Embedded:
+    """The views of all studies.
+
+    Attributes:
+        placed: of each study, by pair id, {id, title, caption} of each view.
+        calls: the statement that draws each view, by element id.
+        bundle: the script they share; empty without views.
+    """
+
+    placed: list[dict[str, list[dict[str, str]]]]
+    calls: dict[str, str]
+    bundle: str
+
+
+def default_source() -> Source | None:
+    """CircuitsVis; None where this installation has no such views."""
+    try:
+        from mechpatch.views import circuits  # pyright: ignore[reportAttributeAccessIssue]
+    except ImportError:
+        return None
+    return Source(
+        inspection_views=circuits.inspection_views, bundle=circuits.bundle, render_call=circuits.render_call
+    )
+
+
+def collect(studies: Sequence[Sequence[Path]], source: Source | None) -> Embedded:
+    """The views of the run directories of each study."""
+    placed: list[dict[str, list[dict[str, str]]]] = []
+    calls: dict[str, str] = {}
+    for folders in studies:
+        own: dict[str, list[dict[str, str]]] = {}
+        for folder in folders if source else ():
+            for pair_id, views in source.inspection_views(folder).items() if source else ():
+                for view in views:
+                    element = f"view-{len(calls)}"
+                    calls[element] = source.render_call(view, element)
+                    about = {"id": element, "title": str(view.title), "caption": str(view.caption)}
+                    own.setdefault(str(pair_id), []).append(about)
+        placed.append(own)
+    return Embedded(placed=placed, calls=calls, bundle=source.bundle() if source and calls else "")
