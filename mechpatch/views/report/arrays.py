@@ -1,9 +1,9 @@
 """Arrays as short text for a page: little-endian bytes in base64, decoded by `decode` in static/data.js.
 
-    constant   one value for all, null for undefined
-    u8         0 and 1, 255 for undefined
-    i16        steps of (largest − smallest) / 65,000, −32,768 for undefined: values of single pairs, for looking
-    f32        as they are, NaN for undefined: means and intervals
+constant   one value for all, null for undefined
+u8         0 and 1, 255 for undefined
+i16        steps of (largest − smallest) / 65,000, −32,768 for undefined: values of single pairs, for looking
+f32        as they are, NaN for undefined: means and intervals
 """
 
 import base64

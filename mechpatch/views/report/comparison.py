@@ -43,9 +43,8 @@ def describe_comparisons(table: pa.Table, seed: int) -> list[dict[str, Any]]:
             for metric in COMPARED:
                 layers, series = _series(cells, metric)
                 if len(series) > 1:
-                    described = [_estimate(name, values, seed) for name, values in series.items()]
                     about = {"direction": direction, "pairs": chosen, "metric": metric}
-                    found.append({**about, "layers": layers.tolist(), "series": described})
+                    found.append({**about, "layers": layers.tolist(), "series": _estimates(series, seed)})
     return found
 
 
@@ -78,10 +77,17 @@ def _series(cells: Mapping[str, Cells], metric: str) -> tuple[np.ndarray, dict[s
     return layers, series
 
 
-def _estimate(name: str, values: Slice, seed: int) -> dict[str, Any]:
-    interval = bootstrap_mean(values, seed)
-    limits = {key: _plain(getattr(interval, key)) for key in ("mean", "low", "high")}
-    return {"name": name, "label": LABELS[name], **limits, "n": interval.n.tolist()}
+def _estimates(series: Mapping[str, Slice], seed: int) -> list[dict[str, Any]]:
+    interval = bootstrap_mean(np.stack(list(series.values()), axis=-1), seed)
+    return [
+        {
+            "name": name,
+            "label": LABELS[name],
+            **{key: _plain(getattr(interval, key)[:, at]) for key in ("mean", "low", "high")},
+            "n": interval.n[:, at].tolist(),
+        }
+        for at, name in enumerate(series)
+    ]
 
 
 def _last_step(values: Float[np.ndarray, "pair layer step"]) -> Slice:

@@ -7,23 +7,12 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
-
-
-class View(Protocol):
-    """What the page reads of a view; `component` and `props` are the library's own matter."""
-
-    @property
-    def pair_id(self) -> str: ...
-    @property
-    def title(self) -> str: ...
-    @property
-    def caption(self) -> str: ...
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """Where views come from."""
+    """Where views come from; of a view this page reads `title` and `caption` alone."""
 
     inspection_views: Callable[[Path], Mapping[str, Sequence[Any]]]
     bundle: Callable[[], str]
@@ -51,23 +40,21 @@ def default_source() -> Source | None:
         from mechpatch.views import circuits  # pyright: ignore[reportAttributeAccessIssue]
     except ImportError:
         return None
-    return Source(
-        inspection_views=circuits.inspection_views, bundle=circuits.bundle, render_call=circuits.render_call
-    )
+    return Source(inspection_views=circuits.inspection_views, bundle=circuits.bundle, render_call=circuits.render_call)
 
 
 def collect(studies: Sequence[Sequence[Path]], source: Source | None) -> Embedded:
     """The views of the run directories of each study."""
-    placed: list[dict[str, list[dict[str, str]]]] = []
+    placed: list[dict[str, list[dict[str, str]]]] = [{} for _ in studies]
     calls: dict[str, str] = {}
-    for folders in studies:
-        own: dict[str, list[dict[str, str]]] = {}
-        for folder in folders if source else ():
-            for pair_id, views in source.inspection_views(folder).items() if source else ():
+    if source is None:
+        return Embedded(placed=placed, calls=calls, bundle="")
+    for own, folders in zip(placed, studies, strict=True):
+        for folder in folders:
+            for pair_id, views in source.inspection_views(folder).items():
                 for view in views:
                     element = f"view-{len(calls)}"
                     calls[element] = source.render_call(view, element)
                     about = {"id": element, "title": str(view.title), "caption": str(view.caption)}
                     own.setdefault(str(pair_id), []).append(about)
-        placed.append(own)
-    return Embedded(placed=placed, calls=calls, bundle=source.bundle() if source and calls else "")
+    return Embedded(placed=placed, calls=calls, bundle=source.bundle() if calls else "")

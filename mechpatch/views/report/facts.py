@@ -6,7 +6,7 @@ from pathlib import PurePath
 from typing import Any
 
 from mechpatch.stats.cells import Group
-from mechpatch.views.report.markup import foreign, text
+from mechpatch.views.report.markup import foreign, power, text
 from mechpatch.views.report.studies import Run, Study
 from mechpatch.views.theme import DIRECTIONS, DONORS, EXPERIMENTS
 
@@ -42,7 +42,9 @@ def describe_study(study: Study) -> list[tuple[str, str]]:
 def _asked(study: Study) -> str:
     groups = [group for run in study.runs for group in run.groups]
     experiments = [EXPERIMENTS.get(name, name) for name in dict.fromkeys(group.experiment for group in groups)]
-    directions = [f"{DIRECTIONS.get(name, name)} ({name})" for name in dict.fromkeys(group.direction for group in groups)]
+    directions = [
+        f"{DIRECTIONS.get(name, name)} ({name})" for name in dict.fromkeys(group.direction for group in groups)
+    ]
     layers = _spans(sorted(set(study.table["layer"].to_pylist())))
     return text(f"{'; '.join(experiments)}. {'; '.join(directions).capitalize()}. Layers {layers}. {_nulls(groups)}")
 
@@ -54,12 +56,11 @@ def _nulls(groups: Sequence[Group]) -> str:
 
 def _model(run: Run, about: Mapping[str, Any]) -> str:
     model, environment = run.spec.get("model", {}), run.spec.get("environment", {})
-    parts = [foreign(PurePath(str(about["base"])).name)] if about.get("base") else []
+    parts = [foreign(_place(about["base"]))] if about.get("base") else []
     parts += [text(f"{model.get('dtype') or about.get('dtype')} on {about.get('device', 'an unnamed device')}")]
     parts += [f"fingerprint <code>{text(model.get('fingerprint', 'none'))}</code>"]
     if environment.get("parity") is not None:
-        parity = f"largest difference of a logit from Hugging Face’s forward {float(environment['parity']):.1e}"
-        parts.append(text(parity))
+        parts.append(f"logits within {power(float(environment['parity']))} of Hugging Face’s own forward")
     return ", ".join(parts)
 
 
@@ -68,7 +69,7 @@ def _adapter(about: Mapping[str, Any]) -> str:
         if about.get(key):
             rank = f", rank {about['lora_rank']}, alpha {about['lora_alpha']:g}" if "lora_rank" in about else ""
             targets = f", on {', '.join(map(str, about['lora_targets']))}" if about.get("lora_targets") else ""
-            return f"{kind}: {foreign(PurePath(str(about[key])).name)}{text(rank)}{text(targets)}; merged"
+            return f"{kind}: {foreign(_place(about[key]))}{text(rank)}{text(targets)}; merged"
     return "none"
 
 
@@ -80,22 +81,25 @@ def _thoughts(asked: Mapping[str, Any], about: Mapping[str, Any]) -> str:
 
 def _pairs(study: Study) -> str:
     counts, screening = study.summary["counts"], study.screening
-    dropped = Counter(each["reason"] for each in screening.get("dropped", []))
-    parts = [text(f"{counts['pairs']} run")]
+    parts = [f"{counts['pairs']} run"]
     if "total" in screening:
-        reasons = ", ".join(f"{n} {reason.replace('_', ' ')}" for reason, n in dropped.most_common())
-        parts.append(text(f"{screening['total']} in the file, {sum(dropped.values())} dropped" + (f" ({reasons})" if reasons else "")))
+        dropped = Counter(each["reason"] for each in screening.get("dropped", []))
+        reasons = f" ({_counted(dropped)})" if dropped else ""
+        parts.append(f"{screening['total']} in the file, {dropped.total()} dropped{reasons}")
     if flagged := screening.get("flagged"):
-        flags = Counter(reason for reasons in flagged.values() for reason in reasons)
-        parts.append(text("flagged " + ", ".join(f"{n} {reason.replace('_', ' ')}" for reason, n in flags.most_common())))
-    parts.append(text(f"{counts['both_correct']} answered right on both sides"))
+        parts.append(f"flagged {_counted(Counter(reason for reasons in flagged.values() for reason in reasons))}")
+    parts.append(f"{counts['both_correct']} answered right on both sides")
     file = PurePath(str(study.runs[0].spec.get("environment", {}).get("pairs", ""))).name
     digest = str(study.runs[0].spec.get("pairs", {}).get("sha256", ""))[:16]
-    return "; ".join(parts) + (f". File {foreign(file)}, sha256 <code>{text(digest)}…</code>" if file else "")
+    return text("; ".join(parts)) + (f". File {foreign(file)}, sha256 <code>{text(digest)}…</code>" if file else "")
+
+
+def _counted(reasons: Counter[str]) -> str:
+    return ", ".join(f"{n} {reason.replace('_', ' ')}" for reason, n in reasons.most_common())
 
 
 def _engine(asked: Mapping[str, Any]) -> str:
-    engine, checks = asked.get("engine", ""), asked.get("checks", 0)
+    engine, checks = str(asked.get("engine", "")), asked.get("checks", 0)
     words = ENGINES.get(engine, engine)
     if engine == "fast":
         words += (
@@ -121,6 +125,11 @@ def _cost(runs: Sequence[Run]) -> str:
     parts = [duration(sum(seconds))] if seconds else []
     parts += [f"peak memory {max(memory) / 1e9:.2g} GB"] if memory else []
     return text(", ".join(parts))
+
+
+def _place(path: object) -> str:
+    """The last two parts of a path, which a hub's name has: enough to know a model by."""
+    return "/".join(PurePath(str(path)).parts[-2:])
 
 
 def duration(seconds: float) -> str:

@@ -1,11 +1,9 @@
-"""Text into HTML and data into scripts: nothing that a user wrote can become markup, or reorder what stands beside it."""
+"""Text into HTML and data into scripts: nothing that a user wrote can become markup or reorder what is beside it."""
 
 import json
 from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
-
-LONGEST = 400  # characters of a text that are shown before "show all"
 
 
 def text(value: object) -> str:
@@ -18,15 +16,12 @@ def foreign(value: object) -> str:
     return f'<bdi dir="auto">{escape(str(value), quote=True)}</bdi>'
 
 
-def clamped(value: object) -> str:
-    """A user's words, of which the first are shown and the rest on demand."""
-    whole = str(value)
-    if len(whole) <= LONGEST:
-        return foreign(whole)
-    return (
-        f'<details class="clamp"><summary>{foreign(whole[:LONGEST] + "…")} <span class="more">show all '
-        f"{len(whole):,} characters</span></summary>{foreign(whole)}</details>"
-    )
+def power(value: float) -> str:
+    """A small number to two digits, as a power of ten where it is under a thousandth."""
+    if value == 0 or abs(value) >= 1e-3:
+        return text(f"{value:.2g}".replace("-", "−"))
+    digits, exponent = f"{value:.1e}".split("e")
+    return f'<span class="number">{digits.replace("-", "−")} × 10<sup>−{abs(int(exponent))}</sup></span>'
 
 
 def facts(rows: Iterable[tuple[str, str]]) -> str:

@@ -65,7 +65,8 @@ def render(studies: Sequence[Study], embedded: Embedded) -> str:
 <style>{_static("report.css")}</style>
 </head>
 <body>
-<header><h1>Which layer at which thought carries the answer?</h1>{tabs}</header>
+<header><h1>Which layer at which thought carries the answer?</h1>
+<p class="origin">mechpatch report of {foreign("; ".join(study.name for study in studies))}</p>{tabs}</header>
 <main>{sections}</main>
 <noscript><p>Figures and tables of this page need JavaScript; the text above does not.</p></noscript>
 {script_data("payload", build_payload(studies, embedded.placed))}

@@ -6,8 +6,8 @@ from typing import Any
 from mechpatch.stats.summary import LEVEL
 from mechpatch.views.reading import reading
 from mechpatch.views.report import facts
-from mechpatch.views.report.markup import foreign, table, text
 from mechpatch.views.report.markup import facts as fact_list
+from mechpatch.views.report.markup import foreign, power, table, text
 from mechpatch.views.report.studies import Study
 from mechpatch.views.theme import DIRECTIONS, EXPERIMENTS
 
@@ -48,20 +48,23 @@ def study_section(study: Study, number: int, hidden: bool) -> str:
     }
     parts = [(key, title) for key, title in SECTIONS if shown.get(key, True)]
     links = "".join(f'<a href="#s{number}-{key}">{text(title)}</a>' for key, title in parts)
-    sections = "".join(
+    first, *others = (
         f'<section id="s{number}-{key}" data-part="{key}"><h2>{text(title)}</h2>{bodies[key]}</section>'
         for key, title in parts
     )
-    nav = f'<nav aria-label="Sections">{links}</nav><div class="toolbar" data-place="toolbar"></div>'
+    nav = f'<nav aria-label="Sections">{links}</nav>'
+    toolbar = '<div class="toolbar" data-place="toolbar"></div>'
     return (
         f'<article class="study" data-study="{number}"{" hidden" if hidden else ""}>'
-        f"{fact_list(facts.describe_study(study))}{nav}{sections}</article>"
+        f"{fact_list(facts.describe_study(study))}{nav}{first}{toolbar}{''.join(others)}</article>"
     )
 
 
 def _finding(study: Study) -> str:
     notes = "".join(f"<li>{text(note)}</li>" for note in study.summary["run"]["notes"])
-    return f'<p class="finding">{text(reading(study.summary))}</p>' + (f"<ul class='notes'>{notes}</ul>" if notes else "")
+    return f'<p class="finding">{text(reading(study.summary))}</p>' + (
+        f"<ul class='notes'>{notes}</ul>" if notes else ""
+    )
 
 
 def _place(name: str, caption: str) -> str:
@@ -89,8 +92,8 @@ def _law(check: dict[str, Any]) -> list[tuple[str, object]]:
     return [
         (text(explained), check["name"]),
         (text(check["direction"] or "all"), check["direction"] or "all"),
-        (text(f"{check['value']:.2g}"), check["value"]),
-        (text(f"{check['tolerance']:.2g}"), check["tolerance"]),
+        (power(check["value"]), check["value"]),
+        (power(check["tolerance"]), check["tolerance"]),
         (f'<span class="{"good" if holds else "bad"}">{"✓ yes" if holds else "✗ no"}</span>', int(holds)),
     ]
 

@@ -14,7 +14,7 @@ function shade(layout, from, to, xref = "x", yref = "y") {
 }
 
 function legendBelow(layout, items, width) {
-  const across = Math.max(1, Math.floor((width - 70) / 250));
+  const across = Math.max(1, Math.floor((width - 70) / 290));
   const rows = Math.ceil(items / across);
   layout.margin.b += 22 * rows + 12;
   layout.height += 22 * rows + 12;
@@ -22,9 +22,15 @@ function legendBelow(layout, items, width) {
   layout.legend = { orientation: "h", x: 0, xanchor: "left", y: -50 / inside, yanchor: "top", font: { size: 12 }, itemclick: "toggle" };
 }
 
-function curveLayout(width, title, note) {
+// Few layers need no wide figure.
+function curveWidth(width, layers) {
+  return Math.min(width, Math.max(680, 60 * layers.length + 120));
+}
+
+function curveLayout(width, title, notes) {
+  const note = notes.join(width < NARROW ? "<br>" : "; ");
   const layout = baseLayout(width, 360);
-  layout.margin = { l: 62, r: 16, t: 58, b: 50 };
+  layout.margin = { l: 62, r: 16, t: 52 + (width < NARROW ? 14 * notes.length : 14), b: 50 };
   layout.annotations.push(
     heading(`<b>${title}</b><br><span style="font-size:11px;color:${THEME.muted}">${note}</span>`, 0, 1, { yshift: 10 }),
   );
@@ -59,12 +65,12 @@ function profileFigure(study, state, width) {
   );
   const field = fieldOf(study, state);
   const paired = grids.find((grid) => grid.donor === "paired");
-  if (!paired) return { traces: [], layout: baseLayout(width, 40) };
+  if (!paired) return nothing(width);
   const whole = tableOf(study, paired, state.metric, state.pairs);
   const layout = curveLayout(
-    width,
+    curveWidth(width, paired.layers),
     `Layer-wise patching: ${words.label}`,
-    `${WORDS.directions[state.direction] || state.direction}; mean over ${pairsWords(paired, whole)}`,
+    [WORDS.directions[state.direction] || state.direction, `mean over ${pairsWords(paired, whole)}`],
   );
   const traces = [];
   const seen = [];
@@ -105,7 +111,7 @@ function profileFigure(study, state, width) {
   zeroLine(layout);
   layout.xaxis = lineAxis("Layer", layerTicks(paired.layers));
   layout.yaxis = lineAxis(words.axis, { range: reach(seen.filter((value) => value !== null), words) });
-  legendBelow(layout, traces.length, width);
+  legendBelow(layout, traces.length, layout.width);
   return { traces, layout };
 }
 
@@ -129,7 +135,7 @@ function bars(table, grid, colour) {
 // Chained runs: a line for each layer over the steps; what the written vectors resemble, where it was recorded.
 function chainFigure(study, state, width) {
   const grid = gridOf(study, state.mode, state.direction);
-  if (!grid) return { traces: [], layout: baseLayout(width, 40) };
+  if (!grid) return nothing(width);
   const metric = grid.values[state.metric] ? state.metric : "effect";
   const wanted = [metric, ...["similarity_clean", "similarity_corrupted"].filter((name) => grid.values[name] && name !== metric)];
   const narrow = width < NARROW;
@@ -201,10 +207,10 @@ function comparisonFigure(study, state, width) {
   const found =
     study.comparisons.find((each) => each.direction === state.direction && each.metric === state.compared && each.pairs === state.pairs) ||
     study.comparisons.find((each) => each.direction === state.direction && each.metric === state.compared);
-  if (!found) return { traces: [], layout: baseLayout(width, 40) };
+  if (!found) return nothing(width);
   const words = metricWords(state.compared, state.direction);
   const most = Math.max(...found.series.flatMap((each) => each.n));
-  const layout = curveLayout(width, `Experiments by layer: ${words.label}`, `mean over ${most} pairs; bars: 95 % intervals`);
+  const layout = curveLayout(curveWidth(width, found.layers), `Experiments by layer: ${words.label}`, [`mean over ${most} pairs`, "bars: 95 % intervals"]);
   const nudges = found.series.map((_, at) => 0.09 * (at - (found.series.length - 1) / 2));
   const seen = [];
   const traces = found.series.map((series, at) => {
@@ -227,6 +233,6 @@ function comparisonFigure(study, state, width) {
   zeroLine(layout);
   layout.xaxis = lineAxis("Layer", layerTicks(found.layers));
   layout.yaxis = lineAxis(words.axis, { range: reach(seen.filter((value) => value !== null), words) });
-  legendBelow(layout, traces.length, width);
+  legendBelow(layout, traces.length, layout.width);
   return { traces, layout };
 }

@@ -54,6 +54,13 @@ function baseLayout(width, height) {
   };
 }
 
+// A figure of what was not run.
+function nothing(width) {
+  const layout = { ...baseLayout(width, 60), xaxis: { visible: false }, yaxis: { visible: false } };
+  layout.annotations.push(heading("not measured in this direction or experiment", 0, 0.5, { font: { size: 12, color: THEME.muted } }));
+  return { traces: [], layout };
+}
+
 function axis(extra = {}) {
   return {
     fixedrange: true,

@@ -96,18 +96,18 @@ function arrange(panels, width, bar) {
   return { across, cell: columns === 1 ? Math.max(cell, 40) : cell, height };
 }
 
-function mapFigure(panels, words, metric, width) {
-  if (!panels.length) return { traces: [], layout: { ...baseLayout(width, 60), xaxis: { visible: false }, yaxis: { visible: false } } };
+function mapFigure(panels, words, metric, width, barred = true) {
+  if (!panels.length) return nothing(width);
   const narrow = width < NARROW;
-  const bar = narrow ? 8 : BAR;
+  const bar = narrow || !barred ? 8 : BAR;
   const { across, cell, height } = arrange(panels, width, bar);
   const down = Math.ceil(panels.length / across);
   const rows = Math.max(...panels.map((panel) => panel.grid.layers.length));
   const titles = 44;
   const upright = panels.some(({ grid }) => longest(columnNames(grid)) * 6.5 > cell - 4);
-  const below = upright ? 34 + 6 * Math.min(12, Math.max(...panels.map(({ grid }) => longest(columnNames(grid))))) : 44;
+  const below = upright ? 34 + 6.5 * Math.min(12, Math.max(...panels.map(({ grid }) => longest(columnNames(grid))))) : 42;
   const outer = titles + rows * height + below;
-  const total = down * outer + (narrow ? 66 : 8);
+  const total = down * outer + (narrow && barred ? 66 : 2);
   const layout = baseLayout(width, total);
   const limit = limitOf(panels, words);
   const traces = [];
@@ -276,7 +276,7 @@ function answerFigure(study, grid, at, width) {
   const none = new Float64Array(cells).fill(NaN);
   const panel = { title: ["Greedy answer after the write"], grid, table: { mean: given, low: none, high: none, n: none, q: none } };
   const words = { label: "gives", axis: "", unit: "", signed: false, format: ".0f", smallest_limit: 2 };
-  const figure = mapFigure([panel], words, "answers", width);
+  const figure = mapFigure([panel], words, "answers", width, false);
   const columns = grid.columns.length;
   const shape = (value) => grid.layers.map((_, layer) => grid.columns.map((_, column) => value(layer * columns + column)));
   const [trace] = figure.traces;

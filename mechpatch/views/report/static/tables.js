@@ -13,7 +13,7 @@ function dataTable(place, name, heads, rows, limit = ROWS_SHOWN) {
   const more = make("button", { type: "button", class: "quiet", onclick: () => { all = true; fill(); } }, `Show all ${rows.length} rows`);
   function fill() {
     body.replaceChildren(
-      ...order.slice(0, all ? undefined : limit).map((row) => make("tr", {}, ...row.cells().map((cell) => (cell instanceof HTMLTableCellElement ? cell : make("td", {}, cell))))),
+      ...order.slice(0, all ? undefined : limit).map((row) => make("tr", {}, ...row.cells().map(cellOf))),
     );
     more.hidden = all;
   }
@@ -33,6 +33,13 @@ function dataTable(place, name, heads, rows, limit = ROWS_SHOWN) {
     make("div", { class: "scroll" }, make("table", { "data-name": name }, make("thead", {}, make("tr", {}, ...buttons)), body)),
     make("div", { class: "actions" }, more, save),
   );
+}
+
+// Short texts stay on one line; the table scrolls sideways in its place where there is no room.
+function cellOf(content) {
+  const cell = content instanceof HTMLTableCellElement ? content : make("td", {}, content);
+  cell.classList.toggle("short", cell.textContent.length <= 36);
+  return cell;
 }
 
 // What is missing stands last whichever way.
