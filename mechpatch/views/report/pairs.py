@@ -10,9 +10,8 @@ import pyarrow as pa
 from mechpatch.views.report.fields import PREFIX, first_rows
 
 WORD = re.compile(r"\d+|[^\W\d_]+|\s+|.", re.DOTALL)
-LONGEST_MATCHED = (
-    2_000  # parts; the middle of longer texts is marked whole, which matching would take minutes to refine
-)
+LONGEST_MATCHED = 2_000  # parts; the middle of longer texts is marked whole: matching it would take minutes
+
 SIDES = ("clean", "corrupted")
 # How tokenizers spell a space or a line break at the start of a token.
 SPACE_MARKS = {"Ġ": "·", "▁": "·", "Ċ": "⏎"}
@@ -30,11 +29,11 @@ def describe_pairs(table: pa.Table, described: dict[str, dict[str, Any]]) -> lis
 
 def _describe(row: dict[str, Any], pair: dict[str, Any]) -> dict[str, Any]:
     sides = [pair.get(side, {}) for side in SIDES]
-    questions = mark_differences(*(WORD.findall(side.get("question", "")) for side in sides))
+    words = [WORD.findall(side.get("question", "")) for side in sides]
+    questions = mark_differences(words[0], words[1])
     layouts = [pair.get("layout", {}).get(side, {}) for side in SIDES]
-    tokens = mark_differences(
-        *([_shown(token) for token in layout.get("tokens", [])] for layout in layouts), join=False
-    )
+    pieces = [[_shown(token) for token in layout.get("tokens", [])] for layout in layouts]
+    tokens = mark_differences(pieces[0], pieces[1], join=False)
     return {
         "index": row["pair_index"],
         "id": row["pair_id"],

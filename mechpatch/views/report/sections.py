@@ -62,9 +62,8 @@ def study_section(study: Study, number: int, hidden: bool) -> str:
 
 def _finding(study: Study) -> str:
     notes = "".join(f"<li>{text(note)}</li>" for note in study.summary["run"]["notes"])
-    return f'<p class="finding">{text(reading(study.summary))}</p>' + (
-        f"<ul class='notes'>{notes}</ul>" if notes else ""
-    )
+    listed = f'<ul class="notes">{notes}</ul>' if notes else ""
+    return f'<p class="finding">{text(reading(study.summary))}</p>{listed}'
 
 
 def _place(name: str, caption: str) -> str:
@@ -123,8 +122,8 @@ def _method(study: Study) -> str:
         "Recovery is the share of the gap between the unpatched corrupted and clean run, in log p(clean answer) − "
         "log p(corrupted answer), that a write closes: 0 none, 1 all. Destruction is its mirror when corrupted vectors "
         "are written into the clean run.",
-        f"Means are over pairs; intervals are {LEVEL:.0%} bias-corrected and accelerated bootstrap intervals over pairs "
-        f"(seed {seed}). Bold numbers in maps: the interval excludes 0.",
+        f"Means are over pairs; intervals are {LEVEL:.0%} bias-corrected and accelerated bootstrap intervals over "
+        f"pairs (seed {seed}). Bold numbers in maps: the interval excludes 0.",
         "q is the false discovery rate (Benjamini–Hochberg) of a two-sided sign-flip test that the answer’s "
         "log-probability difference changed at all, among the cells of the map in which it is shown; cells that are "
         "zero by construction are no tests.",
