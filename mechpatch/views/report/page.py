@@ -62,7 +62,7 @@ def render(studies: Sequence[Study], embedded: Embedded) -> str:
 <meta name="generator" content="mechpatch">
 <title>{text(title)}</title>
 <link rel="icon" href="data:,">
-<style>{_static("report.css")}</style>
+<style>{_static("report.css")}{embedded.style.replace("</", "")}</style>
 </head>
 <body>
 <header><h1>Which layer at which thought carries the answer?</h1>

@@ -176,7 +176,7 @@ function showViews(views, section) {
   if (!views.length) return;
   section.append(make("h4", {}, "Inside the model"));
   for (const view of views) {
-    section.append(make("div", { class: "view" }, make("h5", {}, foreign(view.title)), view.caption ? make("p", {}, foreign(view.caption)) : null, make("div", { class: "scroll" }, make("div", { id: view.id }))));
+    section.append(make("div", { class: "view" }, make("h5", {}, foreign(view.title)), view.caption ? make("p", {}, foreign(view.caption)) : null, make("div", { class: "scroll" }, make("div", { id: view.id, class: view.classes }))));
   }
   const carried = document.getElementById("bundle");
   if (!bundled && carried) {
