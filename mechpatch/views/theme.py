@@ -99,6 +99,10 @@ EXPERIMENTS = {
     "position": "Position-wise patching",
     "relay": "Relay",
     "cumulative": "Cumulative patching",
+    "leave_one_out": "All thoughts but one",
+    "pairwise": "Pairs of positions",
+    "subset": "Sets of positions",
+    "window": "Windows of layers",
 }
 DIRECTIONS = {"denoise": "clean vectors into the corrupted run", "noise": "corrupted vectors into the clean run"}
 DONORS = {

@@ -36,7 +36,8 @@ def first_rows(table: pa.Table) -> pa.Table:
 
 
 def split(values: Sequence[Any]) -> tuple[list[str], list[int]]:
-    """Labels of the groups, and the group of each value."""
+    """Labels of the groups, and the group of each value; NaN and infinity count as missing."""
+    values = [None if isinstance(value, float) and not math.isfinite(value) else value for value in values]
     distinct = sorted({_label(value): value for value in values}.items(), key=lambda item: _order(item[1]))
     if len(distinct) <= MOST_VALUES:
         labels = [label for label, _ in distinct]

@@ -32,6 +32,8 @@ METRICS = (
     "similarity_corrupted",
     "bias",
 )
+# What null donors carry pair by pair, for splits and single pairs; their means are those of every metric.
+OF_NULLS = ("effect", "answer_logprob_change", "kl_divergence", "answers_clean", "answers_corrupted")
 TESTED = "answer_logprob_change"  # defined for every pair, and zero where nothing moved
 
 
@@ -52,7 +54,9 @@ def _describe(table: pa.Table, group: Any, seed: int) -> dict[str, Any]:
         "columns": [list(column) for column in cells.columns],
         "structural": np.flatnonzero(cells.structural).tolist(),
         "pairs": cells.pairs.tolist(),
-        "values": {name: compact(values) for name, values in found.items()},
+        "values": {
+            name: compact(values) for name, values in found.items() if group.donor == "paired" or name in OF_NULLS
+        },
         "tables": {
             name: {
                 "q": exact(_q(found[TESTED][rows], cells.structural, seed)),

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from difflib import SequenceMatcher
+from itertools import groupby
 from typing import Any
 
 import pyarrow as pa
@@ -79,13 +80,10 @@ def mark_differences(one: Sequence[str], other: Sequence[str], join: bool = True
 
 
 def _segments(parts: Sequence[str], differs: Sequence[bool], join: bool) -> Segments:
-    segments: Segments = []
-    for part, marked in zip(parts, differs, strict=True):
-        if join and segments and segments[-1][1] == marked:
-            segments[-1][0] = f"{segments[-1][0]}{part}"
-        else:
-            segments.append([part, marked])
-    return segments
+    if not join:
+        return [[part, marked] for part, marked in zip(parts, differs, strict=True)]
+    runs = groupby(zip(parts, differs, strict=True), key=lambda pair: pair[1])
+    return [["".join(part for part, _ in run), marked] for marked, run in runs]
 
 
 def _greedy(row: dict[str, Any], run: str) -> str:

@@ -61,7 +61,7 @@ function movable(grid, values) {
 function profileFigure(study, state, width) {
   const words = metricWords(state.metric, state.direction);
   const grids = study.grids.filter(
-    (grid) => grid.experiment === "layer" && grid.direction === state.direction && grid.values[state.metric],
+    (grid) => grid.experiment === "layer" && grid.direction === state.direction && hasMetric(grid, state.metric, false),
   );
   const field = fieldOf(study, state);
   const paired = grids.find((grid) => grid.donor === "paired");
@@ -136,7 +136,7 @@ function bars(table, grid, colour) {
 function chainFigure(study, state, width) {
   const grid = gridOf(study, state.mode, state.direction);
   if (!grid) return nothing(width);
-  const metric = grid.values[state.metric] ? state.metric : "effect";
+  const metric = hasMetric(grid, state.metric, false) ? state.metric : "effect";
   const wanted = [metric, ...["similarity_clean", "similarity_corrupted"].filter((name) => grid.values[name] && name !== metric)];
   const narrow = width < NARROW;
   const legend = narrow ? 0 : 78;

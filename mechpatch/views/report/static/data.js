@@ -59,6 +59,11 @@ function rowsOf(study, grid, chosen, subset) {
   return rows;
 }
 
+// Null donors have the values of single pairs for a few metrics only, and means for all.
+function hasMetric(grid, metric, parts) {
+  return parts ? Boolean(grid.values[metric]) : Boolean(grid.tables.all.metrics[metric]);
+}
+
 // The field that splits the pairs, if one does.
 function fieldOf(study, state) {
   return state.split === "" ? null : study.fields[Number(state.split)];

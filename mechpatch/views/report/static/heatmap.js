@@ -8,8 +8,9 @@ const CONSTRUCTED = "zero by construction: no finding";
 
 // The panels that a state of the toolbar asks for: {title, grid, table}.
 function panelsOf(study, state) {
+  const parts = state.pair !== "" || state.split !== "";
   const grids = study.grids.filter(
-    (grid) => grid.experiment === state.experiment && grid.direction === state.direction && grid.values[state.metric],
+    (grid) => grid.experiment === state.experiment && grid.direction === state.direction && hasMetric(grid, state.metric, parts),
   );
   const donors = grids.filter((grid) => grid.donor === "paired" || state.nulls === "beside");
   const field = fieldOf(study, state);
@@ -141,7 +142,7 @@ function mapFigure(panels, words, metric, width, barred = true) {
       ticktext: grid.layers.filter((_, index) => index % every === 0).map(String),
       ticks: "",
       showline: false,
-      title: at % across === 0 ? { text: "Layer", standoff: 4, font: { size: 12 } } : { text: "" },
+      title: at % across === 0 ? { text: grid.experiment === "window" ? "First layer" : "Layer", standoff: 4, font: { size: 12 } } : { text: "" },
     });
     const [title, note] = panel.title;
     layout.annotations.push(

@@ -88,7 +88,7 @@ function cellTable(study, state, place) {
   const rows = [];
   for (const grid of study.grids) {
     if (grid.direction !== state.direction) continue;
-    const read = (metric) => (grid.values[metric] ? tableOf(study, grid, metric, state.pairs) : null);
+    const read = (metric) => (hasMetric(grid, metric, false) ? tableOf(study, grid, metric, state.pairs) : null);
     const [effect, divergence, answers] = ["effect", "kl_divergence", "answers_clean"].map(read);
     const structural = new Set(grid.structural);
     for (let cell = 0; cell < cellsIn(grid); cell++) {
