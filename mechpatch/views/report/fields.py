@@ -48,7 +48,7 @@ def split(values: Sequence[Any]) -> tuple[list[str], list[int]]:
     return _frequent([_label(value) for value in values])
 
 
-def _ranges(values: Sequence[Any], numbers: Sequence[float]) -> tuple[list[str], list[int]]:
+def _ranges(values: Sequence[Any], numbers: Sequence[int | float]) -> tuple[list[str], list[int]]:
     edges = np.unique(np.quantile(numbers, np.arange(1, RANGES) / RANGES))
     of = [int(np.searchsorted(edges, value)) if _is_number(value) else len(edges) + 1 for value in values]
     kept = sorted(set(of))

@@ -16,7 +16,7 @@ LONGEST_MATCHED = 2_000  # parts; the middle of longer texts is marked whole: ma
 SIDES = ("clean", "corrupted")
 # How tokenizers spell a space or a line break at the start of a token.
 SPACE_MARKS = {"Ġ": "·", "▁": "·", "Ċ": "⏎"}
-Segments = list[list[str | bool]]
+Segments = list[tuple[str, bool]]
 
 
 def describe_pairs(table: pa.Table, described: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
@@ -81,9 +81,9 @@ def mark_differences(one: Sequence[str], other: Sequence[str], join: bool = True
 
 def _segments(parts: Sequence[str], differs: Sequence[bool], join: bool) -> Segments:
     if not join:
-        return [[part, marked] for part, marked in zip(parts, differs, strict=True)]
+        return list(zip(parts, differs, strict=True))
     runs = groupby(zip(parts, differs, strict=True), key=lambda pair: pair[1])
-    return [["".join(part for part, _ in run), marked] for marked, run in runs]
+    return [("".join(part for part, _ in run), marked) for marked, run in runs]
 
 
 def _greedy(row: dict[str, Any], run: str) -> str:

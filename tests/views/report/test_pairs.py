@@ -27,12 +27,12 @@ def test_several_differences_and_unequal_lengths():
     clean, corrupted = mark_differences(words("a 1 b 2 c"), words("a 10 b 2 d c"))
     assert (marked(clean), marked(corrupted)) == (["1"], ["10", " d"])
     assert mark_differences([], []) == ([], [])
-    assert mark_differences(["x"], []) == ([["x", True]], [])
+    assert mark_differences(["x"], []) == ([("x", True)], [])
 
 
 def test_tokens_stay_apart():
     clean, _ = mark_differences(["a", "b", "c"], ["a", "x", "c"], join=False)
-    assert clean == [["a", False], ["b", True], ["c", False]]
+    assert clean == [("a", False), ("b", True), ("c", False)]
 
 
 def test_long_questions_take_no_time():
