@@ -1,6 +1,7 @@
 """Text into HTML and data into scripts: nothing that a user wrote can become markup or reorder what is beside it."""
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
@@ -71,4 +72,4 @@ def deferred_script(identifier: str, code: str) -> str:
 
 
 def inlined(code: str) -> str:
-    return code.replace("</script", "<\\/script").replace("</SCRIPT", "<\\/SCRIPT").replace("<!--", "<\\!--")
+    return re.sub(r"<(?=/script|!--)", r"<\\", code, flags=re.IGNORECASE)

@@ -221,7 +221,7 @@ function mapTraces({ grid, table }, words, metric, suffix, numbered, cell) {
       zmax: 1,
       colorscale: [[0, "#ffffff"], [1, THEME.structural]],
       showscale: false,
-      text: shape((at) => (structural.has(at) ? "" : "–")),
+      text: shape((at) => (apart(at) && !structural.has(at) ? "–" : "")),
       texttemplate: numbered ? "%{text}" : "",
       textfont: { ...font, color: THEME.muted },
       hovertext: hover,
