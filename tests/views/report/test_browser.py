@@ -99,12 +99,13 @@ def test_hover_shows_the_numbers_of_the_summary(synthetic, open_page):
         if (cell["experiment"], cell["direction"], cell["donor"]) == ("position", "denoise", "paired")
         and (cell["layer"], cell["site"]) == (2, "t1")
     ]
+    figure(page, "heatmap").evaluate("element => element.scrollIntoView({block: 'center'})")
     box = figure(page, "heatmap").locator(".heatmaplayer image").first.bounding_box()
     columns = 6  # bot, three thoughts, eot, answer
     page.mouse.move(box["x"] + box["width"] * 2.5 / columns, box["y"] + box["height"] * 1.4 / 4)
     shown = page.locator(".hoverlayer .hovertext")
-    shown.wait_for()
-    told = shown.inner_text().replace("\n", " ")
+    shown.wait_for(timeout=10_000)
+    told = shown.text_content() or ""
     effect = cell["effect"]
     assert "Layer 2, t1" in told
     for value in (effect["mean"], effect["low"], effect["high"]):
@@ -148,13 +149,13 @@ def test_switches_change_the_figures(synthetic, open_page):
     choose(page, "compared", "kl_divergence")
     assert traces(page, "comparison") != before[3]
     choose(page, "experiment", "position")
-    seen = [traces(page, "heatmap")[0]["z"]]
+    seen = [traces(page, "heatmap")[0]["hovertext"]]
     for option in page.locator("[data-switch=metric] option").all()[1:]:
-        choose(page, "metric", option.get_attribute("value"))
+        choose(page, "metric", option.get_attribute("value") or "")
         figures = traces(page, "heatmap")
         if figures:  # similarities are those of a relay alone
-            assert figures[0]["z"] not in seen, option.inner_text()
-            seen.append(figures[0]["z"])
+            assert figures[0]["hovertext"] not in seen, option.inner_text()
+            seen.append(figures[0]["hovertext"])
     assert len(seen) > 10
 
 
