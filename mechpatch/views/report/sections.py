@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from mechpatch.stats.summary import LEVEL
-from mechpatch.views.reading import reading
+from mechpatch.views.reading import paragraphs
 from mechpatch.views.report import facts
 from mechpatch.views.report.markup import facts as fact_list
 from mechpatch.views.report.markup import foreign, power, table, text
@@ -63,7 +63,8 @@ def study_section(study: Study, number: int, hidden: bool) -> str:
 def _finding(study: Study) -> str:
     notes = "".join(f"<li>{text(note)}</li>" for note in study.summary["run"]["notes"])
     listed = f'<ul class="notes">{notes}</ul>' if notes else ""
-    return f'<p class="finding">{text(reading(study.summary))}</p>{listed}'
+    said = "".join(f"<p>{text(each)}</p>" for each in paragraphs(study.summary))
+    return f'<div class="finding">{said}</div>{listed}'
 
 
 def _place(name: str, caption: str) -> str:

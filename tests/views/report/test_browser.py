@@ -193,7 +193,7 @@ def test_nothing_overlaps_or_runs_out_of_the_window(synthetic, open_page, width)
     page = open_page(synthetic[0], width)
     page.locator("details.pair > summary").first.click()
     page.locator("details.pair .figure[data-drawn=true]").nth(1).wait_for()
-    for switch, value in ((None, None), ("split", "0"), ("metric", "l2_logit_difference")):
+    for switch, value in (("", ""), ("split", "0"), ("metric", "l2_logit_difference")):
         if switch:
             choose(page, switch, value)
         assert page.evaluate("document.documentElement.scrollWidth") == width

@@ -105,7 +105,7 @@ function mapFigure(panels, words, metric, width, barred = true) {
   const down = Math.ceil(panels.length / across);
   const rows = Math.max(...panels.map((panel) => panel.grid.layers.length));
   const titles = 44;
-  const upright = panels.some(({ grid }) => longest(columnNames(grid)) * 6.5 > cell - 4);
+  const upright = panels.some(({ grid }) => crowded(columnNames(grid), cell));
   const below = upright ? 34 + 6.5 * Math.min(12, Math.max(...panels.map(({ grid }) => longest(columnNames(grid))))) : 42;
   const outer = titles + rows * height + below;
   const total = down * outer + (narrow && barred ? 66 : 2);
@@ -129,6 +129,7 @@ function mapFigure(panels, words, metric, width, barred = true) {
       tickvals: names.map((_, index) => index),
       ticktext: names.map((name) => plain(name, 14)),
       tickangle: upright ? -90 : 0,
+      tickfont: { size: 11 },
       ticks: "",
       showline: false,
       title: { text: columns === 1 ? "" : isChain(grid) ? "Step" : "Position", standoff: upright ? 2 : 6, font: { size: 12 } },
@@ -180,6 +181,12 @@ function mapFigure(panels, words, metric, width, barred = true) {
 
 function colourTitle(words) {
   return words.axis.length > 26 ? words.axis.replace(/ \(/, "<br>(") : words.axis;
+}
+
+// Whether neighbouring names would touch if they stood level.
+function crowded(names, cell) {
+  const widths = names.map((name) => 6.3 * Math.min(name.length, 14));
+  return widths.some((width, at) => (at ? (width + widths[at - 1]) / 2 > cell - 5 : width > cell + 30));
 }
 
 function longest(names) {
