@@ -56,7 +56,7 @@ function start(study, article) {
     places.toolbar.replaceChildren(
       ...[
         menu("Metric", metricOptions(study, state.direction), state.metric, change("metric"), { "data-switch": "metric" }),
-        directions.length > 1 ? menu("Direction", directions.map((name) => [name, `${name}: ${WORDS.directions[name] || ""}`]), state.direction, change("direction"), { "data-switch": "direction" }) : null,
+        directions.length > 1 ? menu("Direction", directions.map((name) => [name, name]), state.direction, change("direction"), { "data-switch": "direction" }) : null,
         menu("Pairs", incorrect ? [["correct", `answered right on both sides (${study.pairs.length - incorrect})`], ["all", `all (${study.pairs.length})`]] : [["correct", `all ${study.pairs.length}, answered right on both sides`]], incorrect ? state.pairs : "correct", change("pairs"), { "data-switch": "pairs", disabled: incorrect ? null : "" }),
         study.fields.length ? menu("Split by", [["", "nothing"], ...study.fields.map((field, at) => [String(at), `${clip(field.name, 40)} (${field.groups.length} groups)`])], state.split, change("split"), { "data-switch": "split" }) : null,
       ].filter(Boolean),
