@@ -115,7 +115,12 @@ def _laws(checks: Sequence[Mapping[str, Any]]) -> str:
     broken = [check["name"].replace("_", " ") for check in asserted if not check["holds"]]
     if broken:
         return f'<strong class="bad">{len(broken)} of {len(asserted)} fail: {text(", ".join(broken))}</strong>'
-    return text(f"All {len(asserted)} identities that the records allow hold; see the comparison below.")
+    hold = "The one identity that the records allow holds"
+    if len(asserted) != 1:
+        hold = (
+            f"All {len(asserted)} identities that the records allow hold" if asserted else "No identity can be checked"
+        )
+    return text(f"{hold}; see the comparison below.")
 
 
 def _cost(runs: Sequence[Run]) -> str:

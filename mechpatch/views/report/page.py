@@ -7,6 +7,7 @@ from pathlib import Path
 from mechpatch.storage.atomic import write_text, writing
 from mechpatch.views.report.embedded import Embedded, Source, collect, default_source
 from mechpatch.views.report.markup import deferred_script, foreign, inlined, script, script_data, text
+from mechpatch.views.report.overview import overview
 from mechpatch.views.report.payload import build_payload
 from mechpatch.views.report.sections import study_section
 from mechpatch.views.report.studies import Study, read_studies
@@ -66,7 +67,8 @@ def render(studies: Sequence[Study], embedded: Embedded) -> str:
 </head>
 <body>
 <header><h1>Which layer at which thought carries the answer?</h1>
-<p class="origin">mechpatch report of {foreign("; ".join(study.name for study in studies))}</p>{tabs}</header>
+<p class="origin">mechpatch report of {foreign("; ".join(study.name for study in studies))}</p>
+{overview(studies)}{tabs}</header>
 <main>{sections}</main>
 <noscript><p>Figures and tables of this page need JavaScript; the text above does not.</p></noscript>
 {script_data("payload", build_payload(studies, embedded.placed))}

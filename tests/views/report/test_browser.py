@@ -282,6 +282,9 @@ def test_several_studies_are_tabs(tmp_path, open_page):
     runs = [write_run(tmp_path / name, records, model=name) for name in ("one", "two")]
     page = open_page(write_report(runs, tmp_path / "report.html"))
     assert page.locator(".study:visible").count() == 1
+    side_by_side = page.locator(".overview tbody tr")
+    assert side_by_side.count() == 4  # two experiments of two studies
+    assert {row.locator("td").nth(4).inner_text() for row in side_by_side.all()} == {"layer 2, all", "layer 2, t2"}
     page.get_by_role("tab", name="two").click()
     figure(page, "profile").locator("svg.main-svg").first.wait_for()
     assert page.locator(".study:visible").get_attribute("data-study") == "1"

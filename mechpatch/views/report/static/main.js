@@ -148,6 +148,7 @@ function activate(number) {
   redraw();
 }
 
+document.querySelectorAll(".overview .table > table").forEach((table) => adopt(table.parentElement));
 document.querySelectorAll("[data-tab]").forEach((tab) => tab.addEventListener("click", () => activate(Number(tab.dataset.tab))));
 let waiting = 0;
 new ResizeObserver(() => {
