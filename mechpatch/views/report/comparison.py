@@ -58,9 +58,11 @@ def _series(cells: Mapping[str, Cells], metric: str) -> tuple[np.ndarray, dict[s
         name: each.values(metric)[np.isin(each.pairs, pairs)][:, np.isin(each.layers, layers)]
         for name, each in known.items()
     }
+    # What is zero by construction at its end is no finding, and has no point.
+    dead = {name: each.structural[np.isin(each.layers, layers), -1] for name, each in known.items()}
     series = {}
     if "layer" in values:
-        series["together"] = values["layer"][:, :, 0]
+        series["together"] = np.where(dead["layer"], np.nan, values["layer"][:, :, 0])
     if "position" in values:
         thoughts = [at for at, column in enumerate(known["position"].columns) if THOUGHT.fullmatch(column.site)]
         if thoughts:
@@ -73,8 +75,8 @@ def _series(cells: Mapping[str, Cells], metric: str) -> tuple[np.ndarray, dict[s
         series["synergy"] = series["together"] - series["sum"]
     for name in ("relay", "cumulative"):
         if name in values:
-            series[f"{name}_end"] = _last_step(values[name])
-    return layers, series
+            series[f"{name}_end"] = np.where(dead[name], np.nan, _last_step(values[name]))
+    return layers, {name: each for name, each in series.items() if (~np.isnan(each)).any()}
 
 
 def _estimates(series: Mapping[str, Slice], seed: int) -> list[dict[str, Any]]:

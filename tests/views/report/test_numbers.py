@@ -69,5 +69,14 @@ def test_experiments_are_compared_within_a_pair():
     assert series["together"]["n"] == [6, 6, 6]
 
 
+def test_what_is_zero_by_construction_is_not_compared():
+    found = describe_comparisons(make_records(layers=3, thoughts=2, pairs=4, feedback=False), seed=0)
+    (effect,) = [each for each in found if (each["metric"], each["pairs"]) == ("effect", "all")]
+    series = {each["name"]: each for each in effect["series"]}
+    assert "relay_end" not in series  # without feedback nothing is handed on
+    assert [mean is None for mean in series["together"]["mean"]] == [False, False, True]
+    assert series["sum"]["mean"][2] == 0
+
+
 def test_one_experiment_alone_is_compared_with_nothing():
     assert describe_comparisons(make_records(pairs=3, experiments=("layer",)), seed=0) == []
