@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, ParamSpec, cast
+from typing import Literal, ParamSpec, Protocol, cast, runtime_checkable
 
 from mechpatch.errors import MechpatchError
 
@@ -18,18 +18,25 @@ Mode = Literal["online", "offline", "disabled"]
 P = ParamSpec("P")
 
 
+@runtime_checkable  # beartype needs it
+class TellSummary(Protocol):
+    """Is told the headline numbers, the figures (image files) and the page of a run, where there is one."""
+
+    def __call__(self, values: Mapping[str, object], images: Sequence[Path], report: Path | None = None) -> None: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observer:
-    """What a run tells: the numbers of each pair, its summary with the figures (image files), and its end."""
+    """What a run tells: the numbers of each pair, its summary with the figures and the report, and its end."""
 
     pair_done: Callable[[Mapping[str, object]], None]
-    summary: Callable[[Mapping[str, object], Sequence[Path]], None]
+    summary: TellSummary
     finish: Callable[[], None]
 
 
 def null_observer() -> Observer:
     """An observer that does nothing."""
-    return Observer(pair_done=lambda row: None, summary=lambda values, images: None, finish=lambda: None)
+    return Observer(pair_done=lambda row: None, summary=lambda values, images, report=None: None, finish=lambda: None)
 
 
 def wandb_observer(
@@ -68,9 +75,12 @@ def wandb_observer(
         _warn(error)
         return null_observer()
 
-    def summary(values: Mapping[str, object], images: Sequence[Path]) -> None:
+    def summary(values: Mapping[str, object], images: Sequence[Path], report: Path | None = None) -> None:
         run.log({path.stem: wandb.Image(str(path)) for path in images})
         run.summary.update(dict(values))
+        if report is not None:
+            # As it is: wandb would add a style sheet that the page's own policy forbids.
+            run.log({report.stem: wandb.Html(report.read_text(encoding="utf-8"), inject=False)})
 
     return _until_failure(
         Observer(pair_done=lambda row: run.log(dict(row)), summary=summary, finish=lambda: run.finish())

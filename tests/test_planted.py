@@ -30,7 +30,7 @@ EXACT = 1e-6
 
 def run(circuit: Circuit, kind: str, folder: Path, experiment: str, pairs: int = 4, **changes) -> pa.Table:
     """The records of one experiment on the model of a circuit."""
-    spec = Spec(experiment=experiment, thoughts=kind, prefix=PREFIX, checks=0, **changes)
+    spec = Spec(experiments=parse_experiments([experiment]), thoughts=kind, prefix=PREFIX, checks=0, **changes)
     with open_run(folder, {}) as directory:
         prepared = Experiment.prepare(planted_model(circuit), spec, planted_pairs(pairs))
         return run_experiment(prepared, directory, None)
@@ -97,7 +97,7 @@ def test_the_decoy_tells_the_answer_and_does_nothing(kind, tmp_path):
     vectors: list = []
     model = planted_model(FIRST).hooked
     experiment = Experiment.prepare(
-        planted_model(FIRST), Spec(experiment="position", thoughts=kind, prefix=PREFIX), planted_pairs(VALUES)
+        planted_model(FIRST), Spec(experiments=("position",), thoughts=kind, prefix=PREFIX), planted_pairs(VALUES)
     )
     for side in (0, 1):
         batch = collate([layouts[side] for layouts in experiment.layouts])

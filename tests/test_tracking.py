@@ -21,7 +21,9 @@ image = folder / "layers.png"
 PIL.Image.new("RGB", (2, 2)).save(image)
 observer = wandb_observer("a-project", "a-run", {"layers": (0, 1), "folder": str(folder)}, folder)
 observer.pair_done({"pair": "p0", "recovery": 0.25, "undefined": None})
-observer.summary({"mean_recovery": 0.125}, [image])
+page = folder / "report.html"
+page.write_text("<!DOCTYPE html><title>a-page</title>")
+observer.summary({"mean_recovery": 0.125}, [image], page)
 time.sleep(1)
 observer.finish()
 """
@@ -62,6 +64,8 @@ def test_an_offline_run_is_kept_in_the_folder_and_reaches_no_network(offline: Pa
     for told in (b"a-project", b"a-run", b"recovery", b"0.25", b"mean_recovery", b"0.125", b"layers"):
         assert told in content, told
     assert len(list(run.rglob("layers*.png"))) == 1
+    (page,) = run.rglob("report*.html")
+    assert page.read_text() == "<!DOCTYPE html><title>a-page</title>"
     for private in (b"private", b"system.cpu", b"memory"):
         assert private not in content, private
     assert not list(run.rglob("private-script.py"))
@@ -146,6 +150,7 @@ def test_wandb_that_is_not_installed_is_an_error_at_once(tmp_path: Path, monkeyp
 def tell_everything(observer: Observer) -> None:
     observer.pair_done({"x": 1})
     observer.summary({"x": 1}, [Path("absent.png")])
+    observer.summary({"x": 1}, [], Path("absent.html"))
     observer.finish()
 
 

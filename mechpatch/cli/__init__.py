@@ -9,6 +9,7 @@ from mechpatch.cli import inspect as inspect
 from mechpatch.cli import pairs as pairs
 from mechpatch.cli import plan as plan
 from mechpatch.cli import plot as plot
+from mechpatch.cli import report as report
 from mechpatch.cli import run as run
 from mechpatch.cli import verify as verify
 from mechpatch.cli.app import app as app

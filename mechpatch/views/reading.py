@@ -29,19 +29,27 @@ NOUN = {"denoise": "recovery", "noise": "destruction"}
 
 def reading(summary: dict[str, Any]) -> str:
     """Say what was found, what was not, and what cannot count, for a summary made by `summarise`."""
-    sentences = [_pairs(summary)]
+    return " ".join(paragraphs(summary))
+
+
+def paragraphs(summary: dict[str, Any]) -> list[str]:
+    """The sentences of `reading`: the pairs and the first direction, each other direction, then what cannot count."""
+    found, rest = [[_pairs(summary)]], []
     if summary["counts"]["used"]:
         paired = [cell for cell in summary["cells"] if cell["donor"] == "paired"]
-        for direction in sorted({cell["direction"] for cell in paired}):
+        for number, direction in enumerate(sorted({cell["direction"] for cell in paired})):
             own = [cell for cell in paired if cell["direction"] == direction]
+            if number:
+                found.append([])
             for experiment, say in SENTENCES.items():
                 cells = [cell for cell in own if cell["experiment"] == experiment]
                 if cells:
-                    sentences.append(say(cells, NOUN[direction]))
-        sentences += [_directions(summary["directions"], paired), *summary["sets_notes"]]
-        sentences += [_structural(paired), _controls(summary["cells"]), _planning(summary["planning"])]
-    sentences.append(_checks(summary["checks"]))
-    return " ".join(sentence for sentence in sentences if sentence)
+                    found[-1].append(say(cells, NOUN[direction]))
+        rest = [_directions(summary["directions"], paired), *summary["sets_notes"]]
+        rest += [_structural(paired), _controls(summary["cells"]), _planning(summary["planning"])]
+    rest.append(_checks(summary["checks"]))
+    joined = (" ".join(sentence for sentence in sentences if sentence) for sentences in (*found, rest))
+    return [paragraph for paragraph in joined if paragraph]
 
 
 def _pairs(summary: dict[str, Any]) -> str:

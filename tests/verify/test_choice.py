@@ -56,7 +56,7 @@ def test_pairs_of_other_sites_do_not_go_together():
 )
 def test_sites_are_found_again(kind, prefix):
     model = model_under_test("tiny-float64")
-    spec = Spec(experiment="position", thoughts=kind, prefix=prefix)
+    spec = Spec(experiments=("position",), thoughts=kind, prefix=prefix)
     long = make_pair("long", ("Sam has 3 pens.", "Sam has 30 pens."), ("1480", "1490"), ("<<3*5=15>>", "<<3*6=18>>"))
     for pair in (*PAIRS, long):
         for side, laid_out in enumerate(pair_layouts(model, spec, pair)):
@@ -64,7 +64,7 @@ def test_sites_are_found_again(kind, prefix):
 
 
 def test_a_text_that_is_not_given_back_is_not_counted():
-    model, spec = model_under_test("tiny-float64"), Spec(experiment="position", prefix="Zounds:")
+    model, spec = model_under_test("tiny-float64"), Spec(experiments=("position",), prefix="Zounds:")
     laid_out, _ = pair_layouts(model, spec, PAIRS[0])
     with pytest.raises(NotApplicable, match="does not give 'Zounds:43' back"):
         places(model, spec, PAIRS[0], 0, laid_out)

@@ -48,7 +48,7 @@ def loaded(source: Source, dtype: str = "float64") -> ThoughtModel:
 def tried(model: ThoughtModel, source: Source, thoughts: str = "latent", laws=SOME, pairs=PAIRS) -> Report:
     """The laws on a model that is said to come from `source`."""
     count = None if thoughts == "text" else N_LATENTS
-    spec = Spec(experiment="position", thoughts=thoughts, n_thoughts=count, layers=(1, 2))
+    spec = Spec(experiments=("position",), thoughts=thoughts, n_thoughts=count, layers=(1, 2))
     checkpoint = read_source(source, model.hooked.cfg.dtype, model.device)
     return verify(make_context(model, spec, pairs, checkpoint, cells=4), laws=laws)
 
@@ -134,7 +134,7 @@ def test_an_alpha_with_which_the_model_was_not_trained(shipped_pairs: list[Pair]
     wrong = Source(base=DEMO_FOLDER / "base", codi=DEMO_FOLDER / "codi", alpha=256.0)
     model = load_model(wrong.base, codi=wrong.codi, lora_alpha=256.0, n_latents=5, device="cpu")
     laws = [law for law in LAWS if law.key in ("weights", "base", "alpha")]
-    spec = Spec(experiment="position")
+    spec = Spec(experiments=("position",))
     report = verify(
         make_context(model, spec, shipped_pairs[:6], read_source(wrong, torch.float32, model.device)), laws=laws
     )
@@ -245,7 +245,7 @@ def test_a_model_from_other_files(source: Source, tmp_path: Path):
 
 
 def test_a_model_whose_files_are_not_known(source: Source):
-    spec = Spec(experiment="position", n_thoughts=N_LATENTS)
+    spec = Spec(experiments=("position",), n_thoughts=N_LATENTS)
     report = verify(make_context(loaded(source), spec, PAIRS), laws=SOME)
     assert not report.failed
     notes = {verdict.note for verdict in report.verdicts if verdict.number == 7}

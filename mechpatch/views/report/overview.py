@@ -1,0 +1,54 @@
+"""Several studies side by side: the largest effect that each found, experiment by experiment."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from mechpatch.views.report.markup import foreign, table, text
+from mechpatch.views.report.studies import Study
+from mechpatch.views.theme import EXPERIMENTS
+
+HEADS = ("Runs", "Model", "Experiment", "Direction", "Largest effect at", "Mean", "95 % interval", "n", "q")
+
+
+def overview(studies: Sequence[Study]) -> str:
+    """A table of the largest mean effect of every experiment of every study; nothing for a single study."""
+    if len(studies) < 2:
+        return ""
+    rows = [_row(study, cell) for study in studies for cell in _largest(study)]
+    return f'<section class="overview"><h2>Side by side</h2>{table("overview", HEADS, rows)}</section>'
+
+
+def _largest(study: Study) -> Iterator[dict[str, Any]]:
+    """The first cell of each experiment and direction: `top` lists them from the largest effect down."""
+    seen = set()
+    for cell in study.summary["top"]:
+        kind = cell["experiment"], cell["direction"]
+        if kind not in seen:
+            seen.add(kind)
+            yield cell
+
+
+def _row(study: Study, cell: dict[str, Any]) -> list[tuple[str, object]]:
+    effect, fingerprint = cell["effect"], study.runs[0].spec.get("model", {}).get("fingerprint", "")
+    place = f"layer {cell['layer']}, {cell['site']}" + (f", step {cell['step']}" if cell["step"] else "")
+    low, high = _number(effect["low"]), _number(effect["high"])
+    experiment = EXPERIMENTS.get(cell["experiment"], cell["experiment"])
+    q = cell["q"]
+    return [
+        (foreign(study.name), study.name),
+        (f"<code>{foreign(str(fingerprint)[:8])}</code>", fingerprint),
+        (text(experiment), experiment),
+        (text(cell["direction"]), cell["direction"]),
+        (text(place), place),
+        (text(_number(effect["mean"])), effect["mean"]),
+        (text(f"{low} to {high}"), f"{low} to {high}"),
+        (text(effect["n"]), effect["n"]),
+        (text("–" if q is None else "< 0.001" if q < 0.001 else f"{q:.3f}"), q),
+    ]
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "–"
+    shown = f"{value:.2f}"
+    return shown.lstrip("-") if not float(shown) else shown.replace("-", "−")

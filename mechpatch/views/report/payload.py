@@ -1,0 +1,78 @@
+"""What the page's script is given: one JSON value that holds every number the figures show."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from matplotlib.colors import Colormap, to_hex
+
+from mechpatch.views.report.comparison import describe_comparisons
+from mechpatch.views.report.fields import describe_fields
+from mechpatch.views.report.grids import describe_grids
+from mechpatch.views.report.pairs import describe_pairs
+from mechpatch.views.report.studies import Study
+from mechpatch.views.theme import (
+    BLUE,
+    DIRECTIONS,
+    DONORS,
+    EXPERIMENTS,
+    HATCH_INK,
+    INK,
+    METRICS,
+    MUTED,
+    RULE,
+    STRUCTURAL,
+    Metric,
+    colours,
+    layer_colours,
+)
+
+SAMPLES = 33  # of a colour map; odd, so that the neutral middle is one of them
+
+
+def build_payload(studies: Sequence[Study], views: Sequence[dict[str, list[dict[str, str]]]]) -> dict[str, Any]:
+    """Words and colours of the house, and the numbers of every study.
+
+    Args:
+        views: of each study, the views of single pairs (see `embedded`).
+    """
+    return {
+        "words": {
+            "metrics": {name: asdict(metric) | {"axis": metric.axis} for name, metric in METRICS.items()},
+            "experiments": EXPERIMENTS,
+            "directions": DIRECTIONS,
+            "donors": DONORS,
+        },
+        "theme": {
+            "ink": INK,
+            "muted": MUTED,
+            "rule": RULE,
+            "structural": STRUCTURAL,
+            "hatch": HATCH_INK,
+            "blue": BLUE,
+            "diverging": _samples(colours(Metric(label="", signed=True), np.zeros(1))[0]),
+            "sequential": _samples(colours(Metric(label=""), np.zeros(1))[0]),
+            "layers": _samples(layer_colours()),
+        },
+        "studies": [describe_study(study, own) for study, own in zip(studies, views, strict=True)],
+    }
+
+
+def describe_study(study: Study, views: dict[str, list[dict[str, str]]]) -> dict[str, Any]:
+    """The numbers of one study; see the modules that make each part."""
+    pairs = describe_pairs(study.table, study.pairs)
+    seed = study.summary["seed"]
+    return {
+        "name": study.name,
+        "include_incorrect": study.summary["include_incorrect"],
+        "pairs": pairs,
+        "fields": describe_fields(study.table, [pair["index"] for pair in pairs]),
+        "grids": describe_grids(study.table, seed),
+        "comparisons": describe_comparisons(study.table, seed),
+        "views": views,
+    }
+
+
+def _samples(colour_map: Colormap) -> list[str]:
+    return [to_hex(colour_map(at)) for at in np.linspace(0, 1, SAMPLES)]

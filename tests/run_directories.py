@@ -1,0 +1,98 @@
+"""Directories of finished runs, made from records without any model."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mechpatch.stats import groups, summarise
+
+QUESTION = "Tom has {} apples. Tom sells 2 bags of 5. How many apples does Tom have?"
+
+
+def write_run(
+    folder: Path,
+    records: pa.Table,
+    *,
+    question: str = QUESTION,
+    model: str = "0123456789abcdef",
+    dropped: list[dict[str, Any]] | None = None,
+    include_incorrect: bool = False,
+    notes: tuple[str, ...] = (),
+) -> Path:
+    """Write spec.json, pairs.json, summary.json and the records with their checksum, as a run leaves them.
+
+    Args:
+        question: with one place for a number; pair i has 28 and 29 there, each the token of its side that differs.
+    """
+    folder.mkdir(parents=True)
+    table = _with_unpatched_answers(records)
+    pq.write_table(table, folder / "effects.parquet")
+    digest = hashlib.sha256((folder / "effects.parquet").read_bytes()).hexdigest()
+    (folder / "effects.sha256").write_text(f"{digest}  effects.parquet\n")
+    ids = list(dict.fromkeys(table["pair_id"].to_pylist()))
+    kinds = groups(table)
+    spec = {
+        "spec": {
+            "experiments": list(dict.fromkeys(group.experiment for group in kinds)),
+            "thoughts": "latent",
+            "n_thoughts": 5,
+            "engine": "fast",
+            "checks": 3,
+        },
+        "model": {"fingerprint": model, "dtype": "float32"},
+        "pairs": {"sha256": "ab" * 32, "kept": ids},
+        "versions": {"mechpatch": "0.1.0"},
+        "command": ["mechpatch", "run"],
+        "created": "2026-01-01T00:00:00+00:00",
+        "environment": {
+            "model": {"base": "/models/llama", "codi": "/m/codi", "device": "cpu", "lora_rank": 8, "lora_alpha": 16.0},
+            "parity": 3.1e-5,
+            "pairs": "/data/questions.json",
+        },
+    }  # fmt: skip
+    pairs = {
+        "screening": {
+            "total": len(ids) + len(dropped or []),
+            "kept": len(ids),
+            "dropped": dropped or [],
+            "flagged": {},
+        },
+        "pairs": [_pair(pair_id, question) for pair_id in ids],
+    }
+    summary = summarise(table, 0, include_incorrect)
+    summary["run"] = {"seconds": 12.5, "peak_memory_bytes": 2e9, "notes": list(notes)}
+    for name, value in (("spec", spec), ("pairs", pairs), ("summary", summary)):
+        (folder / f"{name}.json").write_text(json.dumps(value, allow_nan=False))
+    return folder
+
+
+def _pair(pair_id: str, question: str) -> dict[str, Any]:
+    sides = {name: question.format(number) for name, number in (("clean", 28), ("corrupted", 29))}
+    return {
+        "pair_id": pair_id,
+        **{name: {"question": text, "answer": 18} for name, text in sides.items()},
+        "layout": {name: {"tokens": ["<s>", *text.split()[:2000]]} for name, text in sides.items()},
+    }
+
+
+def _with_unpatched_answers(records: pa.Table) -> pa.Table:
+    right = records["both_correct"]
+    wrong = pa.chunked_array([pa.array([False] * records.num_rows)])
+    for name, column in (
+        ("answers_clean_clean_run", right),
+        ("answers_corrupted_clean_run", wrong),
+        ("answers_clean_corrupted_run", wrong),
+        ("answers_corrupted_corrupted_run", right),
+    ):
+        records = records.append_column(name, column)
+    return records
+
+
+def with_field(records: pa.Table, name: str, values: list[Any]) -> pa.Table:
+    """The records with `field.<name>`, whose value is that of the pair's index, modulo how many are given."""
+    per_row = [values[index % len(values)] for index in records["pair_index"].to_pylist()]
+    return records.append_column(f"field.{name}", pa.array(per_row))

@@ -1,0 +1,76 @@
+"""A real browser for reports, and what it must never do: an error in the console, a request that leaves the page."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+# Chromium as root, with everything off by which a browser talks on its own account.
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+OPEN = 60_000  # milliseconds; a machine that does other things is slow
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Headless Chromium; skips where there is none."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if path is None:
+        pytest.skip("no Chromium on this machine; Debian's package `chromium` is enough")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=path, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(browser: Any) -> Iterator[Callable[..., Any]]:
+    """Opens a report from its file and waits until it is drawn; at the end nothing may have gone wrong or out."""
+    pages, problems = [], []
+
+    def opened(path: Path, width: int = 1280, height: int = 900) -> Any:
+        page = browser.new_page(viewport={"width": width, "height": height})
+        pages.append(page)
+        page.on("pageerror", lambda error: problems.append(f"error: {error}"))
+        page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
+        page.on("request", lambda request: _record(request.url, path, problems))
+        page.goto(path.resolve().as_uri())
+        page.wait_for_selector("html[data-ready]", state="attached", timeout=OPEN)
+        page.set_default_timeout(OPEN)
+        page.problems = problems
+        return page
+
+    yield opened
+    for page in pages:
+        page.close()
+    assert not problems
+
+
+def _record(url: str, path: Path, problems: list[str]) -> None:
+    if url != path.resolve().as_uri() and not url.startswith(("data:", "blob:")):
+        problems.append(f"request: {url[:200]}")
+
+
+@pytest.fixture(scope="session")
+def demo_runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Directories of the demo's runs, on its first pairs."""
+    from typer.testing import CliRunner
+
+    from mechpatch import cli
+
+    out = tmp_path_factory.mktemp("report") / "demo"
+    found = CliRunner().invoke(
+        cli.app, ["demo", "--limit", "6", "--out", str(out), "--cache", str(out.parent / "cache")]
+    )
+    assert found.exit_code == 0, found.output
+    return sorted(path.parent for path in out.rglob("spec.json"))
