@@ -9,7 +9,7 @@ from planted import LAYERS, PREFIX, THOUGHTS, VALUES, Circuit, code, planted_mod
 from rewriting import rewrite
 
 from mechpatch.experiments.run import Experiment, run_experiment
-from mechpatch.experiments.spec import Spec
+from mechpatch.experiments.spec import Spec, parse_experiments
 from mechpatch.patching import collate, reference
 from mechpatch.stats import summarise
 from mechpatch.storage.results import open_run

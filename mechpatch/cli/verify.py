@@ -52,7 +52,7 @@ def verify(
     if dtype not in DTYPES:
         raise SpecError(f"dtype {dtype!r}: expected {' or '.join(DTYPES)}; other rounding is as large as many faults")
     spec = Spec(
-        experiment="position",
+        experiments=("position",),
         layers=parse_layers(layers) if layers else (),
         thoughts=thoughts,
         n_thoughts=latents,
