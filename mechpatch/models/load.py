@@ -17,7 +17,7 @@ from mechpatch.errors import CheckpointError
 from mechpatch.models import codi as codi_format
 from mechpatch.models.adapter import embedding_rows, merge_lora, read_peft
 from mechpatch.models.base import EMBEDDINGS, build, model_folder, read_config
-from mechpatch.models.files import bounded, read_weights, refusing
+from mechpatch.models.files import bounded, exists, read_weights, refusing
 from mechpatch.models.hooked import parity, to_hooked
 from mechpatch.storage.keys import digest, tensor_digest
 
@@ -117,7 +117,9 @@ def load_model(
     n_ctx = min(n_ctx, config.max_position_embeddings)
     if n_ctx < 1:
         raise CheckpointError(f"n_ctx is {n_ctx}, expected at least 1 token")
-    tokenizer = load_tokenizer(adapter if adapter and (Path(adapter) / "tokenizer.json").is_file() else folder)
+    tokenizer = load_tokenizer(
+        adapter if adapter and exists(Path(adapter) / "tokenizer.json", "not a path") else folder
+    )
     special, head = None, None
     if codi:
         special = _add_special(tokenizer, config.vocab_size, folder)

@@ -276,25 +276,19 @@ def test_a_logit_that_is_not_finite_names_pair_and_place(demo_model, shipped_pai
 
 
 @pytest.mark.parametrize("side", [0, 1])
-def test_the_run_of_either_side_is_looked_at(demo_model, shipped_pairs, tmp_path, side):
+def test_the_run_of_either_side_is_looked_at(demo_model, shipped_pairs, tmp_path, monkeypatch, side):
     """A token of one question alone has a damaged embedding: also where only its vectors would have been written."""
     pair = shipped_pairs[0]
-    own, other = (
-        set(demo_model.tokenizer.encode(text.question))
-        for text in ((pair.clean, pair.corrupted) if side == 0 else (pair.corrupted, pair.clean))
-    )
-    token = min(own - other)
-    rows = demo_model.hooked.embed.W_E
-    kept = rows[token].clone()
-    message = (
-        rf"{pair.pair_id!r}, the unpatched {('clean', 'corrupted')[side]} run: NaN or infinite first in the embedding"
-    )
-    try:
-        rows[token, 0] = torch.nan
-        with pytest.raises(NumericsError, match=message):
-            run(demo_model, [pair], Spec(experiments=("layer",)), tmp_path / "run")
-    finally:
-        rows[token] = kept
+    asked = [set(demo_model.tokenizer.encode(each.question)) for each in (pair.clean, pair.corrupted)]
+    token = min(asked[side] - asked[1 - side])
+    embed = demo_model.hooked.embed
+    plain = embed.forward
+    broken = lambda tokens: plain(tokens).masked_fill((tokens == token)[..., None], torch.nan)  # noqa: E731
+    monkeypatch.setattr(embed, "forward", broken)
+    name = ("clean", "corrupted")[side]
+    message = f"{pair.pair_id!r}, the unpatched {name} run: NaN or infinite first in the embedding"
+    with pytest.raises(NumericsError, match=message):
+        run(demo_model, [pair], Spec(experiments=("layer",), engine="reference"), tmp_path / "run")
 
 
 def test_more_thoughts_than_the_model_runs(demo_model, shipped_pairs):
