@@ -35,7 +35,8 @@ def test_a_sound_model_passes(sound):
 
 
 def test_a_wrong_alpha_fails_and_is_named():
-    found = verify("--lora-alpha", "256", "--layers", "3", "--json")
+    # In float32 so large an adapter also makes rounding larger than it is for a sound model.
+    found = verify("--lora-alpha", "256", "--layers", "3", "--dtype", "float64", "--json")
     assert found.returncode == 1, found.stdout + found.stderr
     report = json.loads(found.stdout)
     assert not report["holds"]
