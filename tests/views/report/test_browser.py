@@ -165,7 +165,7 @@ def test_a_split_is_estimated_as_the_records_would_be(synthetic, open_page):
     choose(page, "split", "0")
     found = traces(page, "heatmap")
     assert len(found) == 6  # three groups of pairs, each with its structural cells
-    correct = table.filter(pc.field("both_correct"))
+    correct, widths = table.filter(pc.field("both_correct")), []
     for group in range(3):
         cells = select(correct.filter(pc.field("field.entry") == group), Group("position", "denoise", "paired"))
         values = cells.values("effect")
@@ -180,7 +180,11 @@ def test_a_split_is_estimated_as_the_records_would_be(synthetic, open_page):
             width = float(interval.high[at] - interval.low[at])
             for side in ("low", "high"):
                 assert number(match[side]) == pytest.approx(getattr(interval, side)[at], abs=0.1 * width + 1e-3)
+            if width > 0.02:  # three decimals tell a narrower one too coarsely
+                widths.append((number(match["high"]) - number(match["low"])) / width)
             assert number(match["q"]) == pytest.approx(q[at], abs=1e-3)  # so few pairs have every sign flip tried
+    assert len(widths) > 5
+    assert np.mean(widths) == pytest.approx(1, abs=0.08)  # a 90 % interval would be 0.84 as wide
     assert "computed in this page" in page.locator("[data-part=heatmap] .caption").inner_text()
     choose(page, "pair", "3")
     one = select(table, Group("position", "denoise", "paired"), include_incorrect=True).values("effect")[3]
