@@ -1,0 +1,96 @@
+"""From records to a table: medians over rounds, and ratios of what was measured in the same round."""
+
+from collections.abc import Iterator, Mapping
+from statistics import median
+from typing import Any
+
+from benchmark.contenders import CONTENDERS
+from benchmark.journal import GROUP, Journal, Record
+
+
+def summarise(journal: Journal) -> list[dict[str, Any]]:
+    """One entry for each case, JSON-ready."""
+    groups = {tuple(each[name] for name in GROUP): None for each in journal.records if not each.get("axis")}
+    return [_case(journal, dict(zip(GROUP, group, strict=True))) for group in groups]
+
+
+def _case(journal: Journal, key: Mapping[str, object]) -> dict[str, Any]:
+    records = {
+        (each["what"], each["round"]): each
+        for each in journal.find(**key)
+        if not each.get("axis") and "seconds" in each
+    }
+    rounds = sorted({number for what, number in records if what == "sweep"})
+    found: dict[str, Any] = {**key, "rounds": len(rounds), "rows": []}
+    for name in ("base", "sweep", "job"):
+        values = [records[name, number]["seconds"] for number in rounds if (name, number) in records]
+        found[name] = median(values) if values else None
+    sweeps = [records["sweep", number] for number in rounds]
+    if not sweeps:
+        return found
+    found |= {name: sweeps[0][name] for name in ("patches", "flops")}
+    found["memory"] = max(each["memory"] for each in sweeps)
+    for contender in CONTENDERS:
+        mine = {number: records[contender.name, number] for number in rounds if (contender.name, number) in records}
+        reasons = [each["reason"] for each in journal.find(**key, what=contender.name) if "reason" in each]
+        if not mine and not reasons:
+            continue
+        row: dict[str, Any] = {"name": contender.name, "about": contender.about}
+        if not mine:
+            found["rows"].append(row | {"reason": reasons[0]})
+            continue
+        each_patch = {number: record["seconds"] / record["patches"] for number, record in mine.items()}
+        row["seconds"] = median(each_patch.values()) * found["patches"]
+        row["measured"] = sum(record["patches"] for record in mine.values())
+        row["difference"] = max(record["difference"] for record in mine.values())
+        row["ratio"] = median(
+            each_patch[number] * found["patches"] / records["sweep", number]["seconds"] for number in mine
+        )
+        if contender.whole and (jobs := [number for number in mine if ("job", number) in records]):
+            row["job_ratio"] = median(
+                each_patch[number] * records["job", number]["runs"] / records["job", number]["seconds"]
+                for number in jobs
+            )
+        found["rows"].append(row)
+    return found | _limits(records, rounds)
+
+
+def _limits(records: Mapping[tuple[str, int], Record], rounds: list[int]) -> dict[str, Any]:
+    """The limit's seconds and the share of it that the sweep reaches; with the rates measured in the same round."""
+    both = [(records["sweep", number], records["rates", number]) for number in rounds if ("rates", number) in records]
+    if not both:
+        return {}
+    found: dict[str, Any] = {}
+    for name in ("limit", "ideal"):
+        found[name] = median(rates[name] for _, rates in both)
+        found[f"{name}_share"] = median(rates[name] / swept["seconds"] for swept, rates in both)
+    found["best_rate"] = median(rates["best_rate"] for _, rates in both)
+    return found
+
+
+def show(summary: list[dict[str, Any]]) -> Iterator[str]:
+    """Lines of the table."""
+    for case in summary:
+        yield ""
+        yield f"{case['shape']}, {case['dtype']}, {case['thoughts']} {case['kind']} thoughts, {case['rounds']} rounds"
+        if not case["rounds"]:
+            continue
+        patches, rounds = case["patches"], case["rounds"]
+        yield f"  {f'{patches} patches':62}{'seconds':>10}{'to engine':>11}{'whole job':>11}{'max |Δlogit|':>14}  runs"
+        for row in case["rows"]:
+            yield f"  {row['about']:62}" + (row["reason"] if "reason" in row else _numbers(row, patches * rounds))
+        yield f"  {'engine':62}{case['sweep']:10.3g}"
+        if "limit" in case:
+            share = f"{case['limit']:10.3g}{case['limit_share']:11.2f}"
+            yield f"  {'limit, at the rates of its row counts':62}{share}  {case['flops'] / 1e9:.4g} GFLOP"
+            share = f"{case['ideal']:10.3g}{case['ideal_share']:11.2f}"
+            yield f"  {'the same at the best rate of any product':62}{share}  {case['best_rate'] / 1e9:.4g} GFLOP/s"
+        parts = {"two unpatched runs": case["base"], "whole job": case["job"]}
+        known = "".join(f"{name} {taken:.3g} s, " for name, taken in parts.items() if taken is not None)
+        yield f"  engine besides: {known}memory over the weights {case['memory'] / 1e6:.0f} MB"
+
+
+def _numbers(row: dict[str, Any], whole: int) -> str:
+    job = f"{row['job_ratio']:.1f}" if "job_ratio" in row else "—"
+    measured = f"{row['measured']} of {whole}" + (", extrapolated" if row["measured"] < whole else "")
+    return f"{row['seconds']:10.3g}{row['ratio']:11.1f}{job:>11}{row['difference']:14.1e}  {measured}"
