@@ -215,19 +215,25 @@ def test_an_interrupt_keeps_what_was_measured(monkeypatch: pytest.MonkeyPatch, t
 def test_ratios_are_formed_within_a_round(tmp_path: Path):
     journal = Journal(tmp_path / "bench.json")
     key = {"shape": "1b", "dtype": "float32", "kind": "latent", "thoughts": 5}
+
+    def took(seconds: float) -> dict[str, float]:
+        return {"seconds": seconds, "cpu": seconds**2, "others": seconds / 100}
+
     for number, (swept, plain) in enumerate([(1.0, 10.0), (2.0, 60.0), (4.0, 80.0)]):
         counted = {"patches": 4, "flops": 8e9, "memory": 5e6}
-        journal.add(**key, what="sweep", round=number, seconds=swept, **counted)
-        journal.add(**key, what="job", round=number, seconds=2 * swept, runs=12)
+        journal.add(**key, what="sweep", round=number, **took(swept), **counted)
+        journal.add(**key, what="job", round=number, **took(2 * swept), runs=12)
         rates = {"limit": swept / 2, "ideal": swept / 4, "best_rate": 1e9}
-        journal.add(**key, what="rates", round=number, seconds=1.0, **rates)
-        journal.add(**key, what="shared", round=number, seconds=plain, patches=2, difference=1e-5 * number)
+        journal.add(**key, what="rates", round=number, **took(1.0), **rates)
+        journal.add(**key, what="shared", round=number, **took(plain), patches=2, difference=1e-5 * number)
     journal.add(**key, what="pyvene", round=0, reason="not installed")
     (found,) = summarise(journal)
     row, missing = found["rows"]
     assert row["seconds"] == 4 * 30.0  # median of a run, times the patches
     assert row["ratio"] == 40.0  # median of 20, 60, 40
     assert row["job_ratio"] == 60.0  # median of 30, 90, 60
+    assert row["cpu_ratio"] == 800.0  # median of 200, 1800, 800
+    assert found["others"] == [pytest.approx(0.03), 0.8]
     assert (row["measured"], row["difference"]) == (6, 2e-5)
     assert missing["reason"] == "not installed"
     assert (found["limit_share"], found["ideal_share"]) == (0.5, 0.25)

@@ -24,7 +24,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import count, pairwise
 
 import numpy as np
 import torch
@@ -36,7 +36,7 @@ from mechpatch.patching.llama import read_llama
 from mechpatch.patching.patch import Patch
 from mechpatch.thoughts import Layout
 
-ROWS = (1, 4, 16, 32, 64, 128, 256, 512, 1024, 2048)
+ROWS = (1, 8, 32, 64, 128, 256, 512, 1024, 2048)
 UNEMBED_ROWS = 256  # at most; more would take seconds and are never asked for
 Rates = Mapping[str, Mapping[int, float]]  # by matrix and rows, FLOP/s
 
@@ -87,16 +87,16 @@ def _tokens(layout: Layout) -> _Tokens:
         (i for i, (a, b) in enumerate(zip(first, second, strict=False)) if a != b), min(len(first), len(second))
     )
     fork, end = start + shared, start + len(first)
-    count = end + len(second) - shared
-    sees = np.tri(count, dtype=bool)
+    size = end + len(second) - shared
+    sees = np.tri(size, dtype=bool)
     sees[end:, fork:end] = False
-    read = np.zeros(count, dtype=bool)
+    read = np.zeros(size, dtype=bool)
     for which, tail in enumerate(layout.tails):
         columns = range(start + tail.answer - 1, start + len(tail.tokens))
         read[[column + (which and column >= fork and end - fork) for column in columns]] = True
-    fed = np.zeros(count, dtype=bool)
+    fed = np.zeros(size, dtype=bool)
     fed[len(layout.prompt) : start] = True
-    cuts = [0, *range(len(layout.prompt), start), start, count] if layout.n_latents else [0, count]
+    cuts = [0, *range(len(layout.prompt), start), start, size] if layout.n_latents else [0, size]
     stages = [range(a, b) for a, b in pairwise(cuts)]
     return _Tokens(sees, read, fed, stages, layout.positions(0))
 
@@ -110,10 +110,10 @@ def work_of(layout: Layout, patches: Sequence[Patch], depth: int) -> Work:
 
 
 def _add_patch(work: Work, tokens: _Tokens, patch: Patch, depth: int) -> None:
-    sees, count = tokens.sees, len(tokens.sees)
-    written = np.zeros((depth, count), dtype=bool)
+    sees, size = tokens.sees, len(tokens.sees)
+    written = np.zeros((depth, size), dtype=bool)
     written[patch.layer, [tokens.sites[site] for site in patch.sites]] = True
-    differs = np.zeros((depth + 1, count), dtype=bool)  # input of each block; the last line is the top's output
+    differs = np.zeros((depth + 1, size), dtype=bool)  # input of each block; the last line is the top's output
     for stage in tokens.stages:
         at = slice(stage.start, stage.stop)
         differs[0, at] = tokens.fed[at] & np.roll(differs[depth], 1)[at]
@@ -121,7 +121,7 @@ def _add_patch(work: Work, tokens: _Tokens, patch: Patch, depth: int) -> None:
             differs[block + 1, at] = (sees[at] & differs[block]).any(1) | written[block, at]
 
     out, keys = np.zeros_like(written), np.zeros_like(written)
-    needed = np.zeros(count, dtype=bool)  # input of the first block
+    needed = np.zeros(size, dtype=bool)  # input of the first block
     for stage in reversed(tokens.stages):
         at = slice(stage.start, stage.stop)
         wanted = (tokens.read | np.roll(tokens.fed & needed, -1))[at]
@@ -194,26 +194,27 @@ def rate_at(by_rows: Mapping[int, float], rows: int) -> float:
 
 
 @torch.no_grad()
-def measure_rates(model: Model, rows: Sequence[int] = ROWS, tries: int = 2) -> dict[str, dict[int, float]]:
-    """FLOP/s of the model's own matrices, each time those of another block, so that weights come from memory."""
+def measure_rates(model: Model, rows: Sequence[int] = ROWS, tries: int = 4) -> dict[str, dict[int, float]]:
+    """FLOP/s of the model's own matrices, the best of `tries` that are spread over the time it takes.
+
+    Each time it is the matrix of another block, so that weights come from memory, as in a sweep.
+    """
     llama = read_llama(model.hooked)
     matrices: dict[str, list[Tensor]] = {
         name: [getattr(block, name) for block in llama.blocks] for name in ("q", "k", "o", "gate", "down")
     }
     matrices["unembed"] = [llama.unembed]
     found: dict[str, dict[int, float]] = {name: {} for name in matrices}
-    turn = 0
-    for count in rows:
-        for name, weights in matrices.items():
-            if name == "unembed" and count > UNEMBED_ROWS:
-                continue
-            x = torch.randn(count, weights[0].shape[1], dtype=weights[0].dtype)
-            taken = []
-            for _ in range(tries):
-                weight = weights[turn % len(weights)]
-                turn += 1
+    turns = count()
+    for _ in range(tries):
+        for size in rows:
+            for name, weights in matrices.items():
+                if name == "unembed" and size > UNEMBED_ROWS:
+                    continue
+                weight = weights[next(turns) % len(weights)]
+                x = torch.randn(size, weight.shape[1], dtype=weight.dtype)
                 started = time.perf_counter()
                 F.linear(x, weight)
-                taken.append(time.perf_counter() - started)
-            found[name][count] = 2 * count * weights[0].numel() / min(taken)
+                rate = 2 * size * weight.numel() / (time.perf_counter() - started)
+                found[name][size] = max(rate, found[name].get(size, 0.0))
     return found

@@ -1,17 +1,16 @@
 """One measurement at a time, in an order that puts what is compared side by side, and rounds outermost."""
 
 import contextlib
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from memory import reset_peak, status
 from torch import Tensor
 
 from benchmark import limit
 from benchmark.cases import Case, Model, make_case
+from benchmark.clock import timed
 from benchmark.contenders import CONTENDERS, Contender
 from benchmark.journal import Journal
 from mechpatch.axes import SiteVectors
@@ -53,10 +52,10 @@ class Group:
         if name == "rates":
             rates, taken = timed(lambda: limit.measure_rates(self.case.model))
             work = limit.sweep_work(self.case, self.case.position())
-            return [{"seconds": taken, "rates": rates, **limit.seconds(work, self.case.model, rates)}]
+            return [{**taken, "rates": rates, **limit.seconds(work, self.case.model, rates)}]
         if name == "job":
             _, taken = timed(self.case.run_job)
-            return [{"seconds": taken, "runs": self.case.job}]
+            return [{**taken, "runs": self.case.job}]
         if name == "base":
             return self._engine()
         (contender,) = (each for each in CONTENDERS if each.name == name)
@@ -76,7 +75,7 @@ class Group:
         patches = len(self.case.position())
         work = limit.sweep_work(self.case, self.case.position())
         counted = {"patches": patches, "flops": limit.flops(work, self.case.model), "memory": memory}
-        return [{"what": "sweep", "seconds": swept, **counted}, {"seconds": unpatched, "runs": 2}]
+        return [{"what": "sweep", **swept, **counted}, {**unpatched, "runs": 2}]
 
     def _contend(self, contender: Contender, number: int) -> dict[str, Any]:
         if self.exact is None:
@@ -94,7 +93,7 @@ class Group:
             (exact[patch] - logits).abs().max().item() for patch, logits in zip(chosen, found, strict=True)
         )
         cells = [[patch.layer, *patch.sites] for patch in chosen]
-        return {"seconds": taken, "patches": len(chosen), "cells": cells, "difference": difference}
+        return {**taken, "patches": len(chosen), "cells": cells, "difference": difference}
 
     def choose(self, contender: Contender, number: int) -> list[Patch]:
         """Patches spread over layers and thoughts, others in each round; all of one layer for one that runs rows."""
@@ -117,11 +116,3 @@ def warm_up(model: Model) -> None:
     case = make_case(model, "latent", 1, question=10)
     base, donor = case.base_runs()
     sweep(base, donor, case.position()[-1:])
-
-
-def timed(call: Callable[[], Any]) -> tuple[Any, float]:
-    """What it gives, and the seconds it took."""
-    started = time.perf_counter()
-    with torch.no_grad():
-        found = call()
-    return found, time.perf_counter() - started

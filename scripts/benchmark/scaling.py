@@ -20,8 +20,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, ScalarFormatter
 
 from benchmark.cases import Case, Model, first_blocks, make_case
+from benchmark.clock import timed
 from benchmark.journal import Journal
-from benchmark.measure import sweep, timed, warm_up
+from benchmark.measure import sweep, warm_up
 from mechpatch.views.theme import BLUE, MUTED, style
 
 THOUGHTS, QUESTION = 5, 100
@@ -103,8 +104,8 @@ def measure_scaling(
                 case = axis.case(model, value)
                 (base, donor), unpatched = timed(case.base_runs)
                 _, swept = timed(lambda case=case, base=base, donor=donor: sweep(base, donor, case.position()))
-                journal.add(**point, what="sweep", seconds=swept)
-                journal.add(**point, what="base", seconds=unpatched)
+                journal.add(**point, what="sweep", **swept)
+                journal.add(**point, what="base", **unpatched)
 
 
 def draw(journal: Journal) -> bytes:

@@ -30,6 +30,7 @@ def _case(journal: Journal, key: Mapping[str, object]) -> dict[str, Any]:
         return found
     found |= {name: sweeps[0][name] for name in ("patches", "flops")}
     found["memory"] = max(each["memory"] for each in sweeps)
+    found["others"] = [pick(each["others"] for each in records.values()) for pick in (median, max)]
     for contender in CONTENDERS:
         mine = {number: records[contender.name, number] for number in rounds if (contender.name, number) in records}
         reasons = [each["reason"] for each in journal.find(**key, what=contender.name) if "reason" in each]
@@ -39,20 +40,20 @@ def _case(journal: Journal, key: Mapping[str, object]) -> dict[str, Any]:
         if not mine:
             found["rows"].append(row | {"reason": reasons[0]})
             continue
-        each_patch = {number: record["seconds"] / record["patches"] for number, record in mine.items()}
-        row["seconds"] = median(each_patch.values()) * found["patches"]
+        row["seconds"] = median(record["seconds"] / record["patches"] for record in mine.values()) * found["patches"]
         row["measured"] = sum(record["patches"] for record in mine.values())
         row["difference"] = max(record["difference"] for record in mine.values())
-        row["ratio"] = median(
-            each_patch[number] * found["patches"] / records["sweep", number]["seconds"] for number in mine
-        )
+        for name, clock in (("ratio", "seconds"), ("cpu_ratio", "cpu")):
+            row[name] = median(_ratio(record, records["sweep", number], clock) for number, record in mine.items())
         if contender.whole and (jobs := [number for number in mine if ("job", number) in records]):
-            row["job_ratio"] = median(
-                each_patch[number] * records["job", number]["runs"] / records["job", number]["seconds"]
-                for number in jobs
-            )
+            row["job_ratio"] = median(_ratio(mine[number], records["job", number], "seconds") for number in jobs)
         found["rows"].append(row)
     return found | _limits(records, rounds)
+
+
+def _ratio(record: Record, ours: Record, clock: str) -> float:
+    """What all runs of `ours` would take at the speed of `record`, over what the engine took."""
+    return record[clock] / record["patches"] * ours.get("patches", ours.get("runs")) / ours[clock]
 
 
 def _limits(records: Mapping[tuple[str, int], Record], rounds: list[int]) -> dict[str, Any]:
@@ -76,21 +77,25 @@ def show(summary: list[dict[str, Any]]) -> Iterator[str]:
         if not case["rounds"]:
             continue
         patches, rounds = case["patches"], case["rounds"]
-        yield f"  {f'{patches} patches':62}{'seconds':>10}{'to engine':>11}{'whole job':>11}{'max |Δlogit|':>14}  runs"
+        columns = "".join(f"{name:>11}" for name in ("seconds", "to engine", "CPU time", "whole job"))
+        yield f"  {f'{patches} patches':62}{columns}{'max |Δlogit|':>14}  runs"
         for row in case["rows"]:
             yield f"  {row['about']:62}" + (row["reason"] if "reason" in row else _numbers(row, patches * rounds))
-        yield f"  {'engine':62}{case['sweep']:10.3g}"
+        yield f"  {'engine':62}{case['sweep']:11.3g}"
         if "limit" in case:
-            share = f"{case['limit']:10.3g}{case['limit_share']:11.2f}"
+            share = f"{case['limit']:11.3g}{case['limit_share']:11.2f}"
             yield f"  {'limit, at the rates of its row counts':62}{share}  {case['flops'] / 1e9:.4g} GFLOP"
-            share = f"{case['ideal']:10.3g}{case['ideal_share']:11.2f}"
+            share = f"{case['ideal']:11.3g}{case['ideal_share']:11.2f}"
             yield f"  {'the same at the best rate of any product':62}{share}  {case['best_rate'] / 1e9:.4g} GFLOP/s"
         parts = {"two unpatched runs": case["base"], "whole job": case["job"]}
         known = "".join(f"{name} {taken:.3g} s, " for name, taken in parts.items() if taken is not None)
         yield f"  engine besides: {known}memory over the weights {case['memory'] / 1e6:.0f} MB"
+        usual, most = case["others"]
+        yield f"  other processes used {usual:.0%} of the machine meanwhile (median; at most {most:.0%})"
 
 
 def _numbers(row: dict[str, Any], whole: int) -> str:
     job = f"{row['job_ratio']:.1f}" if "job_ratio" in row else "—"
     measured = f"{row['measured']} of {whole}" + (", extrapolated" if row["measured"] < whole else "")
-    return f"{row['seconds']:10.3g}{row['ratio']:11.1f}{job:>11}{row['difference']:14.1e}  {measured}"
+    ratios = f"{row['seconds']:11.3g}{row['ratio']:11.1f}{row['cpu_ratio']:11.1f}"
+    return f"{ratios}{job:>11}{row['difference']:14.1e}  {measured}"
