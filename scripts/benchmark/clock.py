@@ -13,7 +13,7 @@ Found = TypeVar("Found")
 
 
 def timed(call: Callable[[], Found]) -> tuple[Found, dict[str, float]]:
-    """What it gives, and its `seconds`, `cpu` seconds of this process, share of all cores that `others` took (Linux)."""
+    """What it gives, and its `seconds`, `cpu` seconds of this process, share of all cores `others` took (Linux)."""
     before, started, used = _busy(), time.perf_counter(), time.process_time()
     with torch.no_grad():
         found = call()
