@@ -11,6 +11,7 @@ import pytest
 import torch
 from benchmark import contenders, limit, scaling
 from benchmark.cases import Case, Model, lay_out, make_case, make_model
+from benchmark.clock import CLOCKS
 from benchmark.contenders import CONTENDERS
 from benchmark.journal import Journal
 from benchmark.limit import Work, work_of
@@ -183,7 +184,9 @@ def test_the_script_measures_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
         assert set(records) == {"rates", "base", "sweep", "job", *(each.name for each in CONTENDERS)}
         assert records["sweep"]["patches"] == 6
         assert records["job"]["runs"] == 2 + 3 * (2 + 1 + 2 + 2)
-        assert records["rates"]["limit"] >= records["rates"]["ideal"] > 0
+        assert set(records["rates"]["least"]) == set(CLOCKS)
+        for least in records["rates"]["least"].values():
+            assert least["limit"] >= least["ideal"] > 0
         assert records["shared"]["patches"] == 1
         assert all(each["seconds"] > 0 for each in records.values() if "reason" not in each)
     assert "pyvene, one batch a layer" in text
@@ -223,20 +226,20 @@ def test_ratios_are_formed_within_a_round(tmp_path: Path):
         counted = {"patches": 4, "flops": 8e9, "memory": 5e6}
         journal.add(**key, what="sweep", round=number, **took(swept), **counted)
         journal.add(**key, what="job", round=number, **took(2 * swept), runs=12)
-        rates = {"limit": swept / 2, "ideal": swept / 4, "best_rate": 1e9}
-        journal.add(**key, what="rates", round=number, **took(1.0), **rates)
+        least = {"limit": swept / 2, "ideal": swept / 4, "best_rate": 1e9}
+        journal.add(**key, what="rates", round=number, **took(1.0), least=dict.fromkeys(CLOCKS, least))
         journal.add(**key, what="shared", round=number, **took(plain), patches=2, difference=1e-5 * number)
     journal.add(**key, what="pyvene", round=0, reason="not installed")
     (found,) = summarise(journal)
     row, missing = found["rows"]
     assert row["seconds"] == 4 * 30.0  # median of a run, times the patches
-    assert row["ratio"] == 40.0  # median of 20, 60, 40
-    assert row["job_ratio"] == 60.0  # median of 30, 90, 60
-    assert row["cpu_ratio"] == 800.0  # median of 200, 1800, 800
+    assert row["ratio"] == [40.0, 800.0]  # medians of 20, 60, 40 and of 200, 1800, 800
+    assert row["job_ratio"] == [60.0, 600.0]  # of 30, 90, 60 and of 150, 1350, 600
     assert found["others"] == [pytest.approx(0.03), 0.8]
     assert (row["measured"], row["difference"]) == (6, 2e-5)
     assert missing["reason"] == "not installed"
-    assert (found["limit_share"], found["ideal_share"]) == (0.5, 0.25)
+    assert found["limit_share"] == [0.5, 0.25]  # by CPU time of 1/2, 1/4, 1/8
+    assert found["ideal_share"] == [0.25, 0.125]
     text = "\n".join(show([found]))
     assert "6 of 12, extrapolated" in text
     assert "two unpatched runs" not in text

@@ -19,7 +19,7 @@ from mechpatch.models import codi as codi_format
 from mechpatch.models import load_model
 from mechpatch.models.base import build
 from mechpatch.models.hooked import to_hooked
-from mechpatch.patching import Batch, collate, engine
+from mechpatch.patching import Batch, collate, engine, recording
 from mechpatch.patching.llama import read_llama
 from mechpatch.patching.patch import Patch
 from mechpatch.thoughts import Layout
@@ -123,11 +123,6 @@ class Case:
         """The corrupted questions."""
         return collate([corrupted for _, corrupted in self.layouts])
 
-    @cached_property
-    def other(self) -> Batch:
-        """The clean ones."""
-        return collate([clean for clean, _ in self.layouts])
-
     @property
     def thoughts(self) -> tuple[int, ...]:
         """The thoughts, as indices into the sites."""
@@ -155,9 +150,10 @@ class Case:
         return 2 + self.model.depth * (3 * len(self.thoughts) + 1)
 
     def base_runs(self) -> tuple[engine.BaseRun, SiteVectors]:
-        """The corrupted run, and the clean run's vectors."""
-        donor = engine.base_run(self.model.hooked, self.model.head, self.other).outcome.resid
-        return engine.base_run(self.model.hooked, self.model.head, self.batch), donor
+        """The corrupted run, and the clean run's vectors; both questions of a pair are run together."""
+        model, head = self.model.hooked, self.model.head
+        clean, corrupted = zip(*(recording.record(model, head, pair) for pair in self.layouts), strict=True)
+        return recording.replay(model, head, self.batch, corrupted), recording.stack_vectors(clean)
 
     def run_job(self) -> None:
         """All experiments of the pairs, from nothing."""

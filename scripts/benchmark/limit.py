@@ -20,10 +20,10 @@ the rate measured for its own matrix shape at the best number of rows up to that
 best rate of all, as if fed-back thoughts did not have to wait for each other.
 """
 
-import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count, pairwise
 
 import numpy as np
@@ -32,6 +32,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from benchmark.cases import Case, Model
+from benchmark.clock import CLOCKS, timed
 from mechpatch.patching.llama import read_llama
 from mechpatch.patching.patch import Patch
 from mechpatch.thoughts import Layout
@@ -112,7 +113,7 @@ def work_of(layout: Layout, patches: Sequence[Patch], depth: int) -> Work:
 def _add_patch(work: Work, tokens: _Tokens, patch: Patch, depth: int) -> None:
     sees, size = tokens.sees, len(tokens.sees)
     written = np.zeros((depth, size), dtype=bool)
-    written[patch.layer, [tokens.sites[site] for site in patch.sites]] = True
+    written[patch.layers.start : patch.layers.stop, [tokens.sites[site] for site in patch.sites]] = True
     differs = np.zeros((depth + 1, size), dtype=bool)  # input of each block; the last line is the top's output
     for stage in tokens.stages:
         at = slice(stage.start, stage.stop)
@@ -176,7 +177,7 @@ def flops(work: Work, model: Model) -> int:
 
 
 def seconds(work: Work, model: Model, rates: Rates) -> dict[str, float]:
-    """The least time: `limit`, at the rates of its row counts; `ideal`, all at the best rate of all."""
+    """The least time on one clock: `limit`, at the rates of its row counts; `ideal`, all at the best rate of all."""
     best = max(rate for by_rows in rates.values() for rate in by_rows.values())
     limit = sum(
         each / (rate_at(rates[matrix], rows) if matrix in rates else best)
@@ -194,8 +195,8 @@ def rate_at(by_rows: Mapping[int, float], rows: int) -> float:
 
 
 @torch.no_grad()
-def measure_rates(model: Model, rows: Sequence[int] = ROWS, tries: int = 4) -> dict[str, dict[int, float]]:
-    """FLOP/s of the model's own matrices, the best of `tries` that are spread over the time it takes.
+def measure_rates(model: Model, rows: Sequence[int] = ROWS, tries: int = 4) -> dict[str, dict[str, dict[int, float]]]:
+    """FLOP/s of the model's own matrices, by clock (see `timed`): the best of `tries`, spread over the time it takes.
 
     Each time it is the matrix of another block, so that weights come from memory, as in a sweep.
     """
@@ -204,7 +205,7 @@ def measure_rates(model: Model, rows: Sequence[int] = ROWS, tries: int = 4) -> d
         name: [getattr(block, name) for block in llama.blocks] for name in ("q", "k", "o", "gate", "down")
     }
     matrices["unembed"] = [llama.unembed]
-    found: dict[str, dict[int, float]] = {name: {} for name in matrices}
+    found: dict[str, dict[str, dict[int, float]]] = {clock: {name: {} for name in matrices} for clock in CLOCKS}
     turns = count()
     for _ in range(tries):
         for size in rows:
@@ -213,8 +214,7 @@ def measure_rates(model: Model, rows: Sequence[int] = ROWS, tries: int = 4) -> d
                     continue
                 weight = weights[next(turns) % len(weights)]
                 x = torch.randn(size, weight.shape[1], dtype=weight.dtype)
-                started = time.perf_counter()
-                F.linear(x, weight)
-                rate = 2 * size * weight.numel() / (time.perf_counter() - started)
-                found[name][size] = max(rate, found[name].get(size, 0.0))
+                _, taken = timed(partial(F.linear, x, weight))
+                for clock, rates in found.items():
+                    rates[name][size] = max(2 * size * weight.numel() / taken[clock], rates[name].get(size, 0.0))
     return found

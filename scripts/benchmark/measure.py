@@ -52,7 +52,8 @@ class Group:
         if name == "rates":
             rates, taken = timed(lambda: limit.measure_rates(self.case.model))
             work = limit.sweep_work(self.case, self.case.position())
-            return [{**taken, "rates": rates, **limit.seconds(work, self.case.model, rates)}]
+            least = {clock: limit.seconds(work, self.case.model, each) for clock, each in rates.items()}
+            return [{**taken, "rates": rates, "least": least}]
         if name == "job":
             _, taken = timed(self.case.run_job)
             return [{**taken, "runs": self.case.job}]

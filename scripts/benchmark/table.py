@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from statistics import median
 from typing import Any
 
+from benchmark.clock import CLOCKS
 from benchmark.contenders import CONTENDERS
 from benchmark.journal import GROUP, Journal, Record
 
@@ -43,10 +44,10 @@ def _case(journal: Journal, key: Mapping[str, object]) -> dict[str, Any]:
         row["seconds"] = median(record["seconds"] / record["patches"] for record in mine.values()) * found["patches"]
         row["measured"] = sum(record["patches"] for record in mine.values())
         row["difference"] = max(record["difference"] for record in mine.values())
-        for name, clock in (("ratio", "seconds"), ("cpu_ratio", "cpu")):
-            row[name] = median(_ratio(record, records["sweep", number], clock) for number, record in mine.items())
-        if contender.whole and (jobs := [number for number in mine if ("job", number) in records]):
-            row["job_ratio"] = median(_ratio(mine[number], records["job", number], "seconds") for number in jobs)
+        ours = {"ratio": "sweep", "job_ratio": "job"} if contender.whole else {"ratio": "sweep"}
+        for name, what in ours.items():
+            both = [(record, records[what, number]) for number, record in mine.items() if (what, number) in records]
+            row[name] = [median(_ratio(*each, clock) for each in both) for clock in CLOCKS] if both else None
         found["rows"].append(row)
     return found | _limits(records, rounds)
 
@@ -61,11 +62,12 @@ def _limits(records: Mapping[tuple[str, int], Record], rounds: list[int]) -> dic
     both = [(records["sweep", number], records["rates", number]) for number in rounds if ("rates", number) in records]
     if not both:
         return {}
-    found: dict[str, Any] = {}
+    found: dict[str, Any] = {"best_rate": median(rates["least"]["seconds"]["best_rate"] for _, rates in both)}
     for name in ("limit", "ideal"):
-        found[name] = median(rates[name] for _, rates in both)
-        found[f"{name}_share"] = median(rates[name] / swept["seconds"] for swept, rates in both)
-    found["best_rate"] = median(rates["best_rate"] for _, rates in both)
+        found[name] = median(rates["least"]["seconds"][name] for _, rates in both)
+        found[f"{name}_share"] = [
+            median(rates["least"][clock][name] / swept[clock] for swept, rates in both) for clock in CLOCKS
+        ]
     return found
 
 
@@ -77,15 +79,15 @@ def show(summary: list[dict[str, Any]]) -> Iterator[str]:
         if not case["rounds"]:
             continue
         patches, rounds = case["patches"], case["rounds"]
-        columns = "".join(f"{name:>11}" for name in ("seconds", "to engine", "CPU time", "whole job"))
-        yield f"  {f'{patches} patches':62}{columns}{'max |Δlogit|':>14}  runs"
+        columns = f"{'seconds':>10}{'to engine (CPU)':>19}{'whole job (CPU)':>19}{'max |Δlogit|':>14}  runs"
+        yield f"  {f'{patches} patches':62}{columns}"
         for row in case["rows"]:
             yield f"  {row['about']:62}" + (row["reason"] if "reason" in row else _numbers(row, patches * rounds))
-        yield f"  {'engine':62}{case['sweep']:11.3g}"
+        yield f"  {'engine':62}{case['sweep']:10.3g}"
         if "limit" in case:
-            share = f"{case['limit']:11.3g}{case['limit_share']:11.2f}"
+            share = f"{case['limit']:10.3g}{_pair(case['limit_share'], '.2f'):>19}"
             yield f"  {'limit, at the rates of its row counts':62}{share}  {case['flops'] / 1e9:.4g} GFLOP"
-            share = f"{case['ideal']:11.3g}{case['ideal_share']:11.2f}"
+            share = f"{case['ideal']:10.3g}{_pair(case['ideal_share'], '.2f'):>19}"
             yield f"  {'the same at the best rate of any product':62}{share}  {case['best_rate'] / 1e9:.4g} GFLOP/s"
         parts = {"two unpatched runs": case["base"], "whole job": case["job"]}
         known = "".join(f"{name} {taken:.3g} s, " for name, taken in parts.items() if taken is not None)
@@ -95,7 +97,11 @@ def show(summary: list[dict[str, Any]]) -> Iterator[str]:
 
 
 def _numbers(row: dict[str, Any], whole: int) -> str:
-    job = f"{row['job_ratio']:.1f}" if "job_ratio" in row else "—"
+    ratios = f"{_pair(row['ratio'], '.1f'):>19}{_pair(row.get('job_ratio'), '.1f'):>19}"
     measured = f"{row['measured']} of {whole}" + (", extrapolated" if row["measured"] < whole else "")
-    ratios = f"{row['seconds']:11.3g}{row['ratio']:11.1f}{row['cpu_ratio']:11.1f}"
-    return f"{ratios}{job:>11}{row['difference']:14.1e}  {measured}"
+    return f"{row['seconds']:10.3g}{ratios}{row['difference']:14.1e}  {measured}"
+
+
+def _pair(ratios: list[float] | None, form: str) -> str:
+    """A ratio by wall time, and by CPU time."""
+    return "{:{form}} ({:{form}})".format(*ratios, form=form) if ratios else "—"
