@@ -1,6 +1,7 @@
 """What the engine's cost depends on: pairs, layers, thoughts and length of the question, one at a time; and the figure.
 
-Measured with latent thoughts: both unpatched runs, and the position sweep. From the count of rows one expects
+Measured with latent thoughts: both unpatched runs, and the position sweep. Drawn is CPU time, which other processes
+disturb less. From the count of rows one expects
 
     pairs      both grow as the pairs do; less, as long as few rows waste the matrix products
     layers     a patch recomputes the blocks above it, L(L-1)/2 of them for each thought: slope 2; base runs 1
@@ -17,7 +18,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter, ScalarFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from benchmark.cases import Case, Model, first_blocks, make_case
 from benchmark.clock import timed
@@ -120,23 +121,25 @@ def draw(journal: Journal) -> bytes:
 
 
 def _draw_axis(journal: Journal, axis: Axis, panel: Axes) -> None:
-    records = [each for each in journal.find(axis=axis.name) if "seconds" in each]
+    records = [*journal.find(axis=axis.name)]
     cases = dict.fromkeys((each["shape"], each["dtype"]) for each in records)
     ticks = sorted({each["value"] for each in records})
     for marker, (shape, dtype) in zip("os^v", cases, strict=False):
         for what, (label, colour) in SERIES.items():
             mine = [each for each in records if (each["shape"], each["dtype"], each["what"]) == (shape, dtype, what)]
             values = sorted({each["value"] for each in mine})
-            taken = [median(each["seconds"] for each in mine if each["value"] == value) for value in values]
+            taken = [median(each["cpu"] for each in mine if each["value"] == value) for value in values]
             slope = slope_of(values, taken)
             style_of = "-" if shape == "1b" else "--"
             panel.plot(
                 values, taken, style_of, marker=marker, color=colour, label=f"{shape}, {label}: slope {slope:.2f}"
             )
-    panel.set(xscale="log", yscale="log", xlabel=axis.label, ylabel="seconds")
+    panel.set(xscale="log", yscale="log", xlabel=axis.label, ylabel="CPU seconds, all cores")
     panel.set_xticks(ticks, map(str, ticks))
     panel.xaxis.set_minor_formatter(NullFormatter())
-    panel.yaxis.set_major_formatter(ScalarFormatter())
+    panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    panel.yaxis.set_minor_formatter(NullFormatter())
     panel.set_title(f"Cost by {axis.label}", pad=30)
     panel.annotate(axis.why, (0, 1), (0, 4), "axes fraction", "offset points", fontsize=7, color=MUTED, va="bottom")
     panel.legend(fontsize=6.5)
