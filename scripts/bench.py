@@ -16,7 +16,7 @@ import warnings
 from pathlib import Path
 
 import torch
-from benchmark.cases import KINDS, make_case, make_model
+from benchmark.cases import KINDS, PREFIX, make_case, make_model
 from benchmark.contenders import CONTENDERS
 from benchmark.journal import Journal
 from benchmark.measure import OURS, Group, warm_up
@@ -36,6 +36,7 @@ def main() -> None:
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS, help="of thoughts")
     parser.add_argument("--thoughts", nargs="+", type=int, default=[5, 6])
     parser.add_argument("--question", type=int, default=100, help="tokens")
+    parser.add_argument("--prefix", type=int, default=PREFIX, help="tokens between eot and the answer")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--cells", type=int, default=2, help="patches that a slow contender runs in each round")
     parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES, help="measure these alone")
@@ -56,8 +57,8 @@ def main() -> None:
             warm_up(model)
             groups = [
                 Group(
-                    key={**key, "kind": kind, "thoughts": count},
-                    case=make_case(model, kind, count, args.question),
+                    key={**key, "kind": kind, "thoughts": count, "question": args.question, "prefix": args.prefix},
+                    case=make_case(model, kind, count, args.question, args.prefix),
                     cells=args.cells,
                 )
                 for kind in args.kinds

@@ -117,7 +117,11 @@ def test_least_time_is_work_over_rate(model: Model):
 
 
 def group_of(case: Case) -> Group:
-    return Group(key={"shape": "tiny", "dtype": "float32", "kind": case.kind, "thoughts": 2}, case=case, cells=3)
+    return Group(
+        key={"shape": "tiny", "dtype": "float32", "kind": case.kind, "thoughts": 2, "question": 6, "prefix": 5},
+        case=case,
+        cells=3,
+    )
 
 
 @pytest.mark.parametrize("contender", CONTENDERS, ids=lambda each: each.name)
@@ -179,7 +183,7 @@ def test_the_script_measures_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     first = run(monkeypatch, tmp_path / "bench.json", "--rounds", "1")
     text = capsys.readouterr().out
     for kind in ("static", "latent"):
-        assert f"tiny, float32, 2 {kind} thoughts, 1 rounds" in text
+        assert f"tiny, float32, question of 6 tokens, 2 {kind} thoughts, prefix of 5: 1 rounds" in text
         records = {each["what"]: each for each in first if each["kind"] == kind}
         assert set(records) == {"rates", "base", "sweep", "job", *(each.name for each in CONTENDERS)}
         assert records["sweep"]["patches"] == 6
@@ -217,7 +221,7 @@ def test_an_interrupt_keeps_what_was_measured(monkeypatch: pytest.MonkeyPatch, t
 
 def test_ratios_are_formed_within_a_round(tmp_path: Path):
     journal = Journal(tmp_path / "bench.json")
-    key = {"shape": "1b", "dtype": "float32", "kind": "latent", "thoughts": 5}
+    key = {"shape": "1b", "dtype": "float32", "kind": "latent", "thoughts": 5, "question": 100, "prefix": 5}
 
     def took(seconds: float) -> dict[str, float]:
         return {"seconds": seconds, "cpu": seconds**2, "others": seconds / 100}
@@ -240,6 +244,7 @@ def test_ratios_are_formed_within_a_round(tmp_path: Path):
     assert missing["reason"] == "not installed"
     assert found["limit_share"] == [0.5, 0.25]  # by CPU time of 1/2, 1/4, 1/8
     assert found["ideal_share"] == [0.25, 0.125]
+    assert row["at_most"] == [80.0, 3200.0]
     text = "\n".join(show([found]))
     assert "6 of 12, extrapolated" in text
     assert "two unpatched runs" not in text

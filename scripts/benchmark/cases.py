@@ -90,10 +90,12 @@ def first_blocks(model: Model, depth: int) -> Model:
     return Model(hf=hf, hooked=to_hooked(hf, model.hooked.cfg.n_ctx), head=model.head)
 
 
-def lay_out(kind: str, question: Sequence[int], n_thoughts: int, answers: tuple[int, int]) -> Layout:
+def lay_out(
+    kind: str, question: Sequence[int], n_thoughts: int, answers: tuple[int, int], prefix: int = PREFIX
+) -> Layout:
     """A question of given tokens, without a tokenizer; ids 1 to 9 stand for special tokens and the prefix."""
     filler = () if kind == "latent" else (3,) * n_thoughts
-    first, second = (Tail(tokens=(2, *range(4, 4 + PREFIX), answer), answer=1 + PREFIX) for answer in answers)
+    first, second = (Tail(tokens=(2, *(4,) * prefix, answer), answer=1 + prefix) for answer in answers)
     return Layout(
         prompt=(*question, 1, *filler),
         n_latents=n_thoughts if kind == "latent" else 0,
@@ -164,8 +166,10 @@ class Case:
             pass
 
 
-def make_case(model: Model, kind: str, n_thoughts: int, question: int = 100, pairs: int = 1) -> Case:
-    """Random questions of `question` tokens, with `n_thoughts` thoughts each."""
+def make_case(
+    model: Model, kind: str, n_thoughts: int, question: int = 100, prefix: int = PREFIX, pairs: int = 1
+) -> Case:
+    """Random questions of `question` tokens, `n_thoughts` thoughts and `prefix` tokens before the answer."""
     generator = torch.Generator().manual_seed(0)
     vocabulary = model.hooked.cfg.d_vocab
     layouts = []
@@ -174,5 +178,5 @@ def make_case(model: Model, kind: str, n_thoughts: int, question: int = 100, pai
         corrupted = [*clean]
         corrupted[question // 5] = 10 + (clean[question // 5] - 9) % (vocabulary - 10)
         answers = (10, 11)
-        layouts.append((lay_out(kind, clean, n_thoughts, answers), lay_out(kind, corrupted, n_thoughts, answers)))
+        layouts.append(tuple(lay_out(kind, side, n_thoughts, answers, prefix) for side in (clean, corrupted)))
     return Case(model=model, kind=kind, layouts=tuple(layouts))

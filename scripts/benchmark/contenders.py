@@ -186,21 +186,21 @@ def kept_logits(case: Case) -> tuple[int, Tensor]:
 CONTENDERS = (
     Contender(
         name="copied",
-        about="plain hooks, model as from_pretrained_no_processing makes it",
+        about="plain hooks, from_pretrained_no_processing",
         make=hooks_on(copied_model),
         whole=True,
     ),
     Contender(
-        name="shared", about="plain hooks, our zero-copy load", make=hooks_on(lambda model: model.hooked), whole=True
+        name="shared", about="plain hooks, zero-copy load", make=hooks_on(lambda model: model.hooked), whole=True
     ),
     Contender(
         name="generic",
-        about="transformer_lens.patching, our zero-copy load",
+        about="transformer_lens.patching, zero-copy load",
         make=generic_patching,
         kinds=("static",),
     ),
     Contender(
-        name="nnsight", about="nnsight, one trace of several invokes", make=nnsight_trace, kinds=("static",), row=True
+        name="nnsight", about="nnsight, several invokes in one trace", make=nnsight_trace, kinds=("static",), row=True
     ),
     Contender(name="pyvene", about="pyvene, one batch a layer", make=pyvene_batch, kinds=("static",), row=True),
 )

@@ -11,7 +11,7 @@ import torch
 
 from mechpatch.storage.atomic import write_bytes
 
-GROUP = ("shape", "dtype", "kind", "thoughts")
+GROUP = ("shape", "dtype", "kind", "thoughts", "question", "prefix")
 KEY = (*GROUP, "what", "axis", "value", "round")
 Record = dict[str, Any]
 

@@ -26,7 +26,7 @@ class Group:
     """All measurements of one case.
 
     Attributes:
-        key: shape, dtype, kind and thoughts; goes into every record.
+        key: names the case; goes into every record.
         cells: patches that a contender runs in each round, where it runs them one by one.
         exact: the donor's vectors, and the engine's logits of every patch, once it has run.
     """
@@ -43,7 +43,7 @@ class Group:
                 key = {**self.key, "what": name, "round": number}
                 if name not in names or journal.has(**key):
                     continue
-                say(" ".join(map(str, [*self.key.values(), f"round {number + 1}/{rounds}", name])))
+                say(" ".join(map(str, [*self.key.values(), f"round {number + 1} of {rounds}:", name])))
                 for record in self._take(name, number):
                     journal.add(**key | record)
             yield

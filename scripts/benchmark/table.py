@@ -1,4 +1,7 @@
-"""From records to a table: medians over rounds, and ratios of what was measured in the same round."""
+"""From records to a table: medians over rounds, and ratios of what was measured in the same round.
+
+A ratio is given by wall time, and in brackets by CPU time. `at most` is what it would be for an engine at the limit.
+"""
 
 from collections.abc import Iterator, Mapping
 from statistics import median
@@ -49,7 +52,11 @@ def _case(journal: Journal, key: Mapping[str, object]) -> dict[str, Any]:
             both = [(record, records[what, number]) for number, record in mine.items() if (what, number) in records]
             row[name] = [median(_ratio(*each, clock) for each in both) for clock in CLOCKS] if both else None
         found["rows"].append(row)
-    return found | _limits(records, rounds)
+    found |= _limits(records, rounds)
+    for row in found["rows"]:
+        if "ratio" in row and "limit" in found:
+            row["at_most"] = [ratio / share for ratio, share in zip(row["ratio"], found["limit_share"], strict=True)]
+    return found
 
 
 def _ratio(record: Record, ours: Record, clock: str) -> float:
@@ -75,20 +82,24 @@ def show(summary: list[dict[str, Any]]) -> Iterator[str]:
     """Lines of the table."""
     for case in summary:
         yield ""
-        yield f"{case['shape']}, {case['dtype']}, {case['thoughts']} {case['kind']} thoughts, {case['rounds']} rounds"
+        yield (
+            f"{case['shape']}, {case['dtype']}, question of {case['question']} tokens, "
+            f"{case['thoughts']} {case['kind']} thoughts, prefix of {case['prefix']}: {case['rounds']} rounds"
+        )
         if not case["rounds"]:
             continue
         patches, rounds = case["patches"], case["rounds"]
-        columns = f"{'seconds':>10}{'to engine (CPU)':>19}{'whole job (CPU)':>19}{'max |Δlogit|':>14}  runs"
-        yield f"  {f'{patches} patches':62}{columns}"
+        columns = "".join(f"{name:>17}" for name in ("to engine (CPU)", "at most (CPU)", "whole job (CPU)"))
+        columns = f"{'seconds':>10}{columns}{'max |Δlogit|':>14}  runs"
+        yield f"  {f'{patches} patches':46}{columns}"
         for row in case["rows"]:
-            yield f"  {row['about']:62}" + (row["reason"] if "reason" in row else _numbers(row, patches * rounds))
-        yield f"  {'engine':62}{case['sweep']:10.3g}"
+            yield f"  {row['about']:46}" + (row["reason"] if "reason" in row else _numbers(row, patches * rounds))
+        yield f"  {'engine':46}{case['sweep']:10.3g}"
         if "limit" in case:
-            share = f"{case['limit']:10.3g}{_pair(case['limit_share'], '.2f'):>19}"
-            yield f"  {'limit, at the rates of its row counts':62}{share}  {case['flops'] / 1e9:.4g} GFLOP"
-            share = f"{case['ideal']:10.3g}{_pair(case['ideal_share'], '.2f'):>19}"
-            yield f"  {'the same at the best rate of any product':62}{share}  {case['best_rate'] / 1e9:.4g} GFLOP/s"
+            share = f"{case['limit']:10.3g}{_pair(case['limit_share'], '.2f'):>17}"
+            yield f"  {'limit, at the rates of its row counts':46}{share}  {case['flops'] / 1e9:.4g} GFLOP"
+            share = f"{case['ideal']:10.3g}{_pair(case['ideal_share'], '.2f'):>17}"
+            yield f"  {'the same at the best rate of any product':46}{share}  {case['best_rate'] / 1e9:.4g} GFLOP/s"
         parts = {"two unpatched runs": case["base"], "whole job": case["job"]}
         known = "".join(f"{name} {taken:.3g} s, " for name, taken in parts.items() if taken is not None)
         yield f"  engine besides: {known}memory over the weights {case['memory'] / 1e6:.0f} MB"
@@ -97,7 +108,7 @@ def show(summary: list[dict[str, Any]]) -> Iterator[str]:
 
 
 def _numbers(row: dict[str, Any], whole: int) -> str:
-    ratios = f"{_pair(row['ratio'], '.1f'):>19}{_pair(row.get('job_ratio'), '.1f'):>19}"
+    ratios = "".join(f"{_pair(row.get(name), '.1f'):>17}" for name in ("ratio", "at_most", "job_ratio"))
     measured = f"{row['measured']} of {whole}" + (", extrapolated" if row["measured"] < whole else "")
     return f"{row['seconds']:10.3g}{ratios}{row['difference']:14.1e}  {measured}"
 
