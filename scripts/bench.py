@@ -5,8 +5,9 @@
     python scripts/bench.py --shape 1b --scaling            # cost against pairs, layers, thoughts, question
 
 One process measures everything in interleaved rounds; a ratio is formed within a round, and its median over rounds is
-shown. Slow contenders run a few patches of the sweep, spread over layers and thoughts, and are extrapolated. Each
-measurement is in the file as soon as it is taken: Ctrl-C loses at most one, and the same command goes on from there.
+shown, by wall time and, in brackets, by CPU time, which other processes disturb less. Slow contenders run a few patches
+of the sweep, spread over layers and thoughts, and are extrapolated. Each measurement is in the file as soon as it is
+taken: Ctrl-C loses at most one, and the same command goes on from there, if need be in the middle of a round.
 nnsight and pyvene are measured where `pip install mechpatch[bench]` has put them.
 """
 

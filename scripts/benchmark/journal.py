@@ -19,7 +19,7 @@ Record = dict[str, Any]
 class Journal:
     """Records of what was measured; those of one `KEY` are one measurement.
 
-    Every record says which process took it: ratios are formed within a round, and a round within a process.
+    Every record says which process took it: a round that was interrupted is finished by another one.
     """
 
     def __init__(self, path: Path) -> None:
