@@ -22,7 +22,7 @@ from benchmark.contenders import CONTENDERS
 from benchmark.journal import Journal
 from benchmark.measure import OURS, Group, warm_up
 from benchmark.scaling import draw, measure_scaling
-from benchmark.table import show, summarise
+from benchmark.table import EXACT, inexact, show, summarise
 
 from mechpatch.storage.atomic import write_bytes
 
@@ -72,11 +72,14 @@ def main() -> None:
         sys.exit(130)
     finally:
         say("")
-        sys.stdout.write("\n".join(show(summarise(journal))) + "\n")
+        summary = summarise(journal)
+        sys.stdout.write("\n".join(show(summary)) + "\n")
     if args.scaling:
         picture = args.out.with_suffix(".png")
         write_bytes(picture, draw(journal))
         sys.stdout.write(f"{picture}\n")
+    if wrong := inexact(summary):
+        sys.exit("\n".join([f"error: more than {EXACT:.0e} was not expected:", *wrong]))
 
 
 def say(text: str) -> None:

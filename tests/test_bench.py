@@ -16,7 +16,7 @@ from benchmark.contenders import CONTENDERS
 from benchmark.journal import Journal
 from benchmark.limit import Work, work_of
 from benchmark.measure import Group
-from benchmark.table import show, summarise
+from benchmark.table import inexact, show, summarise
 from helpers import TOLERANCE
 
 from mechpatch.patching.patch import Patch
@@ -248,6 +248,11 @@ def test_ratios_are_formed_within_a_round(tmp_path: Path):
     text = "\n".join(show([found]))
     assert "6 of 12, extrapolated" in text
     assert "two unpatched runs" not in text
+    assert inexact([found]) == []
+    row["difference"] = 3e-4
+    assert inexact([found]) == [
+        "1b, latent thoughts: plain hooks, zero-copy load and the engine differ by 3.0e-04 in a logit"
+    ]
 
 
 @pytest.fixture

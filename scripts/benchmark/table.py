@@ -11,6 +11,8 @@ from benchmark.clock import CLOCKS
 from benchmark.contenders import CONTENDERS
 from benchmark.journal import GROUP, Journal, Record
 
+EXACT = 2e-4  # largest difference of a logit in float32
+
 
 def summarise(journal: Journal) -> list[dict[str, Any]]:
     """One entry for each case, JSON-ready."""
@@ -76,6 +78,17 @@ def _limits(records: Mapping[tuple[str, int], Record], rounds: list[int]) -> dic
             median(rates["least"][clock][name] / swept[clock] for swept, rates in both) for clock in CLOCKS
         ]
     return found
+
+
+def inexact(summary: list[dict[str, Any]]) -> list[str]:
+    """Every contender whose logits in float32 are not the engine's, with the largest difference."""
+    return [
+        f"{case['shape']}, {case['kind']} thoughts: {row['about']} and the engine "
+        f"differ by {row['difference']:.1e} in a logit"
+        for case in summary
+        for row in case["rows"]
+        if case["dtype"] == "float32" and not row.get("difference", 0.0) <= EXACT
+    ]
 
 
 def show(summary: list[dict[str, Any]]) -> Iterator[str]:
