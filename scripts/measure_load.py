@@ -10,21 +10,12 @@ loaded and dropped first, because part of them is imported by the first load.
 import argparse
 import gc
 import json
-import re
 import sys
 import threading
-from pathlib import Path
+
+from memory import reset_peak, status
 
 from mechpatch.models import load_model
-
-KIB = 1024
-
-
-def status(name: str) -> int:
-    """A memory figure of this process in bytes."""
-    found = re.search(rf"^{name}:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="ascii"), re.MULTILINE)
-    assert found is not None, f"/proc/self/status has no {name}"
-    return int(found[1]) * KIB
 
 
 class Sampler(threading.Thread):
@@ -49,8 +40,7 @@ def main() -> None:
     args = parser.parse_args()
     load_model("demo", device="cpu")
     gc.collect()
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # sets VmHWM back to what is resident now
-    before = {name: status(name) for name in ("VmHWM", "RssAnon")}
+    before = {"VmHWM": reset_peak(), "RssAnon": status("RssAnon")}
     sampler = Sampler()
     sampler.start()
     model = load_model(args.base, args.adapter, args.codi, dtype=args.dtype, device="cpu")
