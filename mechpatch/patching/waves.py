@@ -56,6 +56,7 @@ class Wave:
         tokens: of the first rows, whose runs joined in an earlier stage; of no use where the stage is fed.
         joined: layer, pair and slot where the other rows stand in the base run.
         last: rows at the last slot of the stage.
+        useful: the rows whose output of the last block is of use; the other rows need only its keys and values.
         repeats: slots that no row computes, because their keys and values are those of another question's slot: pair
             and slot, then that pair and slot.
         written: by layer, the sites that are written there: row, patch, pair, site.
@@ -72,6 +73,7 @@ class Wave:
     tokens: Int[Tensor, " known"]
     joined: Int[Tensor, "3 _"]
     last: Int[Tensor, " _"]
+    useful: Int[Tensor, " _"]
     repeats: Int[Tensor, "4 _"]
     written: list[Int[Tensor, "4 _"]]
     read: list[Int[Tensor, "4 _"]]
@@ -180,6 +182,9 @@ def wave_of(
     known = int((below < 0).sum())
     ranks = rank.cummax(0).values
     at_site = slot[:, None] == tree.sites[pair]
+    # Of the last block: what a prediction or a thought is made of, and sites whose vectors are asked for.
+    asked = at_site.any(1) & ((layer < 0) | (layer == depth - 1))
+    useful = (tree.heard[pair, slot] | asked) & (below < depth - 1)
 
     def by_layer(
         chosen: Bool[Tensor, "row site"], first: Int[Tensor, " row"], last: Int[Tensor, " row"]
@@ -198,6 +203,7 @@ def wave_of(
         tokens=tree.tokens[pair, slot][:known].to(device),
         joined=torch.stack([layer, pair, slot])[:, known:].to(device),
         last=(slot == stage.stop - 1).nonzero()[:, 0].to(device),
+        useful=useful.nonzero()[:, 0].to(device),
         repeats=repeats.to(device),
         written=by_layer(at_site & runs.writes[run], layer, top),
         read=by_layer(at_site & ~runs.writes[run], layer, layer),
