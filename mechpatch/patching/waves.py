@@ -3,8 +3,9 @@
 A patch of layer l changes nothing below l and nothing before its first site. A run (one patch of one pair) therefore
 *joins* at its first site, above its layer (the first, if it writes several); until then it is the base run and costs
 nothing. From there to the end of
-that stage, and in every later stage from the first block on, it has rows of its own. Runs are sorted by where they
-join, so the rows that a block must compute are always the first ones of their stage.
+that stage it has rows of its own, and in every later stage too: from the first block on where a thought is fed between,
+above its layer where none is. Runs are sorted by where they join, so the rows that a block must compute are always the
+first ones of their stage.
 """
 
 from collections.abc import Sequence
@@ -111,7 +112,8 @@ def patched_runs(tree: Tree, patches: Sequence[Patch], same: Bool[Tensor, "pair 
 
     patch, pair = (start < slots).nonzero(as_tuple=True)
     stops = torch.tensor([stage.stop for stage in tree.stages])
-    stage = torch.bucketize(start[patch, pair], stops, right=True)
+    # What starts after the last fed thought joins the last stage in one order with what starts at that thought.
+    stage = torch.bucketize(start[patch, pair].clamp(max=tree.apart), stops, right=True)
     order = (stage * n_layers + layer[patch]).argsort(stable=True)
     patch, pair = patch[order], pair[order]
     run = torch.arange(len(order))
@@ -169,7 +171,7 @@ def wave_of(
     slots = torch.arange(tree.tokens.shape[1])
     repeats = torch.empty(4, 0, dtype=torch.long) if repeats is None else repeats
     written = torch.zeros(len(runs.pair), len(slots), dtype=torch.bool).scatter(1, tree.sites[runs.pair], runs.writes)
-    joins = runs.start >= stage.start
+    joins = runs.start >= min(stage.start, tree.apart)
     # No later slot reads what the last block gives, so a write there changes its own slot alone.
     spreads = ~joins | (runs.layer < depth - 1)
     inside = (slots >= stage.start) & (slots < stage.stop) & tree.real[runs.pair]
