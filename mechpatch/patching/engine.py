@@ -39,7 +39,7 @@ class BaseRun:
 
     Attributes:
         cache: keys and values of every slot.
-        resid: `resid_post` of the slots that a patch can change.
+        resid: `resid_post` of the slots that a patch can change; of the last block, where `Wave.useful` says so.
         logits: at the answer positions, see `Batch.reads`.
     """
 
@@ -219,7 +219,8 @@ def _climb(
         for layer, block in enumerate(model.blocks):
             if count := wave.counts[layer]:
                 mine = own[layer, :, :, :, : wave.widths[layer], : wave.stage.stop - n_shared]
-                run_block(block, model.eps, h[:count], grid.head(count), shared[layer], mine, wave.unseen)
+                rows = wave.useful if layer + 1 == len(model.blocks) else None
+                run_block(block, model.eps, h[:count], grid.head(count), shared[layer], mine, wave.unseen, rows)
             after(wave, layer, h)
         head = base.head if wave.stage.stop in base.tree.fed else None
         fed = head and head(rms_norm(h[wave.last], model.norm, model.eps))

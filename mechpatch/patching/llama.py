@@ -76,6 +76,10 @@ class Grid:
         """The first `count` rows."""
         return Grid(self.places[:, :count], self.repeats, self.cos[:count], self.sin[:count])
 
+    def at(self, rows: Int[Tensor, " _"]) -> "Grid":
+        """Some of the rows."""
+        return Grid(self.places[:, rows], self.repeats, self.cos[rows], self.sin[rows])
+
 
 def read_llama(model: HookedTransformer) -> Llama:
     """The weights of a model made by `to_hooked`, which has no biases.
@@ -121,6 +125,7 @@ def run_block(
     shared: SharedKeys,
     own: OwnKeys,
     unseen: Bool[Tensor, "pair query _"],
+    useful: Int[Tensor, " useful"] | None = None,
 ) -> None:
     """Take `h` through a block, in place, and put the rows' keys and values into `own`.
 
@@ -128,15 +133,36 @@ def run_block(
         shared: keys and values that all runs of a pair see.
         own: those of each run by itself, earlier tokens among them.
         unseen: keys that a query does not see; first `shared`, then `own`.
+        useful: the rows to take through it; all if None. Of the others only keys and values are made.
     """
     heads = (-1, own.shape[-1])
     x = rms_norm(h, block.input_norm, eps)
-    q, k, v = (F.linear(x, weight).unflatten(1, heads) for weight in (block.q, block.k, block.v))
+    k, v = (F.linear(x, weight).unflatten(1, heads) for weight in (block.k, block.v))
     pair, run, _, key = grid.places
     own[:, pair, :, run, key] = torch.stack([rotate(k, grid), v], dim=1)
     if grid.repeats.shape[1]:
         to_pair, to_key, from_pair, from_key = grid.repeats
         own[:, to_pair, :, 0, to_key] = own[:, from_pair, :, 0, from_key]
+    if useful is None:
+        _mix(block, eps, h, x, grid, shared, own, unseen)
+    else:
+        some = h[useful]
+        _mix(block, eps, some, x[useful], grid.at(useful), shared, own, unseen)
+        h[useful] = some
+
+
+def _mix(
+    block: Block,
+    eps: float,
+    h: Resid,
+    x: Resid,
+    grid: Grid,
+    shared: SharedKeys,
+    own: OwnKeys,
+    unseen: Bool[Tensor, "pair query _"],
+) -> None:
+    """Add to `h`, whose norm is `x`, what attention and MLP give."""
+    q = F.linear(x, block.q).unflatten(1, (-1, own.shape[-1]))
     h += F.linear(attend(rotate(q, grid), grid, shared, own, unseen), block.o)
     x = rms_norm(h, block.post_norm, eps)
     h += F.linear(F.silu(F.linear(x, block.gate), inplace=True).mul_(F.linear(x, block.up)), block.down)

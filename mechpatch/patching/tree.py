@@ -45,6 +45,11 @@ class Tree:
     fed: range
 
     @property
+    def apart(self) -> int:
+        """From this slot on a change reaches later stages through keys and values alone: no thought is fed after it."""
+        return self.fed.stop - 1 if self.fed else self.first
+
+    @property
     def first(self) -> int:
         """The first slot that a patch can change."""
         return self.stages[1].start

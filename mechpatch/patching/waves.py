@@ -3,8 +3,9 @@
 A patch of layer l changes nothing below l and nothing before its first site. A run (one patch of one pair) therefore
 *joins* at its first site, above its layer (the first, if it writes several); until then it is the base run and costs
 nothing. From there to the end of
-that stage, and in every later stage from the first block on, it has rows of its own. Runs are sorted by where they
-join, so the rows that a block must compute are always the first ones of their stage.
+that stage it has rows of its own, and in every later stage too: from the first block on where a thought is fed between,
+above its layer where none is. Runs are sorted by where they join, so the rows that a block must compute are always the
+first ones of their stage.
 """
 
 from collections.abc import Sequence
@@ -56,6 +57,7 @@ class Wave:
         tokens: of the first rows, whose runs joined in an earlier stage; of no use where the stage is fed.
         joined: layer, pair and slot where the other rows stand in the base run.
         last: rows at the last slot of the stage.
+        useful: the rows whose output of the last block is of use; the other rows need only its keys and values.
         repeats: slots that no row computes, because their keys and values are those of another question's slot: pair
             and slot, then that pair and slot.
         written: by layer, the sites that are written there: row, patch, pair, site.
@@ -72,6 +74,7 @@ class Wave:
     tokens: Int[Tensor, " known"]
     joined: Int[Tensor, "3 _"]
     last: Int[Tensor, " _"]
+    useful: Int[Tensor, " _"]
     repeats: Int[Tensor, "4 _"]
     written: list[Int[Tensor, "4 _"]]
     read: list[Int[Tensor, "4 _"]]
@@ -111,7 +114,8 @@ def patched_runs(tree: Tree, patches: Sequence[Patch], same: Bool[Tensor, "pair 
 
     patch, pair = (start < slots).nonzero(as_tuple=True)
     stops = torch.tensor([stage.stop for stage in tree.stages])
-    stage = torch.bucketize(start[patch, pair], stops, right=True)
+    # What starts after the last fed thought joins the last stage in one order with what starts at that thought.
+    stage = torch.bucketize(start[patch, pair].clamp(max=tree.apart), stops, right=True)
     order = (stage * n_layers + layer[patch]).argsort(stable=True)
     patch, pair = patch[order], pair[order]
     run = torch.arange(len(order))
@@ -169,7 +173,7 @@ def wave_of(
     slots = torch.arange(tree.tokens.shape[1])
     repeats = torch.empty(4, 0, dtype=torch.long) if repeats is None else repeats
     written = torch.zeros(len(runs.pair), len(slots), dtype=torch.bool).scatter(1, tree.sites[runs.pair], runs.writes)
-    joins = runs.start >= stage.start
+    joins = runs.start >= min(stage.start, tree.apart)
     # No later slot reads what the last block gives, so a write there changes its own slot alone.
     spreads = ~joins | (runs.layer < depth - 1)
     inside = (slots >= stage.start) & (slots < stage.stop) & tree.real[runs.pair]
@@ -182,6 +186,9 @@ def wave_of(
     known = int((below < 0).sum())
     ranks = rank.cummax(0).values
     at_site = slot[:, None] == tree.sites[pair]
+    # Of the last block: what a prediction or a thought is made of, and sites whose vectors are asked for.
+    asked = at_site.any(1) & ((layer < 0) | (layer == depth - 1))
+    useful = (tree.heard[pair, slot] | asked) & (below < depth - 1)
 
     def by_layer(
         chosen: Bool[Tensor, "row site"], first: Int[Tensor, " row"], last: Int[Tensor, " row"]
@@ -200,6 +207,7 @@ def wave_of(
         tokens=tree.tokens[pair, slot][:known].to(device),
         joined=torch.stack([layer, pair, slot])[:, known:].to(device),
         last=(slot == stage.stop - 1).nonzero()[:, 0].to(device),
+        useful=useful.nonzero()[:, 0].to(device),
         repeats=repeats.to(device),
         written=by_layer(at_site & runs.writes[run], layer, top),
         read=by_layer(at_site & ~runs.writes[run], layer, layer),

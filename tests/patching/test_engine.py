@@ -236,8 +236,9 @@ def test_only_what_a_patch_reaches_is_computed(blocks: list[int]):
     ]
     blocks.clear()
     list(engine.sweep(base, case.donor, [Patch(1, (case.thoughts[1],)), Patch(0, (case.thoughts[2],))]))
-    # The first patch joins at the second thought above block 1, the second at the third thought above block 0.
-    assert blocks == [2, 2, 4, 4, *[2 * sum(tails)] * 3]
+    # The first patch joins at the second thought above block 1, the second at the third thought above block 0; as that
+    # is the last thought, nothing is fed after it, and block 0 of the continuations is as it was.
+    assert blocks == [2, 2, 4, 4, sum(tails), *[2 * sum(tails)] * 2]
     blocks.clear()
     list(engine.sweep(base, base.outcome.resid, every_patch(case)))
     assert not blocks
