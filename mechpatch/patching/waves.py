@@ -2,10 +2,9 @@
 
 A patch of layer l changes nothing below l and nothing before its first site. A run (one patch of one pair) therefore
 *joins* at its first site, above its layer (the first, if it writes several); until then it is the base run and costs
-nothing. From there to the end of
-that stage it has rows of its own, and in every later stage too: from the first block on where a thought is fed between,
-above its layer where none is. Runs are sorted by where they join, so the rows that a block must compute are always the
-first ones of their stage.
+nothing. From there to the end of that stage it has rows of its own, and in every later stage too: from the first block
+on where a thought is fed between, above its layer where none is. Runs are sorted by where they join, so the rows that a
+block must compute are always the first ones of their stage.
 """
 
 from collections.abc import Sequence

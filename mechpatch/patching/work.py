@@ -78,10 +78,13 @@ def _of_waves(base: BaseRun, runs: Runs, waves: Iterable[Wave]) -> Work:
     llama, token_layers, flops = base.model, 0, 0
     wave = None
     for wave in waves:
-        keys = (wave.positions + 1).cumsum(0)
-        for count in filter(None, wave.counts):
+        keys = wave.positions + 1
+        for layer, count in enumerate(wave.counts):
+            # The last block makes keys and values of all rows, and the rest of those that are of use.
+            rows = wave.useful if layer + 1 == len(llama.blocks) else torch.arange(count)
             token_layers += count
-            flops += count * _linear(llama) + int(keys[count - 1]) * _attention(llama)
+            flops += count * _keys_and_values(llama) + len(rows) * (_linear(llama) - _keys_and_values(llama))
+            flops += int(keys[rows].sum()) * _attention(llama)
         if wave.stage.stop in base.tree.fed and base.head is not None:
             flops += len(wave.last) * _head(base)
     if wave is not None:
@@ -94,6 +97,10 @@ def _linear(llama: Llama) -> int:
     """Of one token in one block."""
     block = llama.blocks[0]
     return 2 * sum(each.numel() for each in (block.q, block.k, block.v, block.o, block.gate, block.up, block.down))
+
+
+def _keys_and_values(llama: Llama) -> int:
+    return 2 * (llama.blocks[0].k.numel() + llama.blocks[0].v.numel())
 
 
 def _attention(llama: Llama) -> int:
