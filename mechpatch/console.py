@@ -98,12 +98,14 @@ def show_summary(summary: Mapping[str, Any]) -> None:
         typer.echo(f"  check {check['name']}{direction}: {value} ({verdict})")
 
 
-def show_paths(folder: Path, figures: Sequence[Path]) -> None:
-    """Where records and pictures are."""
+def show_paths(folder: Path, figures: Sequence[Path], report: Path | None = None) -> None:
+    """Where records, pictures and the page are."""
     typer.echo(f"{folder}: effects.parquet, summary.json, run.log")
     for path in figures:
         if path.suffix == ".png":
             typer.echo(f"  {path}")
+    if report is not None:
+        typer.echo(f"report: {report} (opens in a browser, no network is needed)")
 
 
 def show_report(report: Report, pairs: Sequence[str]) -> None:

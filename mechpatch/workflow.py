@@ -19,10 +19,12 @@ from mechpatch.data import pair_path
 from mechpatch.errors import SpecError
 from mechpatch.experiments.batches import Tick
 from mechpatch.experiments.experiment import Experiment
+from mechpatch.experiments.inspection import inspect_pairs
 from mechpatch.experiments.layouts import run_predicates
 from mechpatch.experiments.plan import Plan, make_plan
 from mechpatch.experiments.run import Pace, run_experiment
 from mechpatch.experiments.spec import Spec
+from mechpatch.experiments.strongest import largest_effects
 from mechpatch.models import ThoughtModel
 from mechpatch.pairs import Pair, Screening, describe, load_pairs, screen, to_prepared
 from mechpatch.patching.memory import peak_memory
@@ -34,11 +36,13 @@ from mechpatch.storage.sealed import read_sealed, write_sealed
 from mechpatch.thoughts.layout import encode
 from mechpatch.tracking import Observer, null_observer
 from mechpatch.views.figures import plot_run
+from mechpatch.views.report import write_report
 
 log = logging.getLogger(__name__)
 
 LIBRARIES = ("mechpatch", "torch", "transformers", "transformer-lens", "peft")
 PAIRS = "pairs.json"
+REPORT = "report.html"
 Progress = Callable[[str, int], AbstractContextManager[Tick]]
 
 
@@ -50,6 +54,7 @@ class Finished:
     records: pa.Table
     summary: dict[str, Any]
     figures: list[Path]
+    report: Path | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +99,8 @@ def run_to_directory(
     include_incorrect: bool = False,
     observer: Observer | None = None,
     progress: Progress | None = None,
+    inspected: int = 0,
+    report: bool = False,
 ) -> Finished:
     """Run `spec` over `pairs` into `out`, or go on with what is there, and draw the figures.
 
@@ -102,6 +109,8 @@ def run_to_directory(
         command: how the run was asked for, for the record.
         include_incorrect: let pairs that the unpatched model gets wrong into means and figures.
         progress: opens a progress bar with a title and a total.
+        inspected: pairs to look inside, those with the largest effect.
+        report: write the page, too.
     """
     observer = observer or null_observer()
     experiment = Experiment.prepare(model, spec, pairs.kept)
@@ -127,9 +136,12 @@ def run_to_directory(
         }
         directory.write_summary(summary)
         figures = plot_run(out, include_incorrect=include_incorrect)
+        if inspected:
+            inspect_pairs(model, spec, experiment.pairs, largest_effects(records, inspected), out)
+        page = write_report([out], out / REPORT) if report else None
         log.info("finished in %.1f s", time.monotonic() - started)
-    observer.summary(headline(summary), [path for path in figures if path.suffix == ".png"])
-    return Finished(folder=out, records=records, summary=summary, figures=figures)
+    observer.summary(headline(summary), [path for path in figures if path.suffix == ".png"], page)
+    return Finished(folder=out, records=records, summary=summary, figures=figures, report=page)
 
 
 def plan_run(model: ThoughtModel, spec: Spec, pairs: PairFile, out: Path | None = None) -> Plan:

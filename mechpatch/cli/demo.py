@@ -9,6 +9,8 @@ import typer
 from mechpatch.cli.app import app
 from mechpatch.cli.options import TARGETS, Cache, Device, interruptible, load
 
+INSPECTED = 2  # pairs
+
 
 @app.command()
 def demo(
@@ -31,7 +33,15 @@ def demo(
     show_screening(pair_file)
     with interruptible(out):
         finished = workflow.run_to_directory(
-            loaded, spec, pair_file, out, cache=cache, command=sys.argv, progress=progress
+            loaded,
+            spec,
+            pair_file,
+            out,
+            cache=cache,
+            command=sys.argv,
+            progress=progress,
+            inspected=INSPECTED,
+            report=True,
         )
     show_summary(finished.summary)
-    show_paths(finished.folder, finished.figures)
+    show_paths(finished.folder, finished.figures, finished.report)

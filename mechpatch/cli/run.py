@@ -17,6 +17,8 @@ def run(
     asked: Request,
     out: Annotated[Path, typer.Option(help="Run directory; the same command goes on where it was stopped.")],
     include_incorrect: Annotated[bool, typer.Option(help="Let pairs the model gets wrong into the means.")] = False,
+    inspect: Annotated[int, typer.Option(min=0, help="Look inside the N pairs with the largest effect.")] = 0,
+    report: Annotated[bool, typer.Option("--report", help="Write report.html too; --wandb does.")] = False,
     cache: Cache = Path("cache"),
     wandb: Annotated[
         bool, typer.Option("--wandb", help="Log to Weights & Biases; offline unless WANDB_MODE=online.")
@@ -46,7 +48,9 @@ def run(
             include_incorrect=include_incorrect,
             observer=observer,
             progress=progress,
+            inspected=inspect,
+            report=report or wandb,
         )
     observer.finish()
     show_summary(finished.summary)
-    show_paths(finished.folder, finished.figures)
+    show_paths(finished.folder, finished.figures, finished.report)

@@ -332,9 +332,12 @@ TEXTS = st.sampled_from([*WORDS.split(), "", " ", "9" * 5000, "\udcff", "\0", "\
 # What each command is given beside the odd values, so that it ends soon. FOLDER is an empty one.
 COMMANDS = {
     "run": ["layer", "--out", "FOLDER/run", "--limit", "1", "--cache", "FOLDER/cache"],
-    "demo": ["--out", "FOLDER/demo", "--limit", "1", "--cache", "FOLDER/cache"],
+    "plan": ["layer", "--limit", "1"],
     "pairs": ["demo"],
     "plot": ["FOLDER"],
+    "report": ["FOLDER"],
+    "inspect": ["FOLDER"],
+    "compare": ["FOLDER", "FOLDER"],
 }
 # Odd values here would write elsewhere, run everything, or reach for the network as they are meant to.
 KEPT = {"out", "cache", "limit", "wandb", "wandb_project"}
@@ -373,7 +376,7 @@ def cli_target(folder: Path) -> Target:
         return "kept" if code == 0 else "refused"
 
     odd = st.lists(st.tuples(st.integers(0, 1000), TEXTS), min_size=1, max_size=3)
-    return Target(st.tuples(st.sampled_from(["run", "run", "run", "pairs", "plot", "demo"]), odd), check)
+    return Target(st.tuples(st.sampled_from(["run", "run", *COMMANDS]), odd), check)
 
 
 def called(arguments: list[str], load: Callable[..., ThoughtModel]) -> tuple[int, str]:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mechpatch.views import circuits
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
@@ -37,12 +39,8 @@ class Embedded:
     style: str = ""
 
 
-def default_source() -> Source | None:
-    """CircuitsVis; None where this installation has no such views."""
-    try:
-        from mechpatch.views import circuits  # pyright: ignore[reportAttributeAccessIssue]
-    except ImportError:
-        return None
+def default_source() -> Source:
+    """CircuitsVis."""
     return Source(
         inspection_views=circuits.inspection_views,
         bundle=circuits.bundle,
