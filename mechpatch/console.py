@@ -15,7 +15,7 @@ from mechpatch.experiments.plan import Plan
 from mechpatch.experiments.spec import Spec
 from mechpatch.models import ThoughtModel
 from mechpatch.verify import Report
-from mechpatch.views.reading import reading
+from mechpatch.views.reading import paragraphs
 from mechpatch.workflow import PairFile
 
 DROPPED_SHOWN = 5
@@ -81,8 +81,8 @@ def _duration(seconds: float) -> str:
 
 
 def show_summary(summary: Mapping[str, Any]) -> None:
-    """The reading of a result, its notes and its checks."""
-    typer.echo(reading(dict(summary)))
+    """The reading of a result, its notes, and the checks that could fail; what is only reported is in the report."""
+    typer.echo("\n\n".join(paragraphs(dict(summary))))
     for note in summary["run"]["notes"]:
         typer.echo(f"Note: {note}")
     if expected := summary["run"]["expected"]:

@@ -31,7 +31,7 @@ from mechpatch.patching.memory import peak_memory
 from mechpatch.stats import summarise
 from mechpatch.storage.atomic import writing
 from mechpatch.storage.keys import digest, file_digest
-from mechpatch.storage.results import PLAN, log_to, open_run
+from mechpatch.storage.results import PAIRS, PLAN, log_to, open_run
 from mechpatch.storage.sealed import read_sealed, write_sealed
 from mechpatch.thoughts.layout import encode
 from mechpatch.tracking import Observer, null_observer
@@ -41,7 +41,6 @@ from mechpatch.views.report import write_report
 log = logging.getLogger(__name__)
 
 LIBRARIES = ("mechpatch", "torch", "transformers", "transformer-lens", "peft")
-PAIRS = "pairs.json"
 REPORT = "report.html"
 Progress = Callable[[str, int], AbstractContextManager[Tick]]
 

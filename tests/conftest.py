@@ -1,9 +1,12 @@
 """Fixtures that several folders share; loading is dear, so they live as long as the test run."""
 
 import os
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
+from chromium import chromium
 
 from mechpatch.data import pair_path
 from mechpatch.models import ThoughtModel, load_model
@@ -24,3 +27,10 @@ def demo_model() -> ThoughtModel:
 def shipped_pairs() -> list[Pair]:
     """The shipped pairs."""
     return load_pairs(pair_path("demo"))
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Headless Chromium, one for all tests: its driver cannot be started twice. Skips where there is none."""
+    with chromium() as found:
+        yield found

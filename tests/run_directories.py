@@ -1,7 +1,6 @@
 """Directories of finished runs, made from records without any model."""
 
 import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mechpatch.stats import groups, summarise
+from mechpatch.storage.sealed import write_sealed
 
 QUESTION = "Tom has {} apples. Tom sells 2 bags of 5. How many apples does Tom have?"
 
@@ -66,7 +66,7 @@ def write_run(
     summary = summarise(table, 0, include_incorrect)
     summary["run"] = {"seconds": 12.5, "peak_memory_bytes": 2e9, "notes": list(notes)}
     for name, value in (("spec", spec), ("pairs", pairs), ("summary", summary)):
-        (folder / f"{name}.json").write_text(json.dumps(value, allow_nan=False))
+        write_sealed(folder / f"{name}.json", value)
     return folder
 
 

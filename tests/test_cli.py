@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from mechpatch import cli
 from mechpatch.data import DEMO_FOLDER, pair_path
 from mechpatch.storage.results import read_effects
+from mechpatch.storage.sealed import write_sealed
 
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"}
 
@@ -154,7 +155,7 @@ def test_compare_refuses_other_pairs_and_halves_of_a_question(finished, tmp_path
     shutil.copytree(folder, tmp_path / "other")
     pairs = json.loads((tmp_path / "other" / "pairs.json").read_text())
     pairs["pairs"][2]["clean"]["question"] = "How many?"
-    (tmp_path / "other" / "pairs.json").write_text(json.dumps(pairs))
+    write_sealed(tmp_path / "other" / "pairs.json", pairs)
     for arguments, message in (
         ([folder, tmp_path / "other"], "demo-002 differs in clean question"),
         ([folder], "compare takes two runs, or one run and --cells"),

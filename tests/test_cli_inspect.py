@@ -12,6 +12,7 @@ from mechpatch import cli
 from mechpatch.data import DEMO_FOLDER
 from mechpatch.errors import MechpatchError
 from mechpatch.storage.inspections import read_inspections
+from mechpatch.storage.sealed import write_sealed
 from mechpatch.views.circuits import inspection_views
 
 BASE = ("--device", "cpu")
@@ -91,12 +92,12 @@ def test_a_run_that_was_tampered_with_is_refused(finished: Path, tmp_path: Path)
     shutil.copytree(finished, copy)
     spec = json.loads((copy / "spec.json").read_text())
     other = {**spec, "model": {**spec["model"], "fingerprint": "0" * 16}}
-    (copy / "spec.json").write_text(json.dumps(other))
+    write_sealed(copy / "spec.json", other)
     said = refused("inspect", copy, "--pair", "demo-001", *BASE)
     assert "was run with the model 0000000000000000" in said
     assert "Give the model of the run" in said
     for damaged in ({**spec, "spec": {"unheard": 1}}, {**spec, "environment": {}}, {**spec, "pairs": {"kept": []}}):
-        (copy / "spec.json").write_text(json.dumps(damaged))
+        write_sealed(copy / "spec.json", damaged)
         assert "run it again" in refused("inspect", copy, "--pair", "demo-001", *BASE)
     (copy / "spec.json").write_text(json.dumps(spec))
     (copy / "pairs.json").unlink()

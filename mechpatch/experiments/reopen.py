@@ -1,6 +1,5 @@
 """A finished run, opened again: what it was asked, over which pairs, with which model."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,9 +8,8 @@ from mechpatch.errors import MechpatchError, SpecError, StorageError
 from mechpatch.experiments.spec import Spec
 from mechpatch.models import ThoughtModel
 from mechpatch.pairs import Pair, Side, canonical_answer
-from mechpatch.storage.results import read_spec
+from mechpatch.storage.results import PAIRS, read_pairs, read_spec
 
-PAIRS = "pairs.json"
 _OTHER = "the run was made by another version of mechpatch, or by hand; run it again"
 
 
@@ -56,7 +54,7 @@ def reopen(folder: Path) -> Reopened:
         spec = Spec(**{name: _frozen(value) for name, value in _object(found["spec"]).items()})
         environment, model = _object(found["environment"]), _object(found["model"])
         about, fingerprint, kept = _object(environment["model"]), str(model["fingerprint"]), _object(found["pairs"])
-        pairs = [_pair(_object(each)) for each in _pairs(folder / PAIRS)]
+        pairs = [_pair(_object(each)) for each in read_pairs(folder)["pairs"]]
         if [pair.pair_id for pair in pairs] != kept["kept"]:
             raise StorageError(f"{folder / PAIRS}: holds other pairs than spec.json says; {_OTHER}")
     except MechpatchError:
@@ -64,13 +62,6 @@ def reopen(folder: Path) -> Reopened:
     except (KeyError, TypeError, ValueError) as error:
         raise StorageError(f"{folder}: cannot be understood ({type(error).__name__}: {error}); {_OTHER}") from error
     return Reopened(folder=folder, spec=spec, fingerprint=fingerprint, model=about, pairs=pairs)
-
-
-def _pairs(path: Path) -> list[Any]:
-    try:
-        return list(_object(json.loads(path.read_bytes()))["pairs"])
-    except OSError as error:
-        raise StorageError(f"{path}: cannot be read: {error.strerror or error}; run the same command again") from error
 
 
 def _pair(described: dict[str, Any]) -> Pair:

@@ -1,12 +1,11 @@
 """What the pairs of a run asked, as `pairs.json` in its directory says: the only sign that two runs asked the same."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from mechpatch.errors import StorageError
+from mechpatch.storage.results import PAIRS, read_pairs
 
-PAIRS = "pairs.json"
 PARTS = tuple((side, part) for side in ("clean", "corrupted") for part in ("question", "answer", "cot"))
 
 
@@ -18,15 +17,13 @@ def read_questions(folder: Path) -> dict[str, dict[str, Any]]:
     Raises:
         StorageError: the file is missing or is not what a run writes.
     """
-    path = folder / PAIRS
+    described = read_pairs(folder)
     try:
-        pairs = json.loads(path.read_bytes())["pairs"]
+        pairs = described["pairs"]
         return {
             str(pair["pair_id"]): {f"{side} {part}": pair[side].get(part) for side, part in PARTS} for pair in pairs
         }
-    except OSError as error:
-        raise StorageError(f"{path}: cannot be read: {error.strerror}; name the directory of a run") from error
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
+    except (LookupError, TypeError, AttributeError) as error:
         raise StorageError(
-            f"{path}: damaged ({type(error).__name__}: {error}); run the same command again to write it anew"
+            f"{folder / PAIRS}: damaged ({type(error).__name__}: {error}); run the same command again to write it anew"
         ) from error

@@ -6,7 +6,7 @@
     summary.json, run.log, run.lock
     plan.json                        what it was expected to take, if that was asked
 
-`spec.json` and `summary.json` are sealed: they carry the fingerprint of their content.
+`spec.json`, `pairs.json` and `summary.json` are sealed: they carry the fingerprint of their content.
 
 A shard is named by the index of its pair, never by text of the user's.
 """
@@ -19,6 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -36,6 +37,7 @@ SHARDS = "shards"
 EFFECTS = "effects.parquet"
 CHECKSUM = "effects.sha256"
 SUMMARY = "summary.json"
+PAIRS = "pairs.json"
 PLAN = "plan.json"
 
 # Entries of a spec that say how a run came about and do not decide its numbers.
@@ -135,14 +137,19 @@ def open_run(folder: Path, spec: Mapping[str, object]) -> Iterator[RunDirectory]
         yield RunDirectory(folder)
 
 
-def read_spec(folder: Path) -> dict[str, object]:
+def read_spec(folder: Path) -> dict[str, Any]:
     """What the run in `folder` was asked to do. Raises `StorageError` if it is not a run or its spec is damaged."""
     return read_sealed(folder / SPEC, "choose another folder for a new run")
 
 
-def read_summary(folder: Path) -> dict[str, object]:
+def read_summary(folder: Path) -> dict[str, Any]:
     """The summary of the finished run in `folder`. Raises `StorageError` if there is none or it is damaged."""
     return read_sealed(folder / SUMMARY, "run the same command again to make it from the records")
+
+
+def read_pairs(folder: Path) -> dict[str, Any]:
+    """The questions of the run in `folder`. Raises `StorageError` if there are none or they are damaged."""
+    return read_sealed(folder / PAIRS, "run the same command again to write it anew")
 
 
 def read_effects(folder: Path) -> pa.Table:

@@ -7,6 +7,7 @@ not its spelling: white space may change, a value or a key may not.
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from mechpatch.errors import StorageError
 from mechpatch.storage.atomic import write_json
@@ -21,7 +22,7 @@ def write_sealed(path: Path, value: Mapping[str, object]) -> None:
     write_json(path, {**value, SEAL: _seal(value)})
 
 
-def read_sealed(path: Path, remedy: str) -> dict[str, object]:
+def read_sealed(path: Path, remedy: str) -> dict[str, Any]:
     """The object in `path`, without its seal.
 
     Args:

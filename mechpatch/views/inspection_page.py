@@ -11,9 +11,8 @@ from typing import Any
 from mechpatch.errors import SpecError
 from mechpatch.storage.atomic import write_text
 from mechpatch.storage.inspections import read_inspection
-from mechpatch.views import panels
-from mechpatch.views.circuits import STYLE, bundle, element, render_call
-from mechpatch.views.texts import shown
+from mechpatch.views.circuits import STYLE, bundle, element, panels, render_call
+from mechpatch.views.circuits.texts import shown
 
 _POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
 _PAGE_STYLE = """

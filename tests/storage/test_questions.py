@@ -1,10 +1,10 @@
-import json
 from pathlib import Path
 
 import pytest
 
 from mechpatch.errors import StorageError
 from mechpatch.storage.questions import read_questions
+from mechpatch.storage.sealed import write_sealed
 
 
 def side(question: str, **more: object) -> dict:
@@ -13,7 +13,7 @@ def side(question: str, **more: object) -> dict:
 
 def test_questions_are_read_by_pair(tmp_path: Path):
     pairs = [{"pair_id": "a", "clean": side("One?", cot="1+1"), "corrupted": side("Two?"), "layout": {}}]
-    (tmp_path / "pairs.json").write_text(json.dumps({"screening": {}, "pairs": pairs}))
+    write_sealed(tmp_path / "pairs.json", {"screening": {}, "pairs": pairs})
     assert read_questions(tmp_path) == {
         "a": {
             "clean question": "One?", "clean answer": 3, "clean cot": "1+1",
@@ -22,10 +22,17 @@ def test_questions_are_read_by_pair(tmp_path: Path):
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"pairs": 3}', '{"pairs": [{"pair_id": "a"}]}', '{"pairs": ["a"]}'])
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"pairs": []}'])
 def test_a_damaged_file_is_named(tmp_path: Path, text: str):
     (tmp_path / "pairs.json").write_text(text)
     with pytest.raises(StorageError, match=r"pairs\.json: damaged"):
+        read_questions(tmp_path)
+
+
+@pytest.mark.parametrize("pairs", [3, [{"pair_id": "a"}], ["a"]])
+def test_a_file_that_no_run_wrote_is_named(tmp_path: Path, pairs: object):
+    write_sealed(tmp_path / "pairs.json", {"pairs": pairs})
+    with pytest.raises(StorageError, match=r"pairs\.json: damaged \("):
         read_questions(tmp_path)
 
 

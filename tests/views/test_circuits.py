@@ -13,11 +13,11 @@ from inspections import HOSTILE, hostile_inspection, tiny_inspection
 
 from mechpatch.errors import SpecError, StorageError
 from mechpatch.storage.inspections import Inspection, write_inspection
-from mechpatch.views import circuits, panels
-from mechpatch.views.circuits import View, bundle, element, inline, inspection_views, render_call
+from mechpatch.views import circuits
+from mechpatch.views.circuits import View, bundle, element, embed, inline, inspection_views, panels, render_call
+from mechpatch.views.circuits.positions import TOKENS_SHOWN
+from mechpatch.views.circuits.texts import JOINER, LONGEST, shown
 from mechpatch.views.inspection_page import write_page
-from mechpatch.views.positions import TOKENS_SHOWN
-from mechpatch.views.texts import JOINER, LONGEST, shown
 
 KINDS = ("latent", "text", "placeholder")
 
@@ -82,7 +82,7 @@ def test_inlining_changes_no_string():
 
 
 def test_a_bundle_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(circuits, "find_spec", lambda name: None)
+    monkeypatch.setattr(embed, "find_spec", lambda name: None)
     with pytest.raises(StorageError, match=r"iife\.js: cannot be read: No such file .* install circuitsvis again"):
         bundle.__wrapped__()
 

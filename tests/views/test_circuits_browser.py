@@ -1,14 +1,14 @@
 """Inspection pages in a real browser: they draw, answer the mouse, ask for nothing, and obey nobody's question."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from chromium import Opened, chromium, open_page
+from chromium import Opened, open_page
 from inspections import hostile_inspection, tiny_inspection
 
 from mechpatch.storage.inspections import write_inspection
-from mechpatch.views import circuits, panels
+from mechpatch.views import circuits
+from mechpatch.views.circuits import panels
 from mechpatch.views.inspection_page import write_page
 
 PAGES = {
@@ -33,12 +33,6 @@ DRAWN = """
     return Math.max(drawn.length, seen.length > 5 && colours.size > 1 ? seen.length : 0);
 })
 """
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator:
-    with chromium() as found:
-        yield found
 
 
 @pytest.fixture(scope="module")

@@ -15,9 +15,8 @@ import pyarrow as pa
 from mechpatch.errors import SpecError, StorageError
 from mechpatch.stats import groups, summarise
 from mechpatch.stats.cells import Group
-from mechpatch.storage.results import SUMMARY, read_effects, read_spec
+from mechpatch.storage.results import read_effects, read_pairs, read_spec, read_summary
 
-PAIRS = "pairs.json"
 # What runs of one study must share: entries of a spec that change what a value means.
 SHARED = ("thoughts", "n_thoughts", "prefix", "separator", "placeholder", "min_gap")
 
@@ -97,24 +96,10 @@ def read_run(folder: Path) -> Run:
         folder=folder,
         table=table,
         spec=spec,
-        summary=_read_json(folder / SUMMARY),
-        pairs=_read_json(folder / PAIRS),
+        summary=read_summary(folder),
+        pairs=read_pairs(folder),
         groups=tuple(groups(table)),
     )
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_bytes())
-    except OSError as error:
-        raise StorageError(
-            f"{path}: cannot be read: {error.strerror}; run the same command again to finish the run"
-        ) from error
-    except ValueError as error:
-        raise StorageError(f"{path}: damaged: {error}; run the same command again to write it anew") from error
-    if not isinstance(value, dict):
-        raise StorageError(f"{path}: damaged: found a {type(value).__name__}, expected an object; run it again")
-    return value
 
 
 def _fits(run: Run, runs: Sequence[Run]) -> bool:

@@ -1,30 +1,20 @@
-"""CircuitsVis views of an inspected pair: data for a page that opens offline, and objects for a notebook.
+"""A view in a page: the script and style that all share, a place for each, and the statement that draws it.
 
-    views = inspection_views(run_dir)          pair id -> views; a page needs `bundle()` and `STYLE` once, and for
-                                               each view `element(view, id)` and, after it, `render_call(view, id)`
-    logit_lens(load(run_dir, pair_id))         one view in a notebook
-
-CircuitsVis' own objects ask one server whether there is a network and load their script from another; they write tokens
-into a page as HTML, and NaN as JSON that is none. Here the script is the wheel's own, and text and numbers are made
-safe in two places: `texts.shown` for what CircuitsVis does with tokens, `render_call` for what a page does with a
-script.
+CircuitsVis' own objects load their script from a server; they write tokens into a page as HTML, and NaN as JSON that is
+none. Here the script is the wheel's own, and text and numbers are made safe in two places: `texts.shown` for what
+CircuitsVis does with tokens, `render_call` for what a page does with a script.
 """
 
 import json
 import math
 import re
-import secrets
 from collections.abc import Callable, Mapping
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from circuitsvis.utils.render import RenderedHTML
-
-from mechpatch.errors import SpecError, StorageError
-from mechpatch.storage.inspections import Inspection, read_inspections
-from mechpatch.views import panels
-from mechpatch.views.view import View as View
+from mechpatch.errors import StorageError
+from mechpatch.views.circuits.view import View
 
 STYLE = """
 .circuits { font: 14px/1.35 system-ui, sans-serif; color: #1a1a1a; max-width: 100%; overflow-wrap: anywhere; }
@@ -41,27 +31,6 @@ STYLE = """
 .circuits [data-popper-interactive] { z-index: 20 !important; }
 .circuits-grid > div > span:nth-of-type(odd) { display: none; }
 """
-
-
-def inspection_views(run_dir: Path) -> dict[str, list[View]]:
-    """The views of every inspected pair of a run, by pair id; {} if no pair was inspected.
-
-    Raises:
-        StorageError: an inspection is damaged.
-    """
-    found = read_inspections(run_dir)
-    return {str(inspection.about["pair_id"]): panels.all_views(inspection) for inspection in found.values()}
-
-
-def load(run_dir: Path, pair_id: str) -> Inspection:
-    """The inspection of one pair. Raises `SpecError` if it was not inspected."""
-    found = {str(each.about["pair_id"]): each for each in read_inspections(Path(run_dir)).values()}
-    if pair_id not in found:
-        raise SpecError(
-            f"{run_dir}: pair {pair_id!r} is not inspected; inspected are {', '.join(map(repr, found)) or 'none'}. "
-            "Run mechpatch inspect for it"
-        )
-    return found[pair_id]
 
 
 @cache
@@ -106,62 +75,6 @@ def render_call(view: View, element_id: str) -> str:
     for sign in "<>&":  # json.dumps has escaped all that is not ASCII
         text = text.replace(sign, f"\\u{ord(sign):04x}")
     return f'CircuitsVis.render("{_checked(element_id)}", CircuitsVis.{view.component}, {text});'
-
-
-class OfflineHTML(RenderedHTML):
-    """A CircuitsVis object that carries its script and asks no server whether there is a network."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__(local_src=html, cdn_src=html)
-
-    def _repr_html_(self) -> str:
-        return self.local_src
-
-
-def show(view: View) -> RenderedHTML:
-    """A view as the last value of a notebook's cell."""
-    element_id = f"circuits-{secrets.token_hex(6)}"
-    return OfflineHTML(
-        f"<style>{STYLE}</style>{element(view, element_id)}"
-        # Loaded by the first view of a notebook; a second time its library would complain.
-        f'<script type="module">globalThis.CircuitsVis ??= (() => {{{bundle()}\nreturn CircuitsVis;}})();\n'
-        f"{render_call(view, element_id)}</script>"
-    )
-
-
-def effect_tokens(inspection: Inspection) -> RenderedHTML:
-    """The tokens coloured by how far a patch there moves the answer."""
-    return show(panels.effect_tokens(inspection))
-
-
-def answer_tokens(inspection: Inspection) -> RenderedHTML:
-    """The tokens of both answers coloured by their log-probability in the clean, corrupted and patched run."""
-    return show(panels.answer_tokens(inspection))
-
-
-def logit_lens(inspection: Inspection, run: str = "patched") -> RenderedHTML:
-    """What every layer would say at every site, in the clean, corrupted or patched run."""
-    return show(panels.logit_lens(inspection, run))
-
-
-def answer_attention(inspection: Inspection) -> RenderedHTML:
-    """What the position that predicts the answer attends to, by layer and head."""
-    return show(panels.answer_attention(inspection))
-
-
-def thought_attention(inspection: Inspection, run: str = "clean") -> RenderedHTML:
-    """Attention among thoughts and what follows, one pattern for each head."""
-    return show(panels.thought_attention(inspection, run))
-
-
-def head_attention(inspection: Inspection, layer: int, run: str = "clean") -> RenderedHTML:
-    """Attention of one layer over all tokens, one pattern for each head."""
-    return show(panels.head_attention(inspection, layer, run))
-
-
-def activations(inspection: Inspection) -> RenderedHTML:
-    """What the residual stream holds at every token, by layer and quantity."""
-    return show(panels.activations(inspection))
 
 
 def _checked(element_id: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from mechpatch.views.texts import shown
+from mechpatch.views.circuits.texts import shown
 
 TOKENS_SHOWN = 160  # of a question
 LEFT_OUT = -1

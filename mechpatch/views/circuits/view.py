@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mechpatch.storage.inspections import Inspection
-from mechpatch.views.texts import shown
+from mechpatch.views.circuits.texts import shown
 
 RUNS = ("clean", "corrupted", "patched")
 

@@ -11,7 +11,7 @@ from unicodedata import combining, east_asian_width
 import numpy as np
 from jaxtyping import Float, Int
 
-from mechpatch.views.texts import JOINER, shown
+from mechpatch.views.circuits.texts import JOINER, shown
 
 UNLIKELY = -100.0  # nats; as good as impossible, and a number
 

@@ -1,15 +1,27 @@
-"""What is shown of an inspected pair, as properties of CircuitsVis components; `circuits` draws them."""
+"""What is shown of an inspected pair, as properties of CircuitsVis components; `embed` and `notebook` draw them."""
+
+from pathlib import Path
 
 import numpy as np
 
-from mechpatch.storage.inspections import Inspection
-from mechpatch.views.attention import answer_attention as answer_attention
-from mechpatch.views.attention import head_attention as head_attention
-from mechpatch.views.attention import thought_attention as thought_attention
-from mechpatch.views.grids import Cell, grid, guesses_of
-from mechpatch.views.positions import kept_positions, rounded, token_texts, values_at, with_label
-from mechpatch.views.texts import shown
-from mechpatch.views.view import RUNS, View, answers_of, arrays_of, patched_cell
+from mechpatch.storage.inspections import Inspection, read_inspections
+from mechpatch.views.circuits.attention import answer_attention as answer_attention
+from mechpatch.views.circuits.attention import head_attention as head_attention
+from mechpatch.views.circuits.attention import thought_attention as thought_attention
+from mechpatch.views.circuits.grids import Cell, grid, guesses_of
+from mechpatch.views.circuits.positions import kept_positions, rounded, token_texts, values_at, with_label
+from mechpatch.views.circuits.texts import shown
+from mechpatch.views.circuits.view import RUNS, View, answers_of, arrays_of, patched_cell
+
+
+def inspection_views(run_dir: Path) -> dict[str, list[View]]:
+    """The views of every inspected pair of a run, by pair id; {} if no pair was inspected.
+
+    Raises:
+        StorageError: an inspection is damaged.
+    """
+    found = read_inspections(run_dir)
+    return {str(inspection.about["pair_id"]): all_views(inspection) for inspection in found.values()}
 
 
 def all_views(inspection: Inspection) -> list[View]:

@@ -6,9 +6,9 @@ import numpy as np
 from jaxtyping import Float
 
 from mechpatch.storage.inspections import Inspection
-from mechpatch.views.positions import kept_positions, rounded, summed, token_texts, with_label
-from mechpatch.views.texts import shown
-from mechpatch.views.view import RUNS, View, arrays_of, patched_cell
+from mechpatch.views.circuits.positions import kept_positions, rounded, summed, token_texts, with_label
+from mechpatch.views.circuits.texts import shown
+from mechpatch.views.circuits.view import RUNS, View, arrays_of, patched_cell
 
 HEADS_SHOWN = 32
 COLUMNS_SHOWN = 40
