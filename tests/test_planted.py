@@ -66,7 +66,7 @@ def assert_found(circuit: Circuit, kind: str, records: pa.Table) -> None:
 def test_every_experiment_finds_the_planted_site(circuit, kind, how, tmp_path):
     (engine, direction), found = how.split("-"), set()
     for experiment in EXPERIMENTS:
-        records = run(circuit, kind, tmp_path / experiment, experiment, 2, engine=engine, direction=direction)
+        records = run(circuit, kind, tmp_path / experiment, experiment, 2, engine=engine, directions=(direction,))
         assert_found(circuit, kind, records)
         found |= {row["experiment"] for row in records.to_pylist() if expected(circuit, kind, row)}
     # A relay that starts at a thought which carries nothing hands nothing on: that is no failure of the relay.

@@ -8,8 +8,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from mechpatch.experiments.run import Experiment, run_experiment
-from mechpatch.experiments.spec import Spec
+from mechpatch.experiments.experiment import Experiment
+from mechpatch.experiments.run import run_experiment
+from mechpatch.experiments.spec import Spec, parse_experiments
 from mechpatch.patching import engine
 from mechpatch.stats.checks import checks
 from mechpatch.storage.results import EFFECTS, open_run
@@ -67,7 +68,13 @@ def relations(context: Context) -> list[dict[str, Any]]:
 def _spec(context: Context, experiment: str, direction: str, **changes: Any) -> Spec:
     """The context's spec for one experiment."""
     return replace(
-        context.spec, experiment=experiment, direction=direction, layers=context.layers, nulls=(), checks=0, **changes
+        context.spec,
+        experiments=parse_experiments([experiment]),
+        directions=(direction,),
+        layers=context.layers,
+        nulls=(),
+        checks=0,
+        **changes,
     )
 
 
