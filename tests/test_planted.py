@@ -84,7 +84,7 @@ def test_one_thought_of_one_layer_is_found(circuit, kind, tmp_path):
 
 
 def test_a_relay_follows_a_chain_to_its_end(tmp_path):
-    records = run(CHAIN, "latent", tmp_path / "run", "chained", modes=("relay",)).to_pylist()
+    records = run(CHAIN, "latent", tmp_path / "run", "relay").to_pylist()
     moved = {(row["layer"], row["step"]) for row in records if row["recovery"] > 0.5}
     handed = {(layer, step) for layer in (1, 2, 3) for step in range(THOUGHTS - 1)}
     assert moved == handed | {(1, THOUGHTS - 1)}  # above, the last thought has been read already
