@@ -19,6 +19,10 @@ Latents = Annotated[int | None, typer.Option(min=1, help="Latent or placeholder 
 Dtype = Annotated[str, typer.Option(help="float32, float64 or bfloat16; report numbers from float32.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
 Pairs = Annotated[str, typer.Option("--pairs", help="demo, or a file of pairs.")]
+Thoughts = Annotated[str, typer.Option(help="latent, text or placeholder.")]
+AnswerPrefix = Annotated[str, typer.Option(help="Text before the answer.")]
+Separator = Annotated[str, typer.Option(help="Text before a text chain and before the answer after it; \\n, \\t.")]
+PlaceholderToken = Annotated[int | None, typer.Option(help="Token id of placeholder thoughts.  [pad]")]
 Cache = Annotated[Path, typer.Option(help="Folder of clean activations; safe to delete.")]
 TARGETS = "q_proj,k_proj,v_proj,o_proj,gate_proj,up_proj,down_proj"
 
@@ -53,6 +57,11 @@ def load(
     )
     show_model(model, loaded)
     return loaded
+
+
+def unescaped(text: str) -> str:
+    """A separator as it was meant: a shell hands on `\\n` as two characters."""
+    return text.replace("\\n", "\n").replace("\\t", "\t")
 
 
 def split(text: str) -> tuple[str, ...]:

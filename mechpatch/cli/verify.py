@@ -9,6 +9,7 @@ from mechpatch.cli.app import app
 from mechpatch.cli.options import (
     TARGETS,
     Adapter,
+    AnswerPrefix,
     Codi,
     Device,
     Latents,
@@ -16,7 +17,11 @@ from mechpatch.cli.options import (
     LoraTargets,
     Model,
     Pairs,
+    PlaceholderToken,
+    Separator,
+    Thoughts,
     load,
+    unescaped,
 )
 
 DTYPES = ("float32", "float64")
@@ -31,10 +36,10 @@ def verify(
     lora_targets: LoraTargets = TARGETS,
     latents: Latents = None,
     pairs: Pairs = "demo",
-    thoughts: Annotated[str, typer.Option(help="latent, text or placeholder.")] = "latent",
-    answer_prefix: Annotated[str, typer.Option(help="Text before the answer.")] = "The answer is:",
-    separator: Annotated[str, typer.Option(help="Text before a text chain and before the answer after it.")] = "",
-    placeholder_token: Annotated[int | None, typer.Option(help="Token id of placeholder thoughts.  [pad]")] = None,
+    thoughts: Thoughts = "latent",
+    answer_prefix: AnswerPrefix = "The answer is:",
+    separator: Separator = "",
+    placeholder_token: PlaceholderToken = None,
     layers: Annotated[str | None, typer.Option(help="For example 0-3,7.  [first, middle and last]")] = None,
     seed: Annotated[int, typer.Option(help="Of the cells that are drawn.")] = 0,
     dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float32",
@@ -57,7 +62,7 @@ def verify(
         thoughts=thoughts,
         n_thoughts=latents,
         prefix=answer_prefix,
-        separator=separator.replace("\\n", "\n").replace("\\t", "\t"),
+        separator=unescaped(separator),
         placeholder=placeholder_token,
         seed=seed,
     )

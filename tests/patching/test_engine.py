@@ -212,20 +212,6 @@ def test_an_answer_may_go_on_with_the_padding_token(kind: str):
         assert_same_outcome(base_of(case, ended).outcome, expected)
 
 
-@pytest.fixture
-def blocks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many rows each block was given, in the order of the calls."""
-    seen: list[int] = []
-    real = engine.run_block
-
-    def counting(block: llama.Block, eps: float, h: Tensor, *rest: Any) -> None:
-        seen.append(len(h))
-        real(block, eps, h, *rest)
-
-    monkeypatch.setattr(engine, "run_block", counting)
-    return seen
-
-
 def test_only_what_a_patch_reaches_is_computed(blocks: list[int]):
     case = make_case("tiny-float64", "latent", pairs=(0, 2))
     base = base_of(case)

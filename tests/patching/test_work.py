@@ -1,11 +1,8 @@
 """What is counted is what is computed."""
 
-from typing import Any
-
 import pytest
 import torch
 from models_under_test import KINDS, Case, make_case
-from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from mechpatch.patching import engine, llama, reference
@@ -16,20 +13,6 @@ from mechpatch.patching.work import Work, base_work, plain_work, sweep_work
 @pytest.fixture(params=KINDS)
 def case(request: pytest.FixtureRequest) -> Case:
     return make_case("tiny-float64", request.param)
-
-
-@pytest.fixture
-def rows(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Rows that the blocks were given."""
-    seen: list[int] = []
-    real = engine.run_block
-
-    def counting(block: llama.Block, eps: float, h: Tensor, *rest: Any) -> None:
-        seen.append(len(h))
-        real(block, eps, h, *rest)
-
-    monkeypatch.setattr(engine, "run_block", counting)
-    return seen
 
 
 def products(counter: FlopCounterMode) -> int:
@@ -43,12 +26,12 @@ def attention(case: Case, keys: int) -> int:
     return 4 * case.model.hooked.cfg.n_heads * case.model.hooked.cfg.d_head * keys
 
 
-def test_base_run(case: Case, rows: list[int]):
+def test_base_run(case: Case, blocks: list[int]):
     empty = engine.empty_base(case.model.hooked, case.model.head, case.batch)
     work = base_work(empty)
     with FlopCounterMode(display=False) as counter:
         engine.base_run(case.model.hooked, case.model.head, case.batch)
-    assert work.token_layers == sum(rows)
+    assert work.token_layers == sum(blocks)
     assert 0 < work.flops - products(counter) < attention(case, empty.tree.tokens.numel() ** 2)
     alone = base_work(engine.empty_base(case.model.hooked, case.model.head, make_case(*of(case), pairs=(0,)).batch))
     assert alone.token_layers < work.token_layers
@@ -59,16 +42,16 @@ def of(case: Case) -> tuple[str, str]:
     return "tiny-float64", kind
 
 
-def test_sweep(case: Case, rows: list[int]):
+def test_sweep(case: Case, blocks: list[int]):
     base = engine.base_run(case.model.hooked, case.model.head, case.batch)
     patches = [Patch(0, (0,)), Patch(1, (1, 2)), Patch(0, (2,), 2), Patch(2, (0,))]
     work = sweep_work(base, patches)
-    rows.clear()
+    blocks.clear()
     with FlopCounterMode(display=False) as counter:
         list(engine.sweep(base, case.donor, patches))
-    assert work.token_layers == sum(rows)
+    assert work.token_layers == sum(blocks)
     # What is over is attention: one key of one token in one block at least, and all that there are at most.
-    assert attention(case, sum(rows)) < work.flops - products(counter) < attention(case, sum(rows) * 100)
+    assert attention(case, sum(blocks)) < work.flops - products(counter) < attention(case, sum(blocks) * 100)
     assert sweep_work(base, patches[:1]).flops < work.flops
     assert sweep_work(base, []) == Work()
 
