@@ -9,6 +9,8 @@ all.
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import prod
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -25,6 +27,7 @@ from mechpatch.patching.llama import read_llama
 from mechpatch.patching.memory import memory_budget
 from mechpatch.patching.patch import Patch
 from mechpatch.patching.work import Work, base_work, plain_work, sweep_work
+from mechpatch.storage.results import open_run
 
 LONG = 10.0  # seconds that a plan may take for one timing
 ROW_BYTES = 60  # of a compressed record, measured on the demo
@@ -128,8 +131,8 @@ def make_plan(experiment: Experiment) -> Plan:
     """Count a run, and time it on its first pair; on more of its first batch as long as that is quick."""
     whole, model, spec = count(experiment), experiment.model, experiment.spec
     indices, size = experiment.batches[0], 1
-    small = large = _timed(experiment, indices[:1])
-    if small.total < LONG:  # the first run of a process warms it up, and does not count if others are quick
+    first = small = large = _timed(experiment, indices[:1])
+    if first.total < LONG:  # what only the first batch of a process costs is told from what each costs
         small = large = _timed(experiment, indices[:1])
         while size < len(indices) and large.total < LONG / 2:
             size = min(4 * size, len(indices))
@@ -150,7 +153,7 @@ def make_plan(experiment: Experiment) -> Plan:
         peak_memory=weights + max(_batch_bytes(experiment, each) for each in experiment.batches),
         storage=cached + ROW_BYTES * whole.records,
         calibrated_on=size,
-        seconds=predict(small, large, whole, len(experiment.batches)),
+        seconds=predict(small, large, whole, len(experiment.batches)) + max(0.0, first.total - small.total),
     )
 
 
@@ -199,10 +202,13 @@ def _count_batch(experiment: Experiment, indices: Sequence[int]) -> Counts:
 
 
 def _timed(experiment: Experiment, indices: Sequence[int]) -> Timing:
-    """Run some pairs of a batch for nothing but their time."""
-    runs = UnpatchedRuns(experiment.model, experiment.layouts, experiment.spec.engine, None)
-    runner = BatchRunner.prepare(experiment, runs, lambda cells: None)
-    runner.run(indices)
+    """Run some pairs of a batch, and write what a run writes, for nothing but their time."""
+    with TemporaryDirectory() as folder, open_run(Path(folder) / "run", {}) as directory:
+        runs = UnpatchedRuns(experiment.model, experiment.layouts, experiment.spec.engine, Path(folder) / "cache")
+        runner = BatchRunner.prepare(experiment, runs, lambda cells: None)
+        for index, table in zip(indices, runner.run(indices), strict=True):
+            with runner.watch.measure("records"):
+                directory.write_shard(index, table)
     return Timing(count(experiment, [indices]), runner.watch.seconds)
 
 

@@ -70,16 +70,17 @@ def run_experiment(
         begun = time.monotonic()
         tables = runner.run(indices)
         seconds = (time.monotonic() - begun) / len(indices)
+        for index, table in zip(indices, tables, strict=True):
+            if index not in done:
+                with runner.watch.measure("records"):
+                    directory.write_shard(index, table)
+            row = _headline(experiment.pairs[index].pair_id, table) | {"seconds": round(seconds, 3)}
+            log.info("pair %s", " ".join(f"{key}={value}" for key, value in row.items()))
+            pair_done(row)
         if len(missing) > 1 and expected is None:
             first = Timing(count(experiment, [indices]), dict(runner.watch.seconds))
             expected = predict(first, first, count(experiment, missing), len(missing))
             log.info("expected to take %.1f s in all", expected)
-        for index, table in zip(indices, tables, strict=True):
-            if index not in done:
-                directory.write_shard(index, table)
-            row = _headline(experiment.pairs[index].pair_id, table) | {"seconds": round(seconds, 3)}
-            log.info("pair %s", " ".join(f"{key}={value}" for key, value in row.items()))
-            pair_done(row)
     path = directory.finish(range(len(experiment.pairs)))
     log.info("wrote %s; peak memory %.0f MB", path.name, peak_memory() / 1e6)
     whole = len(missing) == len(experiment.batches)
