@@ -160,7 +160,7 @@ class Case:
 
     def patch(self, cell: Cell) -> Patch:
         """What a cell writes."""
-        return Patch(cell.layer, tuple(self.batch.sites.index(site) for site in cell.sites), cell.width)
+        return cell.patch(self.batch.sites)
 
 
 @cache

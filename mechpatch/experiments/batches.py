@@ -101,7 +101,7 @@ class BatchRunner:
             collate([self.experiment.layouts[index][side] for index in indices], model.device)
             for side in (own, 1 - own)
         )
-        memory = memory_budget(model.device) if spec.memory is None else spec.memory
+        memory = memory_budget(model.device, spec.memory)
         kept = [[pair[side] for pair in recorded] for side in (0, 1)]
         runner = ENGINES[spec.engine].runner(model.hooked, model.head, batch, kept[own], memory)
         baseline = runner.baseline
@@ -169,7 +169,7 @@ def _patched_runs(
             done = _Done(patch, step.logits, vectors[:, :, None], vectors, [*patch.sites])
             yield relays[patch.layer, patch.sites[0]], done
     others = [cell for cell in cells if cell.experiment != "relay"]
-    patches = [Patch(cell.layer, tuple(index[site] for site in cell.sites), cell.width) for cell in others]
+    patches = [cell.patch(batch.sites) for cell in others]
     before = runner.baseline.resid[:, :, :0]
     for cell, (patch, outcome) in zip(others, runner.sweep(source, patches), strict=True):
         sites = [*patch.sites]

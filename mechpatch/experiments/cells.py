@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from mechpatch.patching.patch import Patch
 from mechpatch.thoughts.layout import ANSWER, EOT
 
 ALL = "all"  # site name of a cell that writes at every thought
@@ -30,6 +31,10 @@ class Cell:
     step: int = 0
     width: int = 1
     structural: bool = False
+
+    def patch(self, sites: Sequence[str]) -> Patch:
+        """What it writes in questions that have these sites."""
+        return Patch(self.layer, tuple(sites.index(site) for site in self.sites), self.width)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -159,11 +159,10 @@ def make_plan(experiment: Experiment) -> Plan:
 
 def patches_of(cells: Sequence[Cell], sites: Sequence[str]) -> list[list[Patch]]:
     """The patches of some cells, in the sweeps in which the fast engine runs them: relays step by step."""
-    index = {site: place for place, site in enumerate(sites)}
     sweeps: dict[int, list[Patch]] = {}
     for cell in cells:
         step = cell.step if cell.experiment == "relay" else -1
-        sweeps.setdefault(step, []).append(Patch(cell.layer, tuple(index[site] for site in cell.sites), cell.width))
+        sweeps.setdefault(step, []).append(cell.patch(sites))
     return list(sweeps.values())
 
 
@@ -225,6 +224,6 @@ def _batch_bytes(experiment: Experiment, indices: Sequence[int]) -> int:
     layouts = [experiment.layouts[index][recipient(spec.directions[0])] for index in indices]
     base = engine.empty_base(model.hooked, model.head, collate(layouts, model.device))
     kept = base.cache.nbytes + base.resid.nbytes + base.logits.nbytes
-    budget = memory_budget(model.device) if spec.memory is None else spec.memory
+    budget = memory_budget(model.device, spec.memory)
     largest = max(map(len, patches_of(experiment.cells(indices), experiment.layouts[indices[0]][0].sites)))
     return 3 * kept + min(max(budget, bytes_of_a_patch(base)), largest * bytes_of_a_patch(base))

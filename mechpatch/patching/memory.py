@@ -9,12 +9,14 @@ import torch
 LEAST, MOST_ON_CPU = 2**28, 2**30
 
 
-def memory_budget(device: torch.device) -> int:
-    """Bytes for one chunk of patches: a quarter of a GPU, a sixteenth of the machine elsewhere, up to 1 GiB there.
+def memory_budget(device: torch.device, asked: int | None = None) -> int:
+    """Bytes for one chunk of patches: as asked, or a quarter of a GPU; elsewhere a sixteenth of memory, at most 1 GiB.
 
     Read from what the device has, not from what is free: equal runs on one machine are cut into equal chunks, and so
     give equal bits.
     """
+    if asked is not None:
+        return asked
     if device.type == "cuda":
         return max(LEAST, torch.cuda.get_device_properties(device).total_memory // 4)
     physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -154,7 +154,7 @@ class Context:
 
     def patch(self, cell: Cell) -> Patch:
         """What a cell writes."""
-        return Patch(cell.layer, tuple(self.batch.sites.index(site) for site in cell.sites))
+        return cell.patch(self.batch.sites)
 
     def draw(self, cells: Sequence[Cell], count: int | None = None) -> list[Cell]:
         """Some of `cells`, in their order; the same in every run."""
