@@ -12,7 +12,7 @@ import mechpatch
 PACKAGE = Path(mechpatch.__file__).parent
 # Each layer may import from the layers before it, and a package from itself.
 LAYERS = [
-    {"errors", "axes", "data"},
+    {"errors", "axes", "data", "names"},
     {"pairs", "thoughts", "storage", "stats", "metrics"},
     {"models", "patching"},
     {"experiments"},

@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from mechpatch.errors import SpecError
+from mechpatch.names import OPTIONS as OPTIONS
+from mechpatch.names import as_typed as as_typed
 
 EXPERIMENTS = ("layer", "position", "relay", "cumulative", "leave_one_out", "pairwise", "subset", "window")
 SHORT = {"chained": ("relay", "cumulative"), "all": ("layer", "position", "relay", "cumulative")}

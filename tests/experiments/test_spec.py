@@ -1,7 +1,11 @@
-import pytest
+from dataclasses import fields
 
+import pytest
+import typer
+
+from mechpatch import cli
 from mechpatch.errors import SpecError
-from mechpatch.experiments.spec import Spec, parse_experiments, parse_layers, recipient
+from mechpatch.experiments.spec import OPTIONS, Spec, as_typed, parse_experiments, parse_layers, recipient
 
 
 @pytest.mark.parametrize(
@@ -78,3 +82,28 @@ def test_values_that_would_fail_later_fail_at_once(values, message):
 def test_a_layer_that_no_model_has(text):
     with pytest.raises(SpecError, match="is more than any model has"):
         parse_layers(text)
+
+
+def test_every_field_has_its_name_on_the_command_line():
+    assert list(OPTIONS) == [field.name for field in fields(Spec)]
+    parameters = typer.main.get_group(cli.app).commands["run"].params
+    assert {*OPTIONS.values()} <= {name for each in parameters for name in (*each.opts, each.name)}
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "typed"),
+    [
+        ("experiments", ("relay", "leave_one_out"), "relay leave-one-out"),
+        ("nulls", ["other_pair", "self"], "other-pair,self"),
+        ("layers", (0, 3), "0,3"),
+        ("layers", (), "(not given)"),
+        ("subsets", [["t0", "t2"], ["bot"]], "t0+t2,bot"),
+        ("memory", 512 * 2**20, "512"),
+        ("memory", None, "(not given)"),
+        ("separator", "\n", r'"\n"'),
+        ("prefix", "the_answer:", '"the_answer:"'),
+        ("min_gap", 0.1, "0.1"),
+    ],
+)
+def test_values_are_spelt_as_they_are_typed(field, value, typed):
+    assert as_typed(field, value) == typed

@@ -1,0 +1,48 @@
+"""Words that several parts share: what a person types for each field of a spec."""
+
+import json
+from typing import Any
+
+# What each field of `Spec` is called on the command line; messages use these words.
+OPTIONS = {
+    "experiments": "experiments",
+    "layers": "--layers",
+    "sites": "--sites",
+    "subsets": "--sets",
+    "window": "--window",
+    "directions": "--direction",
+    "nulls": "--nulls",
+    "thoughts": "--thoughts",
+    "n_thoughts": "--latents",
+    "prefix": "--answer-prefix",
+    "separator": "--separator",
+    "placeholder": "--placeholder-token",
+    "min_gap": "--min-gap",
+    "batch_size": "--batch-size",
+    "seed": "--seed",
+    "engine": "--engine",
+    "checks": "--check",
+    "memory": "--max-memory",
+}
+
+
+def as_typed(field: str, value: Any) -> str:
+    """The value of a field of `Spec` as the command line takes it: `other-pair,self`, `t0+t2`, `0,3`, `512`.
+
+    A value from JSON, with lists in the place of tuples, is taken too.
+
+    Returns:
+        `(not given)` for None and for an empty list.
+    """
+    if value is None or value in ((), []):
+        return "(not given)"
+    if field == "memory":  # the command line takes MB
+        return f"{value / 2**20:g}"
+    if field in ("prefix", "separator"):
+        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, str):
+        return value.replace("_", "-")
+    if isinstance(value, tuple | list):
+        items = ["+".join(each) if isinstance(each, tuple | list) else as_typed(field, each) for each in value]
+        return (" " if field == "experiments" else ",").join(items)
+    return str(value)
