@@ -1,10 +1,10 @@
 """Make a random Llama in Hugging Face format and a CODI checkpoint for it, to measure loading with.
 
-    python scripts/make_checkpoint.py --shape 1b --dtype float32 --out /tmp/checkpoint [--with-base]
+    python scripts/make_checkpoint.py --shape 1b --dtype float32 --out /tmp/checkpoint [--with-base] [--llama-tokenizer]
 
-Writes `base/` (weights and a byte-level tokenizer) and `codi/` (LoRA on all seven modules, latent head, embedding rows
-with pad, bot and eot; with `--with-base` the frozen base weights too, as some published files have them). Tensors are
-drawn and written one by one: memory stays at the size of the largest.
+Writes `base/` (weights, and a byte-level tokenizer or LLaMA-3's own) and `codi/` (LoRA on all seven modules, latent
+head, embedding rows with pad, bot and eot; with `--with-base` the frozen base weights too, as some published files have
+them). Tensors are drawn and written one by one: memory stays at the size of the largest.
 """
 
 import argparse
@@ -13,6 +13,7 @@ import zlib
 from pathlib import Path
 
 import torch
+from llama_tokenizer import llama3_tokenizer
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -132,14 +133,21 @@ def main() -> None:
     parser.add_argument("--dtype", choices=DTYPES, default="float32")
     parser.add_argument("--rank", type=int, default=128, help="of the LoRA; 128 is the published one")
     parser.add_argument("--with-base", action="store_true", help="put the frozen base weights into the CODI file too")
+    parser.add_argument("--llama-tokenizer", action="store_true", help="LLaMA-3's own; needs the package llama-models")
     args = parser.parse_args()
     config, dtype = SHAPES[args.shape], DTYPES[args.dtype]
+    try:
+        tokenizer = llama3_tokenizer() if args.llama_tokenizer else byte_tokenizer(config.vocab_size)
+    except ModuleNotFoundError:
+        parser.error("LLaMA-3's tokenizer is in the package llama-models: pip install -e '.[llama]'")
+    if len(tokenizer) > config.vocab_size:
+        parser.error(f"the tokenizer has {len(tokenizer)} tokens, and shape {args.shape} {config.vocab_size}")
     config.dtype = dtype
     config.architectures = ["LlamaForCausalLM"]
     write_tensors(args.out / "base" / "model.safetensors", base_shapes(config)[0], dtype)
     write_tensors(args.out / "codi" / "model.safetensors", codi_shapes(config, args.rank, args.with_base), dtype)
     config.save_pretrained(args.out / "base")
-    byte_tokenizer(config.vocab_size).save_pretrained(args.out / "base")
+    tokenizer.save_pretrained(args.out / "base")
 
 
 if __name__ == "__main__":

@@ -1,16 +1,14 @@
 """Where answers, questions and sites lie, for tokenizers that cut numbers in different ways."""
 
-import base64
 import dataclasses
-from importlib import resources
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+from llama_tokenizer import llama3_tokenizer
+from tokenizers import Tokenizer, decoders, models
 from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast
-from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 from mechpatch.errors import ThoughtError
 from mechpatch.models.load import load_tokenizer
@@ -169,32 +167,8 @@ def test_eot_that_predicts_the_answer_is_one_site_not_two():
 @pytest.fixture(scope="module")
 def llama() -> PreTrainedTokenizerFast:
     """LLaMA-3's own tokenizer, where the package that carries it is installed."""
-    pytest.importorskip("llama_models", reason="LLaMA-3's tokenizer is not installed; see `llama-models`")
-    file = resources.files("llama_models") / "llama3" / "tokenizer.model"
-    ranks = {base64.b64decode(token): int(rank) for token, rank in map(str.split, file.read_text().splitlines())}
-    return byte_level_tokenizer(ranks)
-
-
-def byte_level_tokenizer(ranks: dict[bytes, int]) -> PreTrainedTokenizerFast:
-    """A byte-pair tokenizer from tokens by rank, with LLaMA-3's split pattern."""
-    letters = bytes_to_unicode()
-    spell = {token: "".join(letters[byte] for byte in token) for token in ranks}
-    merges = [
-        (spell[token[:i]], spell[token[i:]])
-        for token in sorted(ranks, key=lambda token: ranks[token])
-        for i in range(1, len(token))
-        if token[:i] in ranks and token[i:] in ranks
-    ]
-    backend = Tokenizer(models.BPE({spell[token]: rank for token, rank in ranks.items()}, merges, ignore_merges=True))
-    pattern = (
-        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|"
-        r"\s+(?!\S)|\s+"
-    )
-    split = pre_tokenizers.Split(Regex(pattern), behavior="isolated")
-    byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    backend.pre_tokenizer = pre_tokenizers.Sequence([split, byte_level])
-    backend.decoder = decoders.ByteLevel()
-    return PreTrainedTokenizerFast(tokenizer_object=backend)
+    pytest.importorskip("llama_models", reason="LLaMA-3's tokenizer is not installed; pip install -e '.[llama]'")
+    return llama3_tokenizer()
 
 
 @pytest.mark.parametrize(
