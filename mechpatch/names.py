@@ -1,6 +1,8 @@
-"""Words that several parts share: what a person types for each field of a spec."""
+"""Words that several parts share: what a person types for each field of a spec, and what to say of an unknown word."""
 
 import json
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 from typing import Any
 
 # What each field of `Spec` is called on the command line; messages use these words.
@@ -46,3 +48,11 @@ def as_typed(field: str, value: Any) -> str:
         items = ["+".join(each) if isinstance(each, tuple | list) else as_typed(field, each) for each in value]
         return (" " if field == "experiments" else ",").join(items)
     return str(value)
+
+
+def not_known(name: str, found: Iterable[str], known: Sequence[str]) -> str:
+    """What to say of words that `name` (an option) does not have: the nearest one that it has, and all of them."""
+    found = [str(each) for each in found]
+    near = dict.fromkeys(match for each in found for match in get_close_matches(each.lower(), known, n=1))
+    meant = f"; did you mean {' and '.join(near)}?" if near else ";"
+    return f"{name}: {', '.join(repr(each[:60]) for each in found)} is not known{meant} expected {', '.join(known)}"

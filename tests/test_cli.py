@@ -51,6 +51,10 @@ def test_pairs_lists_what_was_dropped_and_why(tmp_path):
     found = mechpatch("pairs", tmp_path / "pairs.json")
     assert "2 of 3 pairs kept" in found.stdout
     assert f"dropped demo-001: same_answer (clean_answer {pairs[1]['clean']['answer']}" in found.stdout
+    (tmp_path / "all.json").write_text(json.dumps(pairs[1:2]))
+    none = mechpatch("pairs", tmp_path / "all.json")
+    assert none.returncode == 0, none.stderr
+    assert "0 of 1 pairs kept" in none.stdout
     kept = mechpatch("pairs", tmp_path / "pairs.json", "--keep-same-answer")
     assert "3 of 3 pairs kept" in kept.stdout
     assert "flagged demo-001: same_answer" in kept.stdout

@@ -20,7 +20,7 @@ Dtype = Annotated[str, typer.Option(help="float32, float64 or bfloat16; report n
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
 Pairs = Annotated[str, typer.Option("--pairs", help="demo, or a file of pairs.")]
 Thoughts = Annotated[str, typer.Option(help="latent, text or placeholder.")]
-AnswerPrefix = Annotated[str, typer.Option(help="Text before the answer.")]
+AnswerPrefix = Annotated[str, typer.Option(help="Text before the answer, and one space unless it ends in \\n or \\t.")]
 Separator = Annotated[str, typer.Option(help="Text before a text chain and before the answer after it; \\n, \\t.")]
 PlaceholderToken = Annotated[int | None, typer.Option(help="Token id of placeholder thoughts.  [pad]")]
 Cache = Annotated[Path, typer.Option(help="Folder of clean activations; safe to delete.")]
@@ -60,7 +60,7 @@ def load(
 
 
 def unescaped(text: str) -> str:
-    """A separator as it was meant: a shell hands on `\\n` as two characters."""
+    """A text as it was meant: a shell hands on `\\n` as two characters."""
     return text.replace("\\n", "\n").replace("\\t", "\t")
 
 

@@ -38,8 +38,7 @@ def pairs(
         typer.echo(f"  dropped {each['pair_id']}: {each['reason']}{f' ({detail})' if detail else ''}")
     for pair_id, reasons in found["flagged"].items():
         typer.echo(f"  flagged {pair_id}: {', '.join(reasons)}")
-    difference = found["answer_difference"]
-    if difference["mean"] is not None:
+    if (difference := found["answer_difference"]) is not None:
         typer.echo(
             f"|clean − corrupted|: min {difference['min']:g}, mean {difference['mean']:.4g}, max {difference['max']:g}"
         )

@@ -92,7 +92,7 @@ def request(
         nulls=tuple(name.replace("-", "_") for name in split(nulls)),
         thoughts=thoughts,
         n_thoughts=latents,
-        prefix=answer_prefix,
+        prefix=unescaped(answer_prefix),
         separator=unescaped(separator),
         placeholder=placeholder_token,
         min_gap=min_gap,

@@ -61,7 +61,7 @@ def verify(
         layers=parse_layers(layers) if layers else (),
         thoughts=thoughts,
         n_thoughts=latents,
-        prefix=answer_prefix,
+        prefix=unescaped(answer_prefix),
         separator=unescaped(separator),
         placeholder=placeholder_token,
         seed=seed,

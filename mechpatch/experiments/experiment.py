@@ -10,7 +10,7 @@ from mechpatch.experiments.layerwise import layerwise_cells
 from mechpatch.experiments.layouts import groups, pair_layouts
 from mechpatch.experiments.positionwise import positionwise_cells
 from mechpatch.experiments.sets import leave_one_out_cells, pairwise_cells, subset_cells, window_cells
-from mechpatch.experiments.spec import Spec
+from mechpatch.experiments.spec import Spec, require_distinct
 from mechpatch.models import ThoughtModel
 from mechpatch.pairs import Pair
 from mechpatch.thoughts import Layout, select_sites, thought_sites
@@ -35,6 +35,7 @@ def cells_of(spec: Spec, frame: Frame, sites: tuple[str, ...]) -> list[Cell]:
         sites: every site that there is.
     """
     subsets = tuple(select_sites(names, sites) for names in spec.subsets)
+    require_distinct(subsets, spec.subsets)  # `thoughts` may stand for what another set names
     cells: dict[str, Callable[[], list[Cell]]] = {
         "layer": lambda: layerwise_cells(frame),
         "position": lambda: positionwise_cells(frame),

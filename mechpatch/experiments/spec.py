@@ -1,12 +1,13 @@
 """What is asked for: one frozen value that, with a model and pairs, decides every number of a run."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from mechpatch.errors import SpecError
 from mechpatch.names import OPTIONS as OPTIONS
 from mechpatch.names import as_typed as as_typed
+from mechpatch.names import not_known
 
 EXPERIMENTS = ("layer", "position", "relay", "cumulative", "leave_one_out", "pairwise", "subset", "window")
 SHORT = {"chained": ("relay", "cumulative"), "all": ("layer", "position", "relay", "cumulative")}
@@ -31,7 +32,7 @@ class Spec:
         nulls: null donors beside the effect.
         thoughts: latent, text or placeholder.
         n_thoughts: latent or placeholder thoughts; None for what the model was trained with.
-        prefix: text before the answer.
+        prefix: text before the answer; one space follows it, unless it ends in a line break or a tab.
         separator: text before a text chain and before the answer prefix that follows it.
         placeholder: token id of placeholder thoughts; None for the pad token.
         min_gap: recovery is undefined where clean and corrupted log probability differences are nearer, in nats.
@@ -62,36 +63,55 @@ class Spec:
     memory: int | None = None
 
     def __post_init__(self) -> None:
-        _some("experiments", self.experiments, EXPERIMENTS)
-        _some("directions", self.directions, DIRECTIONS)
-        _among("nulls", self.nulls, NULLS)
-        _among("thoughts", (self.thoughts,), THOUGHT_KINDS)
-        _among("engine", (self.engine,), ENGINE_NAMES)
-        if ("subset" in self.experiments) != bool(self.subsets):
-            raise SpecError("subset needs sets of sites and they need it: say `subset` and, for example, --sets t0+t2")
-        if self.window < 2:
-            raise SpecError(f"window is {self.window}, expected at least 2 layers; one layer is what `position` writes")
-        if self.batch_size < 1:
-            raise SpecError(f"batch size is {self.batch_size}, expected at least 1")
-        if self.checks < 0:
-            raise SpecError(f"checks is {self.checks}, expected at least 0 cells")
-        if self.memory is not None and self.memory < 1:
-            raise SpecError(f"memory is {self.memory}, expected at least 1 byte")
-        if not self.min_gap > 0:
-            raise SpecError(f"min_gap is {self.min_gap}, expected more than 0 nats")
-        if self.min_gap == math.inf:
-            raise SpecError("min_gap is infinite, so recovery would be undefined everywhere; expected some nats")
-        if self.seed < 0:
-            raise SpecError(f"seed is {self.seed}, expected at least 0")
+        self._check_names()
+        self._check_numbers()
+        for field in ("prefix", "separator"):
+            text = getattr(self, field)
+            if any("\ud800" <= character <= "\udfff" for character in text):  # bytes that are no UTF-8
+                raise SpecError(f"{OPTIONS[field]} {text!r} holds bytes that are no text; write it in UTF-8")
+
+    def _check_names(self) -> None:
+        known = {
+            "experiments": EXPERIMENTS,
+            "directions": DIRECTIONS,
+            "nulls": NULLS,
+            "thoughts": THOUGHT_KINDS,
+            "engine": ENGINE_NAMES,
+        }
+        for field, allowed in known.items():
+            value = getattr(self, field)
+            found = (value,) if isinstance(value, str) else value
+            if unknown := [as_typed(field, each) for each in found if each not in allowed]:
+                raise SpecError(not_known(OPTIONS[field], unknown, [as_typed(field, each) for each in allowed]))
+        for field in ("experiments", "directions"):
+            if not getattr(self, field):
+                allowed = ", ".join(as_typed(field, each) for each in known[field])
+                raise SpecError(f"{OPTIONS[field]}: nothing was asked for, expected some of {allowed}")
+        for field in ("experiments", "layers", "directions", "nulls"):
+            _each_once(field, getattr(self, field))
         if not self.sites:
             raise SpecError(
-                "sites: nothing was asked for, expected all, or some of thoughts, bot, eot, answer, t0, t1, …"
+                "--sites: nothing was asked for, expected all, or some of thoughts, bot, eot, answer, t0, t1, …"
             )
-        if len({*self.nulls}) < len(self.nulls):
-            raise SpecError(f"nulls: {', '.join(self.nulls)} was asked for, expected each once")
-        for name, text in (("answer prefix", self.prefix), ("separator", self.separator)):
-            if any("\ud800" <= character <= "\udfff" for character in text):  # bytes that are no UTF-8
-                raise SpecError(f"{name} {text!r} holds bytes that are no text; write it in UTF-8")
+        if ("subset" in self.experiments) != bool(self.subsets):
+            raise SpecError("subset needs sets of sites and they need it: say `subset` and, for example, --sets t0+t2")
+        require_distinct(self.subsets, self.subsets)
+
+    def _check_numbers(self) -> None:
+        least = {
+            "window": (2, "2 layers; one layer is what `position` writes"),
+            "batch_size": (1, "1 pair"),
+            "checks": (0, "0 cells"),
+            "memory": (1, "1 MB"),
+            "seed": (0, "0"),
+        }
+        for field, (smallest, said) in least.items():
+            if (value := getattr(self, field)) is not None and value < smallest:
+                raise SpecError(f"{OPTIONS[field]} is {as_typed(field, value)}, expected at least {said}")
+        if not self.min_gap > 0:
+            raise SpecError(f"--min-gap is {self.min_gap}, expected more than 0 nats")
+        if self.min_gap == math.inf:
+            raise SpecError("--min-gap is infinite, so recovery would be undefined everywhere; expected some nats")
 
     @property
     def donors(self) -> tuple[str, ...]:
@@ -101,7 +121,9 @@ class Spec:
     def select_layers(self, n_layers: int) -> tuple[int, ...]:
         """The layers to patch in a model of `n_layers` blocks."""
         if outside := [layer for layer in self.layers if not 0 <= layer < n_layers]:
-            raise SpecError(f"layers {outside} do not exist; the model has layers 0 to {n_layers - 1}")
+            raise SpecError(
+                f"--layers {as_typed('layers', outside)}: no such layer; the model has layers 0 to {n_layers - 1}"
+            )
         return self.layers or tuple(range(n_layers))
 
 
@@ -116,15 +138,23 @@ def parse_experiments(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(each for name in plain for each in SHORT.get(name, (name,))))
 
 
-def _some(name: str, found: tuple[str, ...], allowed: tuple[str, ...]) -> None:
-    _among(name, found, allowed)
-    if not found or len({*found}) < len(found):
-        raise SpecError(f"{name}: {found or 'nothing'} was asked for, expected some of {', '.join(allowed)}, each once")
+def require_distinct(subsets: Sequence[Sequence[str]], written: Sequence[Sequence[str]]) -> None:
+    """Refuse two sets of the same sites, in whatever order: they are one cell.
+
+    Args:
+        subsets: the sites of each set.
+        written: how each was asked for, for the message.
+    """
+    seen: dict[frozenset[str], Sequence[str]] = {}
+    for sites, names in zip(subsets, written, strict=True):
+        if (first := seen.get(frozenset(sites))) is not None:
+            raise SpecError(f"--sets {'+'.join(first)},{'+'.join(names)}: both are the same sites; give them once")
+        seen[frozenset(sites)] = names
 
 
-def _among(name: str, found: tuple[str, ...], allowed: tuple[str, ...]) -> None:
-    if unknown := [each for each in found if each not in allowed]:
-        raise SpecError(f"{name}: {', '.join(map(repr, unknown))} is not known; expected {', '.join(allowed)}")
+def _each_once(field: str, found: Sequence[object]) -> None:
+    if len({*found}) < len(found):
+        raise SpecError(f"{OPTIONS[field]} {as_typed(field, tuple(found))}: expected each once")
 
 
 def parse_layers(text: str) -> tuple[int, ...]:
@@ -137,11 +167,13 @@ def parse_layers(text: str) -> tuple[int, ...]:
     for part in text.split(","):
         first, _, last = part.strip().partition("-")
         if not (first.isdecimal() and (last.isdecimal() or "-" not in part)):
-            raise SpecError(f"layers {text!r}: {part.strip()!r} is not a number or a range; expected for example 0-3,7")
+            raise SpecError(
+                f"--layers {text!r}: {part.strip()!r} is not a number or a range; expected for example 0-3,7"
+            )
         if max(len(first), len(last)) > 5:
-            raise SpecError(f"layers: {part.strip()[:20]!r} is more than any model has; expected for example 0-3,7")
+            raise SpecError(f"--layers: {part.strip()[:20]!r} is more than any model has; expected for example 0-3,7")
         start, stop = int(first), int(last or first)
         if stop < start or stop > 10_000:
-            raise SpecError(f"layers {text!r}: {part.strip()!r} is not a range of layers; expected for example 0-3,7")
+            raise SpecError(f"--layers {text!r}: {part.strip()!r} is not a range of layers; expected for example 0-3,7")
         layers.update(range(start, stop + 1))
     return tuple(sorted(layers))

@@ -99,6 +99,17 @@ def encode_question(tokenizer: PreTrainedTokenizerFast, question: str) -> tuple[
     return ids, start
 
 
+def before_answer(prefix: str) -> str:
+    """All that precedes the answer in its string: `prefix` and one space.
+
+    A prefix that closes with white space of its own other than blanks (a new line, a tab) is kept as it is written.
+    """
+    text = prefix.rstrip(" ")
+    if not text:
+        return ""
+    return prefix if text[-1].isspace() else f"{text} "
+
+
 def answer_tails(
     tokenizer: PreTrainedTokenizerFast, before: Sequence[int], prefix: str, answers: tuple[str, str]
 ) -> tuple[Tail, Tail]:
@@ -109,9 +120,9 @@ def answer_tails(
 
     Args:
         before: ids that open the tail (eot), not part of the string.
-        prefix: for example "The answer is:"; one space is set between it and the answer.
+        prefix: for example "The answer is:"; see `before_answer`.
     """
-    texts = [f"{prefix.rstrip()} {answer}" if prefix.strip() else answer for answer in answers]
+    texts = [before_answer(prefix) + answer for answer in answers]
     starts, tokens = [], []
     for text, answer in zip(texts, answers, strict=True):
         encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)

@@ -313,8 +313,11 @@ def test_fields_of_any_size_travel(demo_model, shipped_pairs, tmp_path, values, 
 
 
 def test_what_cannot_be_run_is_refused_before_anything_runs(demo_model, shipped_pairs):
-    with pytest.raises(SpecError, match=r"layers \[7\] do not exist"):
+    with pytest.raises(SpecError, match="--layers 7: no such layer"):
         Experiment.prepare(demo_model, Spec(experiments=("layer",), layers=(7,)), shipped_pairs)
+    same = Spec(experiments=("subset",), subsets=(("t0", "t1", "t2", "t3", "t4"), ("thoughts",)))
+    with pytest.raises(SpecError, match=r"--sets t0\+t1\+t2\+t3\+t4,thoughts: both are the same sites"):
+        Experiment.prepare(demo_model, same, shipped_pairs)
     with pytest.raises(ThoughtError, match="no site 't9' here"):
         Experiment.prepare(demo_model, Spec(experiments=("position",), sites=("t9",)), shipped_pairs)
     with pytest.raises(ThoughtError, match="no site 'bot' here"):

@@ -48,7 +48,7 @@ def test_a_wrong_value_is_named(field):
 def test_layers_of_the_model():
     assert Spec(experiments=("layer",)).select_layers(3) == (0, 1, 2)
     assert Spec(experiments=("layer",), layers=(1,)).select_layers(3) == (1,)
-    with pytest.raises(SpecError, match=r"\[3\] do not exist; the model has layers 0 to 2"):
+    with pytest.raises(SpecError, match=r"--layers 3: no such layer; the model has layers 0 to 2"):
         Spec(experiments=("layer",), layers=(1, 3)).select_layers(3)
 
 
@@ -66,16 +66,27 @@ def test_experiments_are_read():
     ("values", "message"),
     [
         ({"seed": -1}, "seed is -1, expected at least 0"),
-        ({"min_gap": float("inf")}, "min_gap is infinite"),
-        ({"sites": ()}, "sites: nothing was asked for"),
-        ({"nulls": ("self", "noise", "self")}, "nulls: self, noise, self was asked for, expected each once"),
-        ({"prefix": "\udcff"}, "answer prefix .* holds bytes that are no text"),
-        ({"separator": "a\udcff"}, "separator .* holds bytes that are no text"),
+        ({"min_gap": float("inf")}, "--min-gap is infinite"),
+        ({"sites": ()}, "--sites: nothing was asked for"),
+        ({"nulls": ("self", "noise", "self")}, "--nulls self,noise,self: expected each once"),
+        ({"nulls": ("self", "other_pairs")}, "--nulls: 'other-pairs' is not known; did you mean other-pair[?]"),
+        ({"engine": "hooks"}, "--engine: 'hooks' is not known; expected fast, reference"),
+        ({"layers": (1, 0, 1)}, "--layers 1,0,1: expected each once"),
+        ({"memory": 0}, "--max-memory is 0, expected at least 1 MB"),
+        ({"prefix": "\udcff"}, "--answer-prefix .* holds bytes that are no text"),
+        ({"separator": "a\udcff"}, "--separator .* holds bytes that are no text"),
     ],
 )
 def test_values_that_would_fail_later_fail_at_once(values, message):
     with pytest.raises(SpecError, match=message):
         Spec(experiments=("layer",), **values)
+
+
+def test_equal_sets_in_any_order_are_refused():
+    for sets in ((("t0", "t1"), ("t1", "t0")), (("t2",), ("t0",), ("t2", "t2"))):
+        with pytest.raises(SpecError, match="both are the same sites; give them once"):
+            Spec(experiments=("subset",), subsets=sets)
+    Spec(experiments=("subset",), subsets=(("t0", "t1"), ("t0",), ("t1", "t2")))
 
 
 @pytest.mark.parametrize("text", ["9" * 5000, "0-" + "9" * 5000, "100000"])

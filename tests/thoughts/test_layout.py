@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerFast
 from mechpatch.errors import ThoughtError
 from mechpatch.models.load import load_tokenizer
 from mechpatch.thoughts import Layout, Tail
-from mechpatch.thoughts.layout import answer_tails, encode_question
+from mechpatch.thoughts.layout import answer_tails, before_answer, encode_question
 
 CHARACTERS = "abcdefghijklmnopqrstuvwxyzTA 0123456789.,:-<>=+*\n"
 PREFIX = "The answer is:"
@@ -70,11 +70,41 @@ def test_the_answers_tokens(
     assert [answer for _, answer in found] == expected[1:]
 
 
+@pytest.mark.parametrize(
+    ("prefix", "before"),
+    [
+        ("is:", "is: "),
+        ("is: ", "is: "),
+        ("is:  ", "is: "),
+        (" is:", " is: "),
+        ("is:\n", "is:\n"),
+        ("is:\t", "is:\t"),
+        ("is: \n ", "is: \n "),
+        ("\n", "\n"),
+        ("  ", ""),
+        ("", ""),
+    ],
+)
+def test_white_space_that_a_prefix_ends_in_is_kept_but_for_blanks(prefix: str, before: str):
+    assert before_answer(prefix) == before
+
+
+def test_a_line_break_before_the_answer_is_a_token_where_the_tokenizer_has_one():
+    pieces = ["is", ":", ":\n", "\n", " ", " -", "-", "1", "8", "18", "7"]
+    byte_level = byte_level_tokenizer({piece.encode(): rank for rank, piece in enumerate(pieces)})
+    tails = answer_tails(byte_level, [], "is:\n", ("18", "-7"))
+    assert [cut(byte_level, tail) for tail in tails] == [(["is", ":Ċ"], ["18"]), (["is", ":Ċ"], ["-", "7"])]
+    tails = answer_tails(PLAIN, [], "is:\n", ("18", "7"))
+    assert [cut(PLAIN, tail) for tail in tails] == [([*"is:\n"], ["1", "8"]), ([*"is:\n"], ["7"])]
+    # The demo's words know no white space, so its answers follow the colon either way.
+    assert answer_tails(DEMO, [], "is:\n", ("148", "14")) == answer_tails(DEMO, [], "is:", ("148", "14"))
+
+
 numbers = st.decimals(-9999, 9999, places=2).map(lambda number: f"{number.normalize():f}")
 tokenizers = st.sampled_from([DEMO, PLAIN, SPACE, MINUS, COLON])
 
 
-@given(tokenizers, numbers, numbers, st.sampled_from([PREFIX, "is", " is: ", ""]))
+@given(tokenizers, numbers, numbers, st.sampled_from([PREFIX, "is", " is: ", "is:\n", ""]))
 @settings(max_examples=200, derandomize=True, deadline=None)
 def test_tails_share_all_that_precedes_and_lose_nothing(
     tokenizer: PreTrainedTokenizerFast, first: str, second: str, prefix: str
@@ -84,7 +114,7 @@ def test_tails_share_all_that_precedes_and_lose_nothing(
     assert tails[0].tokens[: tails[0].answer] == tails[1].tokens[: tails[1].answer]
     assert tails[0].answer == tails[1].answer >= 1
     for answer, tail in zip((first, second), tails, strict=True):
-        text = f"{prefix.rstrip()} {answer}" if prefix else answer
+        text = before_answer(prefix) + answer
         assert list(tail.tokens) == [eot, *tokenizer.encode(text, add_special_tokens=False)]
         assert spelled(cut(tokenizer, tail)[1]).endswith(answer)
     # No token too many: without the first of them, one of the answers is no longer whole.
