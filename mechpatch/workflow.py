@@ -128,7 +128,7 @@ def run_to_directory(
             "run_seconds": round(pace.seconds, 3),
             "sections": {name: round(seconds, 3) for name, seconds in pace.sections.items()},
             "expected": _expected(out, model, spec, pairs, pace),
-            "peak_memory_bytes": peak_memory(),
+            "peak_memory_bytes": peak_memory(model.device),
             "pairs_total": pairs.total,
             "pairs_dropped": len(pairs.screening.dropped),
             "notes": notes(spec, records),

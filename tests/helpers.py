@@ -1,4 +1,7 @@
-"""The one place for tolerances, and the comparison that uses them."""
+"""The one place for tolerances, the comparison that uses them, and a tensor as on a device without float64."""
+
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,3 +14,16 @@ def assert_same(found: Tensor, expected: Tensor) -> None:
     """Equal shapes and dtypes, and equal up to the tolerance of the dtype (exactly equal for integers)."""
     assert found.shape == expected.shape, (found.shape, expected.shape)
     torch.testing.assert_close(found, expected, rtol=0, atol=TOLERANCE.get(expected.dtype, 0), equal_nan=True)
+
+
+class WithoutFloat64(Tensor):
+    """A tensor as on an MPS device, which has no float64: it is moved to the CPU first, or cannot be widened."""
+
+    @classmethod
+    def __torch_function__(cls, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = super().__torch_function__(func, types, args, kwargs or {})
+        if func is Tensor.cpu:
+            return torch.as_tensor(found).as_subclass(Tensor)
+        if isinstance(found, cls) and found.dtype == torch.float64:
+            raise TypeError("Cannot convert a MPS Tensor to float64 dtype as the MPS framework doesn't support float64")
+        return found

@@ -74,7 +74,8 @@ class Experiment:
         if not pairs:
             raise ThoughtError("no pair is left to run; `mechpatch pairs FILE` says why each was dropped")
         layouts = [pair_layouts(model, spec, pair) for pair in pairs]
-        experiment = cls(model=model, spec=spec, pairs=pairs, layouts=layouts, batches=groups(layouts, spec.batch_size))
+        batches = groups(layouts, spec.batch_size, model.n_ctx)
+        experiment = cls(model=model, spec=spec, pairs=pairs, layouts=layouts, batches=batches)
         for batch in experiment.batches:
             experiment.cells(batch)
         return experiment

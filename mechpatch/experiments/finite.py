@@ -64,7 +64,7 @@ def _origin(model: ThoughtModel, layout: Layout, written: Written | None) -> str
             return f"in the vectors that are written at layer {patch.layer}: look at the run that they were taken from"
         columns = batch.columns[:, :, list(patch.sites)]
         writes = [Write(layer, columns, vectors[:, :, place]) for place, layer in enumerate(patch.layers)]
-    prompt, tail, end = len(layout.prompt), batch.tail_start, batch.tail_start + batch.tails.shape[2]
+    prompt, tail, end = len(layout.prompt), batch.tail_start, batch.width
     everywhere = torch.arange(end, device=model.device).expand(1, 2, end)
     outcome = rollout(model.hooked, model.head, batch, writes, Read(tuple(range(model.n_layers)), everywhere))
     embedded = ~torch.isfinite(_embedded(model, batch, outcome)).all(-1)  # [continuation, position]

@@ -6,6 +6,7 @@ from mechpatch.errors import SpecError, ThoughtError
 from mechpatch.experiments.spec import Spec
 from mechpatch.models import ThoughtModel
 from mechpatch.pairs import Finding, Pair, Predicate, default_predicates, unequal_steps
+from mechpatch.patching.batch import padded_width
 from mechpatch.thoughts import Layout, latent_layout, placeholder_layout, text_layout
 from mechpatch.thoughts.text import step_ends
 
@@ -100,15 +101,23 @@ def run_predicates(model: ThoughtModel, spec: Spec, keep_same_answer: bool) -> t
     return (*predicates, fits)
 
 
-def groups(layouts: Sequence[tuple[Layout, Layout]], batch_size: int) -> list[list[int]]:
-    """Pair indices in batches of questions with the same sites; decided by the pairs, so a resumed run has them too."""
-    by_sites: dict[tuple[str, ...], list[int]] = {}
+def groups(layouts: Sequence[tuple[Layout, Layout]], batch_size: int, n_ctx: int) -> list[list[int]]:
+    """Pair indices in batches of questions with the same sites, padded to at most `n_ctx` tokens.
+
+    Decided by the pairs alone, so a resumed run has them too.
+    """
+
+    def fits(indices: Sequence[int]) -> bool:
+        sides = ([layouts[index][side] for index in indices] for side in (0, 1))
+        return len(indices) <= batch_size and max(map(padded_width, sides)) <= n_ctx
+
+    by_sites: dict[tuple[str, ...], list[list[int]]] = {}
     for index, (clean, corrupted) in enumerate(layouts):
         if clean.sites != corrupted.sites:
             raise ThoughtError(f"pair {index}: clean has the sites {clean.sites}, corrupted {corrupted.sites}")
-        by_sites.setdefault(clean.sites, []).append(index)
-    return [
-        indices[start : start + batch_size]
-        for indices in by_sites.values()
-        for start in range(0, len(indices), batch_size)
-    ]
+        batches = by_sites.setdefault(clean.sites, [])
+        if batches and fits([*batches[-1], index]):
+            batches[-1].append(index)
+        else:
+            batches.append([index])
+    return [indices for batches in by_sites.values() for indices in batches]

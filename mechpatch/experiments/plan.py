@@ -23,7 +23,6 @@ from mechpatch.experiments.experiment import Experiment
 from mechpatch.experiments.spec import recipient
 from mechpatch.patching import collate, engine
 from mechpatch.patching.engine import bytes_of_a_patch
-from mechpatch.patching.llama import read_llama
 from mechpatch.patching.memory import memory_budget
 from mechpatch.patching.patch import Patch
 from mechpatch.patching.work import Work, base_work, plain_work, sweep_work
@@ -169,18 +168,17 @@ def patches_of(cells: Sequence[Cell], sites: Sequence[str]) -> list[list[Patch]]
 def _count_batch(experiment: Experiment, indices: Sequence[int]) -> Counts:
     spec, model = experiment.spec, experiment.model
     cells, donors = experiment.cells(indices), len(spec.donors)
-    llama = read_llama(model.hooked)
     unpatched = patched = plain = checks = Work()
     for index in indices:
         layouts = experiment.layouts[index]
         if spec.engine == "fast":
             unpatched += base_work(engine.empty_base(model.hooked, model.head, collate(layouts, model.device)))
         else:
-            unpatched += sum((plain_work(llama, collate([layout])) for layout in layouts), Work())
+            unpatched += sum((plain_work(model.hooked, collate([layout])) for layout in layouts), Work())
     computed = sum(donor != "self" for donor in spec.donors)
     for direction in spec.directions:
         batch = collate([experiment.layouts[index][recipient(direction)] for index in indices], model.device)
-        once = plain_work(llama, batch)
+        once = plain_work(model.hooked, batch)
         plain += once * (1 + len(cells) * donors)
         if spec.engine == "fast":
             base = engine.empty_base(model.hooked, model.head, batch)

@@ -195,7 +195,7 @@ def _field_type(values: Sequence[object]) -> pa.DataType:
 
 def _arrays(tensors: Mapping[str, Tensor]) -> Columns:
     return {
-        name: tensor.double().cpu().numpy() if tensor.is_floating_point() else tensor.cpu().numpy()
+        name: tensor.cpu().double().numpy() if tensor.is_floating_point() else tensor.cpu().numpy()
         for name, tensor in tensors.items()
     }
 

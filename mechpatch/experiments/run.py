@@ -82,7 +82,7 @@ def run_experiment(
             expected = predict(first, first, count(experiment, missing), len(missing))
             log.info("expected to take %.1f s in all", expected)
     path = directory.finish(range(len(experiment.pairs)))
-    log.info("wrote %s; peak memory %.0f MB", path.name, peak_memory() / 1e6)
+    log.info("wrote %s; peak memory %.0f MB", path.name, peak_memory(experiment.model.device) / 1e6)
     whole = len(missing) == len(experiment.batches)
     done_in(Pace(time.monotonic() - started, whole, expected, runner.watch.seconds))
     return read_effects(directory.folder)

@@ -52,6 +52,17 @@ class Batch:
         """Column of the first token of the tails."""
         return self.prompt.shape[1] + self.n_latents
 
+    @property
+    def width(self) -> int:
+        """Number of columns, padding included."""
+        return self.tail_start + self.tails.shape[2]
+
+
+def padded_width(layouts: Sequence[Layout]) -> int:
+    """`Batch.width` of a batch of `layouts`: a long question and a long answer add up, whosever they are."""
+    tails = max(len(tail.tokens) for layout in layouts for tail in layout.tails)
+    return max(len(layout.prompt) + layout.n_latents for layout in layouts) + tails
+
 
 def collate(layouts: Sequence[Layout], device: torch.device | str = "cpu") -> Batch:
     """Pad `layouts` into one batch; they must have the same sites and the same number of latents."""

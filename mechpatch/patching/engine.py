@@ -223,7 +223,7 @@ def _climb(
                 run_block(block, model.eps, h[:count], grid.head(count), shared[layer], mine, wave.unseen, rows)
             after(wave, layer, h)
         head = base.head if wave.stage.stop in base.tree.fed else None
-        fed = head and head(rms_norm(h[wave.last], model.norm, model.eps))
+        fed = None if head is None else head(rms_norm(h[wave.last], model.norm, model.eps))
     return h
 
 

@@ -23,8 +23,8 @@ def memory_budget(device: torch.device, asked: int | None = None) -> int:
     return min(MOST_ON_CPU, max(LEAST, physical // 16))
 
 
-def peak_memory() -> int:
-    """Largest resident memory of this process so far, in bytes; on a GPU, what torch allocated there."""
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated()
+def peak_memory(device: torch.device) -> int:
+    """Largest resident memory of this process so far, in bytes; of a model on a GPU, what torch allocated there."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -64,8 +64,14 @@ def rollout(
     """Run a batch as its layouts ask: with fed-back thoughts where it has latents, in one forward pass otherwise.
 
     Raises:
+        ThoughtError: with its padding the batch has more columns than the model has positions.
         ValueError: a write or read cannot be done as asked; it would otherwise be passed over in silence.
     """
+    if batch.width > model.cfg.n_ctx:  # transformer-lens would make new rotary tables, without the model's scaling
+        raise ThoughtError(
+            f"the batch is padded to {batch.width} tokens, and the model runs at most {model.cfg.n_ctx}: put fewer "
+            "questions into it, of more equal length"
+        )
     for columns in [write.columns for write in writes] + ([read.columns] if read else []):
         _check_columns(batch, columns)
     if batch.n_latents == 0:
@@ -116,7 +122,7 @@ def rollout_latent(
 
 def _check_columns(batch: Batch, columns: Int[Tensor, "pair 2 site"]) -> None:
     """Columns lie in the batch; with latents, those of one site lie in the same segment of every row."""
-    end = batch.tail_start + batch.tails.shape[2]
+    end = batch.width
     if bool(((columns < 0) | (columns >= end)).any()):
         raise ValueError(
             f"`columns` run from {int(columns.min())} to {int(columns.max())}, but the batch has columns 0 to {end - 1}"

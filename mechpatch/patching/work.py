@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Int
 from torch import Tensor
+from transformer_lens import HookedTransformer
 
 from mechpatch.patching.batch import Batch
 from mechpatch.patching.engine import BaseRun
@@ -57,17 +58,21 @@ def sweep_work(base: BaseRun, patches: Sequence[Patch]) -> Work:
     return _of_waves(base, runs, [_wave(base, runs, stage, tree.first) for stage in tree.stages[1:]])
 
 
-def plain_work(llama: Llama, batch: Batch) -> Work:
-    """Of one forward pass with plain hooks: both continuations of each question, padding included."""
-    depth, tail = len(llama.blocks), batch.tails.shape[2]
+def plain_work(model: HookedTransformer, batch: Batch) -> Work:
+    """Of one forward pass with plain hooks: both continuations of each question, padding included.
+
+    Counted from the parameters, so that it holds for every model that plain hooks can run.
+    """
+    cfg, tail = model.cfg, batch.tails.shape[2]
     trunk, length = batch.tail_start, batch.tail_start + tail
     if batch.n_latents:  # one row up to the last thought
         rows, keys = trunk + 2 * tail, _below(trunk) + 2 * (_below(length) - _below(trunk))
     else:
         rows, keys = 2 * length, 2 * _below(length)
     rows, keys = batch.size * rows, batch.size * keys
-    flops = depth * (rows * _linear(llama) + keys * _attention(llama))
-    return Work(depth * rows, flops + batch.reads.numel() * _unembedding(llama))
+    matrices = [each for name, each in model.blocks.named_parameters() if name.rpartition(".")[2].lstrip("_")[0] == "W"]
+    flops = rows * 2 * sum(each.numel() for each in matrices) + keys * 4 * cfg.n_layers * cfg.n_heads * cfg.d_head
+    return Work(cfg.n_layers * rows, flops + batch.reads.numel() * 2 * model.unembed.W_U.numel())
 
 
 def _wave(base: BaseRun, runs: Runs, stage: range, shared: int, repeats: Int[Tensor, "4 _"] | None = None) -> Wave:

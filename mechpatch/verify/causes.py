@@ -79,7 +79,7 @@ def adapter(context: Context) -> str:
         weight = found.get(f"{name}.weight")
         if weight is None:
             return ""
-        change, matrix = weight.double().cpu() - checkpoint.base[name].double().cpu(), delta.matrix().cpu()
+        change, matrix = weight.cpu().double() - checkpoint.base[name].cpu().double(), delta.matrix().cpu()
         inside += (change * matrix).sum().item()
         total += matrix.square().sum().item()
         rest += change.square().sum().item()
@@ -129,7 +129,7 @@ def processing(context: Context) -> str:
     def centred(name: str, axis: int) -> bool:
         if name not in found or name not in expected:
             return False
-        own, file = (tensor.double().mean(axis).abs().max().item() for tensor in (found[name], expected[name]))
+        own, file = (tensor.cpu().double().mean(axis).abs().max().item() for tensor in (found[name], expected[name]))
         return own < ALIKE * file
 
     if centred("lm_head.weight", 0):
@@ -188,7 +188,7 @@ def shift(context: Context) -> str:
     if steps:
         return f"sites are shifted by {_steps(steps)}: their vectors are those of a neighbouring token or thought"
     steps = set()
-    columns = torch.arange(batch.tail_start + batch.tails.shape[2], device=batch.columns.device).expand(1, 2, -1)
+    columns = torch.arange(batch.width, device=batch.columns.device).expand(1, 2, -1)
     read = Read((middle,), columns)
     model = context.model
     base = rollout(model.hooked, model.head, batch, read=read).resid[0, 0, 0]

@@ -15,6 +15,7 @@ from mechpatch.experiments.spec import Spec
 from mechpatch.models import ThoughtModel
 from mechpatch.pairs import Pair
 from mechpatch.patching import Batch, Outcome, collate, reference
+from mechpatch.patching.batch import padded_width
 from mechpatch.patching.patch import Patch
 from mechpatch.thoughts import Layout, thought_sites
 from mechpatch.verify import huggingface
@@ -184,7 +185,7 @@ def make_context(
     Raises:
         ThoughtError: there is no pair whose sides have the same sites.
     """
-    chosen = choose([pair_layouts(model, spec, pair) for pair in pairs])
+    chosen = choose([pair_layouts(model, spec, pair) for pair in pairs], model.n_ctx)
     return Context(
         model=model,
         spec=spec,
@@ -202,11 +203,12 @@ def _three(n_layers: int) -> tuple[int, ...]:
     return tuple(sorted({0, (n_layers - 1) // 2, n_layers - 1}))
 
 
-def choose(layouts: Sequence[tuple[Layout, Layout]]) -> list[int]:
+def choose(layouts: Sequence[tuple[Layout, Layout]], n_ctx: int) -> list[int]:
     """Two pairs on which every law has something to say, the first such in the file.
 
     The first has sides of equal length, so that vectors can be written at every position; the second has the same
-    sites and another length, so that a batch must pad; then, if it can be, sides of equal length too.
+    sites and another length, so that a batch must pad (to at most `n_ctx` tokens); then, if it can be, sides of equal
+    length too.
     """
     able = [index for index, (clean, corrupted) in enumerate(layouts) if clean.sites == corrupted.sites]
     if not able:
@@ -216,8 +218,12 @@ def choose(layouts: Sequence[tuple[Layout, Layout]]) -> list[int]:
         clean, corrupted = layouts[index]
         return len(clean.prompt) == len(corrupted.prompt)
 
+    def together(one: int, other: int) -> bool:
+        sides = zip(layouts[one], layouts[other], strict=True)
+        return layouts[one][0].sites == layouts[other][0].sites and max(map(padded_width, sides)) <= n_ctx
+
     first = next((index for index in able if equal(index)), able[0])
-    others = [index for index in able if index != first and layouts[index][0].sites == layouts[first][0].sites]
+    others = [index for index in able if index != first and together(first, index)]
 
     def worth(index: int) -> tuple[bool, bool]:
         return len(layouts[index][1].prompt) != len(layouts[first][1].prompt), equal(index)

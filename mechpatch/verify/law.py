@@ -81,7 +81,7 @@ class Worst:
         self.shown += 1
         far = math.inf
         if found.shape == expected.shape:
-            difference = (found.double().cpu() - expected.double().cpu()).abs()
+            difference = (found.cpu().double() - expected.cpu().double()).abs()
             far = difference.max().item() if difference.numel() else 0.0
         if not far <= self.deviation:
             self.deviation, self.where = (far if math.isfinite(far) else math.inf), where

@@ -36,7 +36,7 @@ def weights(context: Context) -> Measured:
     for name, tensor in expected.items():
         one = found.get(name)
         scale = max(tensor.abs().max().item(), 1e-30)
-        worst.show(torch.empty(0) if one is None else one.double() / scale, tensor.double() / scale, name)
+        worst.show(torch.empty(0) if one is None else one.cpu().double() / scale, tensor.cpu().double() / scale, name)
     return worst.measured(WEIGHTS[context.own.logits.dtype])
 
 

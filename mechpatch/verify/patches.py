@@ -48,7 +48,7 @@ def clean_everywhere(context: Context) -> Measured:
         if len(clean.prompt) != len(corrupted.prompt):
             continue
         (clean_batch, _), (batch, _) = context.alone(index, 0), context.alone(index, 1)
-        end = batch.tail_start + batch.tails.shape[2]
+        end = batch.width
         columns = torch.arange(corrupted.question, end, device=context.model.device).expand(1, 2, -1)
         expected = _run(context, clean_batch, read=Read(context.layers, columns))
         for place, layer in enumerate(context.layers):

@@ -1,14 +1,21 @@
 """A plan counts what a run then does, and its prediction is the sum of what was measured."""
 
+import dataclasses
+import warnings
+
 import pytest
+from transformer_lens import HookedTransformer, HookedTransformerConfig
 
 from mechpatch.experiments.activations import UnpatchedRuns
 from mechpatch.experiments.batches import BatchRunner
 from mechpatch.experiments.experiment import Experiment
 from mechpatch.experiments.plan import Counts, Timing, count, make_plan, predict
+from mechpatch.experiments.run import run_experiment
 from mechpatch.experiments.spec import Spec
+from mechpatch.models.codi import LatentHead
 from mechpatch.patching import engine
 from mechpatch.patching.work import Work
+from mechpatch.storage.results import open_run
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +57,27 @@ def test_the_reference_is_counted_as_plain_runs(experiment):
     counts = count(plain)
     assert counts.patched == counts.plain
     assert counts.checks == Work()
+
+
+@pytest.mark.parametrize("parallel", [False, True])
+def test_the_reference_is_forecast_for_any_model(shipped_pairs, demo_model, tmp_path, caplog, parallel):
+    """After its first batch; the fast engine reads a Llama's weights, and plain hooks run any model."""
+    cfg = HookedTransformerConfig(
+        n_layers=2, d_model=16, n_heads=2, d_head=8, d_mlp=24, n_ctx=128, d_vocab=demo_model.hooked.cfg.d_vocab,
+        act_fn="gelu", positional_embedding_type="rotary", parallel_attn_mlp=parallel, seed=0,
+    )  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        hooked = HookedTransformer(cfg).requires_grad_(False)
+    model = dataclasses.replace(demo_model, hooked=hooked, head=LatentHead({}), n_latents=2)
+    spec = Spec(experiments=("layer",), engine="reference", batch_size=1)
+    experiment = Experiment.prepare(model, spec, shipped_pairs[:2])
+    whole, tokens = count(experiment), sum(layout.length for layouts in experiment.layouts for layout in layouts)
+    assert whole.unpatched.token_layers > 2 * tokens
+    assert whole.unpatched.flops > 2 * 2 * tokens * (4 * 16 * 16 + 2 * 16 * 24)
+    with caplog.at_level("INFO"), open_run(tmp_path / "run", {}) as directory:
+        run_experiment(experiment, directory, None)
+    assert "expected to take" in caplog.text
 
 
 def counts(scale: int) -> Counts:

@@ -11,13 +11,17 @@ import numpy as np
 import pyarrow.compute as pc
 import pytest
 import torch
+from helpers import WithoutFloat64
+from models_under_test import make_pair
 
 from mechpatch.errors import NumericsError, SpecError, ThoughtError
 from mechpatch.experiments.batches import number_continuations
 from mechpatch.experiments.experiment import Experiment
-from mechpatch.experiments.records import FLOATS
+from mechpatch.experiments.layouts import pair_layouts
+from mechpatch.experiments.records import FLOATS, similarity_columns
 from mechpatch.experiments.run import run_experiment
 from mechpatch.experiments.spec import NULLS, Spec, parse_experiments
+from mechpatch.models import load_model
 from mechpatch.pairs import Pair, Side
 from mechpatch.patching import Outcome, engine, reference
 from mechpatch.storage.results import open_run, read_effects
@@ -82,6 +86,27 @@ def test_the_fast_engine_gives_the_records_of_the_reference(
     own = fast.filter(pc.field("donor") == "self")
     assert not own["l2_logit_difference"].to_numpy().any()  # exactly, here too
     assert not column(fast, "l2_logit_difference", structural=True, donor="paired").any()
+
+
+@pytest.mark.parametrize("engine_name", ["fast", "reference"])
+def test_pairs_that_fit_alone_run_even_if_they_would_not_fit_together(engine_name, tmp_path):
+    """A long question with a short answer beside a short question with a long one."""
+    spec = Spec(experiments=("layer",), layers=(1,), engine=engine_name)
+    long = make_pair(
+        "long",
+        ("Sam has 3 boxes of 5 pens. Sam finds 28.", "Sam has 3 boxes of 5 pens. Sam finds 29."),
+        ("43", "44"),
+        ("", ""),
+    )
+    wordy = make_pair("wordy", ("Ann has 7.", "Ann has 8."), ("1234567890", "2345678901"), ("", ""))
+    n_ctx = max(
+        layout.length for pair in (long, wordy) for layout in pair_layouts(load_model("demo", device="cpu"), spec, pair)
+    )
+    model = load_model("demo", device="cpu", n_ctx=n_ctx)
+    together = run(model, [long, wordy], spec, tmp_path / "together")
+    for pair in (long, wordy):
+        alone = run(model, [pair], spec, tmp_path / pair.pair_id)
+        assert column(together, "answer_logprob_diff", pair_id=pair.pair_id) == column(alone, "answer_logprob_diff")
 
 
 def test_a_wrong_engine_is_caught_by_its_checks(demo_model, shipped_pairs, tmp_path, monkeypatch):
@@ -331,3 +356,9 @@ def test_tokens_that_prolong_a_number(demo_model):
     prolonging = set(demo_model.tokenizer.convert_ids_to_tokens(flags.nonzero().flatten().tolist()))
     assert {"##0", "##9", "14"} <= prolonging
     assert not {".", "apples", "</s>"} & prolonging
+
+
+def test_columns_are_made_on_a_device_without_float64():
+    vectors = torch.randn(2, 2, 1, 8).as_subclass(WithoutFloat64)
+    columns = similarity_columns(vectors, vectors, -vectors)
+    assert columns["bias"] == pytest.approx([2, 2])

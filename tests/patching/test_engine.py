@@ -11,7 +11,7 @@ from helpers import assert_same
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from models_under_test import KINDS, MODELS, Case, make_case, model_under_test
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mechpatch.axes import SiteVectors
@@ -352,6 +352,13 @@ def test_latents_need_a_head():
     case = make_case("tiny-float64", "latent")
     with pytest.raises(ThoughtError, match="need a model with a latent head"):
         engine.base_run(case.model.hooked, None, case.batch)
+
+
+def test_a_head_without_layers_is_the_identity():
+    """An empty `nn.Sequential` is false, and none the less a head."""
+    case, head = make_case("tiny-float64", "latent"), nn.Sequential()
+    found = engine.base_run(case.model.hooked, head, case.batch).outcome
+    assert_same(found.logits, reference.baseline(case.model.hooked, head, case.batch).logits)
 
 
 def test_a_site_that_has_seen_an_answer_is_refused(tiny: Case):

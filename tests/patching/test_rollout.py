@@ -3,9 +3,10 @@
 import pytest
 import torch
 from helpers import assert_same
-from models_under_test import KINDS, Case, make_case
+from models_under_test import KINDS, Case, make_case, tiny_llama
 
 from mechpatch.errors import ThoughtError
+from mechpatch.models.hooked import to_hooked
 from mechpatch.patching import Outcome, Read, Write, rollout
 
 
@@ -82,3 +83,16 @@ def test_latents_need_a_head():
     case = make_case("tiny-float64", "latent")
     with pytest.raises(ThoughtError, match="latent head; load a CODI checkpoint"):
         rollout(case.model.hooked, None, case.batch)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_batch_wider_than_the_model_is_refused(kind: str):
+    """transformer-lens would make longer rotary tables by itself, and every later run would use them."""
+    case = make_case("tiny-float64", kind)
+    narrow = to_hooked(tiny_llama(torch.float64), case.batch.width - 1)
+    table = narrow.blocks[0].attn.rotary_cos
+    with pytest.raises(ThoughtError, match=rf"is padded to {case.batch.width} tokens, and the model runs at most"):
+        rollout(narrow, case.model.head, case.batch)
+    assert narrow.blocks[0].attn.rotary_cos is table
+    enough = to_hooked(tiny_llama(torch.float64), case.batch.width)
+    assert_same(rollout(enough, case.model.head, case.batch).logits, case.own.logits)

@@ -5,7 +5,7 @@ import torch
 from models_under_test import KINDS, Case, make_case
 from torch.utils.flop_counter import FlopCounterMode
 
-from mechpatch.patching import engine, llama, reference
+from mechpatch.patching import engine, reference
 from mechpatch.patching.patch import Patch
 from mechpatch.patching.work import Work, base_work, plain_work, sweep_work
 
@@ -57,7 +57,7 @@ def test_sweep(case: Case, blocks: list[int]):
 
 
 def test_plain_run(case: Case):
-    work = plain_work(llama.read_llama(case.model.hooked), case.batch)
+    work = plain_work(case.model.hooked, case.batch)
     with FlopCounterMode(display=False) as counter:
         reference.baseline(case.model.hooked, case.model.head, case.batch)
     cfg, batch = case.model.hooked.cfg, case.batch

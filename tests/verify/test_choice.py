@@ -1,5 +1,7 @@
 """Which two pairs are verified on, and where sites are found again."""
 
+import dataclasses
+
 import pytest
 from models_under_test import PAIRS, make_pair, model_under_test
 
@@ -38,13 +40,19 @@ def layout(length: int, thoughts: int = 2) -> Layout:
     ],
 )
 def test_choice(lengths, chosen):
-    assert choose([(layout(clean), layout(corrupted)) for clean, corrupted in lengths]) == chosen
+    assert choose([(layout(clean), layout(corrupted)) for clean, corrupted in lengths], 32) == chosen
+
+
+def test_pairs_that_do_not_fit_together_are_not_chosen():
+    long, short = layout(30), dataclasses.replace(layout(9), tails=(Tail(tokens=(*range(9),), answer=1),) * 2)
+    assert choose([(long, long), (short, short), (layout(20), layout(20))], 32) == [0, 2]
+    assert choose([(long, long), (short, short)], 39) == [0, 1]
 
 
 def test_pairs_of_other_sites_do_not_go_together():
-    assert choose([(layout(9), layout(9)), (layout(8, 3), layout(8, 3))]) == [0]
+    assert choose([(layout(9), layout(9)), (layout(8, 3), layout(8, 3))], 32) == [0]
     with pytest.raises(ThoughtError, match="nothing to verify on"):
-        choose([(layout(9), layout(8, 3))])
+        choose([(layout(9), layout(8, 3))], 32)
 
 
 @pytest.mark.parametrize(

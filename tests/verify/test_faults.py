@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from checkpoints import CODI, TARGETS, codi_state, tiny_llama, write_base, write_peft, write_state
+from helpers import WithoutFloat64
 from models_under_test import PAIRS
 from rewriting import rewrite, wrap
 from torch import nn
@@ -20,7 +21,8 @@ from mechpatch.pairs import Pair
 from mechpatch.patching import batch as batch_module
 from mechpatch.patching import hooks as hooks_module
 from mechpatch.thoughts import latent as latent_module
-from mechpatch.verify import LAWS, Report, Source, causes, make_context, read_source, verify
+from mechpatch.verify import LAWS, Report, Source, causes, make_context, parity, read_source, verify
+from mechpatch.verify.source import Checkpoint
 
 ROLLOUT = sys.modules["mechpatch.patching.rollout"]  # the package names the function alike
 ALPHA, N_LATENTS = 6.0, 2
@@ -250,3 +252,15 @@ def test_a_model_whose_files_are_not_known(source: Source):
     assert not report.failed
     notes = {verdict.note for verdict in report.verdicts if verdict.number == 7}
     assert notes == {"the files that the model came from are not known"}
+
+
+def test_weights_are_compared_on_a_device_without_float64(source: Source, monkeypatch: pytest.MonkeyPatch):
+    checkpoint = read_source(source, torch.float64, torch.device("cpu"))
+    context = make_context(loaded(source), Spec(experiments=("position",)), PAIRS, checkpoint)
+    exact = parity.hooked_weights(context)
+    narrow = {name: weight.float().as_subclass(WithoutFloat64) for name, weight in exact.items()}
+    wrap(monkeypatch, parity, "hooked_weights", lambda real, context: narrow)
+    monkeypatch.setattr(Checkpoint, "weights", lambda self: narrow)
+    assert parity.weights(context).deviation == 0
+    assert not causes.adapter(context)
+    assert not causes.processing(context)
