@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from llama_tokenizer import llama3_tokenizer
+from llama_tokenizer import byte_level_tokenizer, llama3_tokenizer
 from tokenizers import Tokenizer, decoders, models
 from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast
