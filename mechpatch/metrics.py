@@ -2,23 +2,66 @@
 
 Axis `position` runs over answer positions; `mask` says which of them predict a token of the answer (answers differ in
 length). Logit differences are in logits, divergences in nats, rates in [0, 1].
+
+Log-probabilities are float64 whatever the model is: over 128,000 words float32 rounds log p by about 1e-6, more than
+the whole KL divergence of a small effect.
 """
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from mechpatch.names import OUTCOMES
+
 Positions = Float[Tensor, "pair position vocab"]
 Mask = Bool[Tensor, "pair position"]
 PerPair = Float[Tensor, " pair"]
+CHUNK = 2**25  # bytes of float64 that are worked on at once: a batch at 128,000 words would take hundreds of megabytes
 
 
-def kl_divergence(patched: Positions, baseline: Positions, mask: Mask) -> PerPair:
-    """KL(patched ‖ baseline) in nats, mean over answer positions; at least 0 up to rounding."""
-    p, q = patched.log_softmax(-1), baseline.log_softmax(-1)
-    return _mean((p.exp() * (p - q)).sum(-1), mask)
+class Continues(NamedTuple):
+    """Which tokens would prolong a number that they follow.
+
+    Attributes:
+        prolongs: they start with a digit, or with a separator and a digit (`8`, `.5`, `,000`).
+        separates: a separator alone (`.`): whether it prolongs depends on the token after it.
+    """
+
+    prolongs: Bool[Tensor, " vocab"]
+    separates: Bool[Tensor, " vocab"]
+
+
+def normaliser(logits: Float[Tensor, "pair *position vocab"]) -> Float[Tensor, " pair *position"]:
+    """log Σ exp of the logits over the vocabulary, in float64: a logit minus this is a log-probability."""
+    found = []
+    for part in _chunks(logits):
+        wide = _wide(part)
+        largest = wide.amax(-1, keepdim=True)
+        found.append(wide.sub_(largest).exp_().sum(-1).log_() + largest[..., 0])
+    return torch.cat(found)
+
+
+def kl_divergence(
+    patched: Positions,
+    baseline: Positions,
+    mask: Mask,
+    normalisers: tuple[Float[Tensor, "pair position"], Float[Tensor, "pair position"]] | None = None,
+) -> PerPair:
+    """KL(patched ‖ baseline) in nats, mean over answer positions; at least 0.
+
+    Args:
+        normalisers: of both, where they are known.
+    """
+    norm, base_norm = normalisers or (normaliser(patched), normaliser(baseline))
+    means = []
+    for one, other, own in zip(_chunks(patched), _chunks(baseline), norm.split(_pairs(patched)), strict=True):
+        wide = _wide(one)
+        difference = wide - _wide(other)
+        means.append((wide.sub_(own[..., None]).exp_().mul_(difference)).sum(-1))
+    return _mean((torch.cat(means) - (norm - base_norm)).clamp(min=0), mask.to(norm.device))
 
 
 def l2_logit_difference(patched: Positions, baseline: Positions, mask: Mask) -> PerPair:
@@ -42,11 +85,18 @@ def mean_answer_logit(first: Float[Tensor, "pair vocab"], ids: Int[Tensor, "pair
 
 
 def answer_logprob(
-    logits: Float[Tensor, "pair answer position vocab"], targets: Int[Tensor, "pair answer position"]
+    logits: Float[Tensor, "pair answer position vocab"],
+    targets: Int[Tensor, "pair answer position"],
+    norm: Float[Tensor, "pair answer position"] | None = None,
 ) -> Float[Tensor, "pair answer"]:
-    """Log probability of each whole answer, teacher-forced in its own continuation; in nats."""
-    chosen = logits.log_softmax(-1).gather(-1, targets.clamp(min=0)[..., None])[..., 0]
-    return (chosen * (targets >= 0)).sum(-1)
+    """Log probability of each whole answer, teacher-forced in its own continuation; in nats.
+
+    Args:
+        norm: `normaliser` of the logits, where it is known.
+    """
+    norm = normaliser(logits) if norm is None else norm
+    chosen = _wide(logits.gather(-1, targets.clamp(min=0)[..., None])[..., 0]) - norm
+    return (chosen * (targets >= 0).to(norm.device)).sum(-1)
 
 
 def divergent_logit_diff(own: Positions, targets: Int[Tensor, "pair 2 position"]) -> PerPair:
@@ -64,17 +114,40 @@ def divergent_logit_diff(own: Positions, targets: Int[Tensor, "pair 2 position"]
 def greedy_answers(
     logits: Float[Tensor, "pair answer position vocab"],
     targets: Int[Tensor, "pair answer position"],
-    continues: Bool[Tensor, " vocab"],
+    continues: Continues,
 ) -> Bool[Tensor, "pair answer"]:
     """Whether greedy decoding gives each answer, read off the teacher-forced top-1s.
 
-    Args:
-        continues: tokens that would prolong a number; none of them may be the most likely one after the answer.
+    An answer is given if all its tokens are the most likely ones and what follows does not prolong the number. One
+    token is known of what follows. If that is a separator alone, the number ends there: `18.` closes a sentence far
+    more often than it opens `18.5`. Only where another answer of the pair goes on with that separator (18 beside 18.5)
+    is the next token known too, and a digit there prolongs. An answer in another spelling (`1,800` for 1800) is not
+    seen as given.
     """
     top = logits.argmax(-1)
-    length = (targets >= 0).sum(-1, keepdim=True)
+    length = (targets >= 0).sum(-1)
     right = ((top == targets) | (targets < 0)).all(-1)
-    return right & ~continues[top.gather(-1, length)[..., 0]]
+    follows = top.gather(-1, length[..., None])[..., 0]
+    prolonged = continues.prolongs[follows]
+    places = torch.arange(targets.shape[-1], device=targets.device)
+    for other in range(targets.shape[1]):
+        longer, said = targets[:, other, None], top[:, other]
+        shared = ((targets == longer) | (places >= length[..., None])).all(-1)
+        reads_on = shared & (targets[:, other].gather(-1, length) == follows)
+        second = said.gather(-1, (length + 1).clamp(max=len(places) - 1))
+        prolonged = prolonged | (continues.separates[follows] & reads_on & continues.prolongs[second])
+    return right & ~prolonged
+
+
+def outcome(given: Bool[Tensor, "pair 2"], own: int) -> Int[Tensor, " pair"]:
+    """Index in `OUTCOMES` of what greedy decoding gives.
+
+    Args:
+        given: whether the clean and the corrupted answer are given; both are where they are equal.
+        own: the answer of the run at hand, which names an answer that both sides share.
+    """
+    other = torch.where(given[:, 1 - own], 1 - own, OUTCOMES.index("other"))
+    return torch.where(given[:, own], own, other)
 
 
 def recovery(patched: PerPair, corrupted: PerPair, clean: PerPair, min_gap: float) -> PerPair:
@@ -90,37 +163,58 @@ def answer_metrics(
     logits: Float[Tensor, "pair 2 position vocab"],
     targets: Int[Tensor, "pair 2 position"],
     own: int,
-    continues: Bool[Tensor, " vocab"],
-) -> dict[str, Float[Tensor, " pair"] | Bool[Tensor, " pair"]]:
-    """Everything about the two answers that one run says by itself.
+    continues: Continues,
+    norm: Float[Tensor, "pair 2 position"] | None = None,
+) -> dict[str, Float[Tensor, " pair"] | Int[Tensor, " pair"]]:
+    """Everything about the two answers that one run says by itself; `outcome` is an index in `OUTCOMES`.
 
     Args:
         own: whose continuation single-position metrics are read in: 0 clean, 1 corrupted, the unpatched run's own.
+        norm: `normaliser` of the logits, where it is known.
     """
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     mask = targets >= 0
     clean_score = mean_answer_logit(logits[:, own, 0], targets[:, 0], mask[:, 0])
     corrupted_score = mean_answer_logit(logits[:, own, 0], targets[:, 1], mask[:, 1])
-    logprob = answer_logprob(logits, targets)
-    answers = greedy_answers(logits, targets, continues)
+    logprob = answer_logprob(logits, targets, norm)
     return {
         "answer_logit_diff": clean_score - corrupted_score,
         "clean_score": clean_score,
         "corrupted_score": corrupted_score,
         "answer_logprob_diff": logprob[:, 0] - logprob[:, 1],
         "divergent_logit_diff": divergent_logit_diff(logits[:, own], targets),
-        "answers_clean": answers[:, 0],
-        "answers_corrupted": answers[:, 1],
+        "outcome": outcome(greedy_answers(logits, targets, continues), own),
     }
 
 
-def distribution_metrics(patched: Positions, baseline: Positions, mask: Mask) -> Mapping[str, PerPair]:
+def distribution_metrics(
+    patched: Positions,
+    baseline: Positions,
+    mask: Mask,
+    normalisers: tuple[Float[Tensor, "pair position"], Float[Tensor, "pair position"]] | None = None,
+) -> Mapping[str, PerPair]:
     """Distances between the predictions of a patched run and its baseline, along the baseline's own answer."""
     dtype = torch.promote_types(patched.dtype, torch.float32)
     patched, baseline = patched.to(dtype), baseline.to(dtype)
-    functions = (kl_divergence, l2_logit_difference, rms_logit_difference, prediction_change_rate)
-    return {function.__name__: function(patched, baseline, mask) for function in functions}
+    functions = (l2_logit_difference, rms_logit_difference, prediction_change_rate)
+    found = {function.__name__: function(patched, baseline, mask) for function in functions}
+    return {"kl_divergence": kl_divergence(patched, baseline, mask, normalisers), **found}
 
 
 def _mean(values: Float[Tensor, "pair position"], mask: Mask) -> PerPair:
     return (values * mask).sum(-1) / mask.sum(-1)
+
+
+def _pairs(logits: Float[Tensor, "pair *position vocab"]) -> int:
+    """How many pairs are worked on at once."""
+    return max(1, CHUNK // max(1, 8 * logits[0].numel())) if len(logits) else 1
+
+
+def _chunks(logits: Float[Tensor, "pair *position vocab"]) -> tuple[Float[Tensor, "part *position vocab"], ...]:
+    return logits.split(_pairs(logits))
+
+
+def _wide(values: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """A copy in float64, on the CPU where the device has none."""
+    wide = values.cpu() if values.device.type == "mps" else values
+    return wide.to(torch.float64, copy=True)

@@ -1,9 +1,13 @@
-"""Words that several parts share: what a person types for each field of a spec, and what to say of an unknown word."""
+"""Words that several parts share: what greedy decoding gives, what a person types for each field of a spec, and what to
+say of an unknown word.
+"""
 
 import json
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from typing import Any
+
+OUTCOMES = ("clean", "corrupted", "other")  # what greedy decoding gives
 
 # What each field of `Spec` is called on the command line; messages use these words.
 OPTIONS = {

@@ -122,7 +122,7 @@ def run_to_directory(
         with progress("patched runs", total) if progress else nullcontext(lambda cells: None) as tick:
             records = run_experiment(experiment, directory, cache, tick, observer.pair_done, paces.append)
         (pace,) = paces
-        summary = summarise(records, spec.seed, include_incorrect, window=spec.window)
+        summary = summarise(records, spec.seed, include_incorrect)
         summary["run"] = {
             "seconds": round(time.monotonic() - started, 3),
             "run_seconds": round(pace.seconds, 3),

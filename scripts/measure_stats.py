@@ -30,6 +30,7 @@ def records(pairs: int, layers: int, sites: int, experiments: tuple[str, ...] = 
         "pair_index": pair,
         "pair_id": np.char.add("pair-", pair.astype(str)),
         "layer": layer,
+        "width": np.ones(direction.size, dtype=np.int64),
         "site": np.char.add("t", site.astype(str)),
         "site_index": site,
         "step": np.where(chained, site, 0),
@@ -38,6 +39,9 @@ def records(pairs: int, layers: int, sites: int, experiments: tuple[str, ...] = 
         "kl_divergence": moved**2,
         "recovery": recovery,
         "answer_logprob_diff": 12 * recovery - 6,
+        "outcome": np.where(recovery > 0.5, "clean", "corrupted"),
+        "clean_answer": np.full(direction.size, "18"),
+        "corrupted_answer": np.full(direction.size, "21"),
         "answer_logprob_diff_clean_run": np.full(direction.size, 6.0),
         "answer_logprob_diff_corrupted_run": np.full(direction.size, -6.0),
     }

@@ -101,6 +101,8 @@ def make_records(
     ]
     for row in rows:
         row["both_correct"] = row["pair_index"] >= incorrect
+        if not row["both_correct"]:
+            row["outcome_clean_run"] = row["outcome_corrupted_run"] = "other"
         if row["pair_index"] >= pairs - undefined:
             row["recovery"] = None
     return pa.Table.from_pylist(rows, schema=_schema())
@@ -109,8 +111,18 @@ def make_records(
 Cell = tuple[str, str, str, int, str]  # experiment, direction, donor, layer, site
 
 
-def planted(effects: Mapping[Cell, Iterable[float]], structural: Collection[Cell] = ()) -> pa.Table:
-    """Records in which each cell has the given effects, in shares of the gap, one for each pair; the gap is 12 nats."""
+def planted(
+    effects: Mapping[Cell, Iterable[float]],
+    structural: Collection[Cell] = (),
+    neither: Collection[tuple[str, str, str, int, str, int]] = (),
+) -> pa.Table:
+    """Records in which each cell has the given effects, in shares of the gap, one for each pair; the gap is 12 nats.
+
+    A run gives the answer that it is nearer to.
+
+    Args:
+        neither: cells, each with a pair, whose run gives another answer.
+    """
     generator = np.random.default_rng(0)
     sites = list(dict.fromkeys(site for *_, site in effects))
     rows = []
@@ -121,8 +133,16 @@ def planted(effects: Mapping[Cell, Iterable[float]], structural: Collection[Cell
             cell = (layer, site, sites.index(site), step, 0.0, dead)
             row = _row(experiment, direction, donor, pair, cell, 0.0, 6.0, -6.0, generator)
             recovery = effect if direction == "denoise" else 1 - effect
-            rows.append(row | {"recovery": recovery, "answer_logprob_diff": 12 * recovery - 6})
+            moved = {"recovery": recovery, "answer_logprob_diff": 12 * recovery - 6, "outcome": outcome(recovery)}
+            if (experiment, direction, donor, layer, site, pair) in neither:
+                moved["outcome"] = "other"
+            rows.append(row | moved)
     return pa.Table.from_pylist(rows, schema=_schema())
+
+
+def outcome(recovery: float) -> str:
+    """What the run gives: the answer that it is nearer to."""
+    return "clean" if recovery > 0.5 else "corrupted"
 
 
 def _row(
@@ -150,6 +170,7 @@ def _row(
         "pair_index": pair,
         "pair_id": f"pair-{pair:03d}",
         "layer": layer,
+        "width": 2 if experiment == "window" else 1,
         "site": site,
         "site_index": site_index,
         "step": step,
@@ -165,8 +186,9 @@ def _row(
         "answer_logprob_diff": logprob,
         "divergent_logit_diff": logprob,
         "recovery": recovery,
-        "answers_clean": recovery > 0.5,
-        "answers_corrupted": recovery <= 0.5,
+        "outcome": outcome(recovery),
+        "outcome_clean_run": "clean",
+        "outcome_corrupted_run": "corrupted",
         "similarity_clean": similarity[0] if experiment == "relay" else None,
         "similarity_corrupted": similarity[1] if experiment == "relay" else None,
         "bias": similarity[0] - similarity[1] if experiment == "relay" else None,
@@ -182,8 +204,9 @@ def _row(
 
 def _schema() -> pa.Schema:
     strings = ("experiment", "direction", "donor", "pair_id", "site", "clean_answer", "corrupted_answer", "field.steps")
-    integers = ("pair_index", "layer", "site_index", "step")
-    flags = ("both_correct", "structural", "answers_clean", "answers_corrupted")
+    strings += ("outcome", "outcome_clean_run", "outcome_corrupted_run")
+    integers = ("pair_index", "layer", "width", "site_index", "step")
+    flags = ("both_correct", "structural")
     example = _row("layer", "denoise", "paired", 0, (0, "all", 0, 0, 0.0, False), 0, 1, 0, np.random.default_rng(0))
     kinds = {
         **dict.fromkeys(strings, pa.string()),

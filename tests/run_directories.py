@@ -29,12 +29,11 @@ def write_run(
         question: with one place for a number; pair i has 28 and 29 there, each the token of its side that differs.
     """
     folder.mkdir(parents=True)
-    table = _with_unpatched_answers(records)
-    pq.write_table(table, folder / "effects.parquet")
+    pq.write_table(records, folder / "effects.parquet")
     digest = hashlib.sha256((folder / "effects.parquet").read_bytes()).hexdigest()
     (folder / "effects.sha256").write_text(f"{digest}  effects.parquet\n")
-    ids = list(dict.fromkeys(table["pair_id"].to_pylist()))
-    kinds = groups(table)
+    ids = list(dict.fromkeys(records["pair_id"].to_pylist()))
+    kinds = groups(records)
     spec = {
         "spec": {
             "experiments": list(dict.fromkeys(group.experiment for group in kinds)),
@@ -63,7 +62,7 @@ def write_run(
         },
         "pairs": [_pair(pair_id, question) for pair_id in ids],
     }
-    summary = summarise(table, 0, include_incorrect)
+    summary = summarise(records, 0, include_incorrect)
     summary["run"] = {"seconds": 12.5, "peak_memory_bytes": 2e9, "notes": list(notes)}
     for name, value in (("spec", spec), ("pairs", pairs), ("summary", summary)):
         write_sealed(folder / f"{name}.json", value)
@@ -77,19 +76,6 @@ def _pair(pair_id: str, question: str) -> dict[str, Any]:
         **{name: {"question": text, "answer": 18} for name, text in sides.items()},
         "layout": {name: {"tokens": ["<s>", *text.split()[:2000]]} for name, text in sides.items()},
     }
-
-
-def _with_unpatched_answers(records: pa.Table) -> pa.Table:
-    right = records["both_correct"]
-    wrong = pa.chunked_array([pa.array([False] * records.num_rows)])
-    for name, column in (
-        ("answers_clean_clean_run", right),
-        ("answers_corrupted_clean_run", wrong),
-        ("answers_clean_corrupted_run", wrong),
-        ("answers_corrupted_corrupted_run", right),
-    ):
-        records = records.append_column(name, column)
-    return records
 
 
 def with_field(records: pa.Table, name: str, values: list[Any]) -> pa.Table:

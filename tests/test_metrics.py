@@ -13,12 +13,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mechpatch import metrics
-from mechpatch.experiments.batches import number_continuations
+from mechpatch.experiments.continuations import number_continuations
+from mechpatch.metrics import Continues
 from mechpatch.models.load import load_tokenizer
 
 ALL = torch.tensor([[True, True]])
 FIRST = torch.tensor([[True, False]])
-NONE_CONTINUES = torch.zeros(5, dtype=torch.bool)
+NONE_CONTINUES = Continues(*torch.zeros(2, 5, dtype=torch.bool))
 
 
 def exact(*values: float) -> Tensor:
@@ -127,7 +128,7 @@ def says(*answers: list[int]) -> Tensor:
 )
 def test_greedy_answers(clean: list[int], corrupted: list[int], expected: list[bool]):
     """The clean answer is tokens 1 2, the corrupted one 1; token 4 would prolong either."""
-    continues = torch.tensor([False, False, False, False, True])
+    continues = Continues(torch.tensor([False, False, False, False, True]), NONE_CONTINUES.separates)
     targets = torch.tensor([[[1, 2, -1], [1, -1, -1]]])
     assert metrics.greedy_answers(says(clean, corrupted), targets, continues).tolist() == [expected]
 
@@ -142,8 +143,51 @@ def test_14_is_not_148(said: str, expected: list[bool]):
     logits = F.one_hot(torch.tensor([[spoken, spoken]]), len(tokenizer)).float()
     continues = number_continuations(tokenizer, len(tokenizer))
     assert metrics.greedy_answers(logits, targets, continues).tolist() == [expected]
-    careless = metrics.greedy_answers(logits, targets, torch.zeros_like(continues))
+    careless = metrics.greedy_answers(logits, targets, Continues(*map(torch.zeros_like, continues)))
     assert careless.tolist() == [[expected[0], any(expected)]]
+
+
+SPOKEN = ["18", ".", "5", "7", ",000", ".5", "</s>", ". So"]
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        (["18", "</s>"], [True, False]),
+        (["18", ".", "</s>"], [True, False]),  # closes a sentence
+        (["18", ". So"], [True, False]),
+        (["18", ".", "5", "</s>"], [False, True]),
+        (["18", ".", "7"], [False, False]),
+        (["18", ".", "5", "7"], [False, False]),
+        (["18", ",000"], [False, False]),
+        (["18", ".5"], [False, False]),  # in one token, where the answer is told by two
+        (["18", "5"], [False, False]),
+        ([".", "5"], [False, False]),
+    ],
+)
+@pytest.mark.parametrize("first", [0, 1])
+def test_18_is_not_given_by_18_and_a_half(said: list[str], expected: list[bool], first: int):
+    """The answers are 18 and 18.5; in each continuation the model says the same as long as it has said that itself."""
+    answers = [["18"], ["18", ".", "5"]]
+    targets = torch.full((1, 2, 4), -1)
+    tops = torch.full((1, 2, 4), SPOKEN.index("7"))
+    for at, answer in enumerate(answers if first == 0 else answers[::-1]):
+        targets[0, at, : len(answer)] = torch.tensor([SPOKEN.index(token) for token in answer])
+        for place in range(len(answer) + 1):
+            if answer[:place] == said[:place] and place < len(said):
+                tops[0, at, place] = SPOKEN.index(said[place])
+    continues = Continues(
+        torch.tensor([token in ("5", "7", ",000", ".5", "18") for token in SPOKEN]),
+        torch.tensor([token == "." for token in SPOKEN]),
+    )
+    found = metrics.greedy_answers(F.one_hot(tops, len(SPOKEN)).float(), targets, continues)
+    assert found.tolist() == [expected if first == 0 else expected[::-1]]
+
+
+def test_the_outcome_is_named_by_the_answer_that_is_given():
+    given = torch.tensor([[True, False], [False, True], [False, False], [True, True]])
+    assert [metrics.OUTCOMES[at] for at in metrics.outcome(given, 0)] == ["clean", "corrupted", "other", "clean"]
+    assert [metrics.OUTCOMES[at] for at in metrics.outcome(given, 1)] == ["clean", "corrupted", "other", "corrupted"]
 
 
 def test_recovery_by_hand():
@@ -166,12 +210,11 @@ def test_everything_about_one_run_by_hand():
         "corrupted_score": 7.0,
         "answer_logprob_diff": p_clean - p_corrupted,
         "divergent_logit_diff": 1.0 - 7.0,
-        "answers_clean": True,
-        "answers_corrupted": True,
+        "outcome": 1,  # both answers are given, and the run at hand is the corrupted one
     }
     assert found.keys() == expected.keys()
     for name, value in expected.items():
-        assert_same(found[name], torch.tensor([value]))
+        assert_same(found[name], torch.tensor([value], dtype=found[name].dtype))
     assert_same(metrics.answer_metrics(logits, targets, 0, NONE_CONTINUES)["answer_logit_diff"], torch.tensor([1.5]))
 
 
@@ -182,7 +225,29 @@ def test_half_precision_is_widened_before_anything_is_summed():
     expected = metrics.answer_metrics(half.float(), targets, 0, NONE_CONTINUES)
     assert all(torch.equal(found[name], expected[name]) for name in found)
     distances = metrics.distribution_metrics(half[:, 0], half[:, 1], targets[:, 0] >= 0)
-    assert {distance.dtype for distance in distances.values()} == {torch.float32}
+    assert {name: distance.dtype for name, distance in distances.items()} == {
+        "kl_divergence": torch.float64,
+        "l2_logit_difference": torch.float32,
+        "rms_logit_difference": torch.float32,
+        "prediction_change_rate": torch.float32,
+    }
+
+
+@pytest.mark.parametrize("size", [1e-3, 1e-4])
+def test_a_small_divergence_over_a_large_vocabulary_is_no_rounding(size: float, monkeypatch: pytest.MonkeyPatch):
+    """At LLaMA-3's size of vocabulary float32 gives a divergence of 1e-8 as anything from −1e-6 to 1e-6."""
+    monkeypatch.setattr(metrics, "CHUNK", 2**23)  # three pairs and one
+    generator = torch.Generator().manual_seed(0)
+    baseline = 3 * torch.randn(4, 2, 128_261, generator=generator)
+    patched = baseline + size * torch.randn(baseline.shape, generator=generator)
+    mask = torch.ones(4, 2, dtype=torch.bool)
+    found = metrics.kl_divergence(patched, baseline, mask)
+    p, q = (softmax(each.double().numpy(), axis=-1) for each in (patched, baseline))
+    expected = torch.tensor(rel_entr(p, q).sum(-1).mean(-1))
+    assert (found > 0).all()
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=0)
+    careless = (patched.log_softmax(-1).exp() * (patched.log_softmax(-1) - baseline.log_softmax(-1))).sum(-1).mean(-1)
+    assert not torch.allclose(careless.double(), expected, rtol=1e-3, atol=0)
 
 
 def test_a_batch_gives_what_each_pair_gives_alone():

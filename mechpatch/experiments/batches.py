@@ -9,19 +9,19 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import pyarrow as pa
-import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
-from transformers import PreTrainedTokenizerFast
 
 from mechpatch.axes import Logits, SiteVectors
 from mechpatch.experiments.activations import SIDES, UnpatchedRuns
 from mechpatch.experiments.cells import Cell
+from mechpatch.experiments.continuations import number_continuations
 from mechpatch.experiments.donors import Donors, generator
 from mechpatch.experiments.engines import ENGINES, Runner, recompute
 from mechpatch.experiments.experiment import Experiment
 from mechpatch.experiments.finite import Written, require_finite
 from mechpatch.experiments.records import (
+    Gathered,
     RecordBuilder,
     Unpatched,
     answer_columns,
@@ -30,6 +30,7 @@ from mechpatch.experiments.records import (
 )
 from mechpatch.experiments.spec import PAIRED, recipient
 from mechpatch.experiments.stopwatch import Stopwatch
+from mechpatch.metrics import Continues, normaliser
 from mechpatch.patching import Batch, collate
 from mechpatch.patching.memory import memory_budget
 from mechpatch.patching.patch import Patch
@@ -38,19 +39,12 @@ from mechpatch.patching.recording import Recording, stack_logits, stack_vectors
 Tick = Callable[[int], None]  # told of every cell that is done, times the pairs of its batch
 
 
-def number_continuations(tokenizer: PreTrainedTokenizerFast, vocab_size: int) -> Bool[Tensor, " vocab"]:
-    """Tokens that would prolong a number: those whose text, continuation marks aside, starts with a digit."""
-    tokens = tokenizer.convert_ids_to_tokens(list(range(min(vocab_size, len(tokenizer)))))
-    flags = [bool(token) and token.removeprefix("##")[:1].isdecimal() for token in tokens]
-    return torch.tensor(flags + [False] * (vocab_size - len(flags)))
-
-
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class BatchRunner:
     """Runs the batches of an experiment, one after the other.
 
     Attributes:
-        continues: tokens that would prolong a number.
+        continues: tokens that would prolong an answer.
         tick: progress.
         watch: where the time of all batches so far went.
     """
@@ -59,7 +53,7 @@ class BatchRunner:
     runs: UnpatchedRuns
     donors: dict[str, Donors]
     builder: RecordBuilder
-    continues: Bool[Tensor, " vocab"]
+    continues: Continues
     tick: Tick
     watch: Stopwatch = field(default_factory=Stopwatch)
 
@@ -70,6 +64,7 @@ class BatchRunner:
         names = [pair.pair_id for pair in pairs]
         answers = [(pair.clean.answer, pair.corrupted.answer) for pair in pairs]
         sites = [clean.sites for clean, _ in experiment.layouts]
+        continues = number_continuations(model.tokenizer, model.hooked.cfg.d_vocab)
         return cls(
             experiment=experiment,
             runs=runs,
@@ -78,7 +73,7 @@ class BatchRunner:
                 for direction in spec.directions
             },
             builder=RecordBuilder(pairs, experiment.site_index()),
-            continues=number_continuations(model.tokenizer, model.hooked.cfg.d_vocab).to(model.device),
+            continues=Continues(*(each.to(model.device) for each in continues)),
             tick=tick,
         )
 
@@ -115,12 +110,17 @@ class BatchRunner:
         require_finite(model, layouts[1 - own], names, given, f"the unpatched {SIDES[1 - own]} run")
         values = [answer_columns(baseline.logits, batch, own, self.continues)]
         values.insert(1 - own, answer_columns(given[0], other, 1 - own, self.continues))
-        unpatched = Unpatched(baseline=baseline.logits, values=(values[0], values[1]), recipient=own)
+        unpatched = Unpatched(
+            baseline=baseline.logits,
+            norm=normaliser(baseline.logits[:, own]),
+            values=(values[0], values[1]),
+            recipient=own,
+        )
         cells = self.experiment.cells(indices)
         rng = generator(spec.seed, "check", direction, self.experiment.pairs[indices[0]].pair_id)
         checks = min(spec.checks, len(cells)) if spec.engine == "fast" else 0
         checked = {cells[place] for place in rng.choice(len(cells), checks, replace=False)}
-        collected = []
+        gathered = Gathered(len(cells) * len(spec.donors), len(indices))
         for donor in spec.donors:
             source, present = self.donors[direction].vectors(donor, indices, baseline.resid)
             for cell, done in self.watch.each("patched", _patched_runs(runner, batch, source, cells)):
@@ -134,10 +134,10 @@ class BatchRunner:
                     columns = effect_columns(done.logits, batch, unpatched, self.continues, spec.min_gap)
                     compared = [side[:, :, cell.layer, done.compared_at] for side in sides]
                     columns |= similarity_columns(done.compared, *compared)
-                collected.append((cell, donor, columns, present))
+                    gathered.add(cell, donor, columns, present)
                 self.tick(len(indices))
         with self.watch.measure("records"):
-            return self.builder.tables(direction, indices, collected, unpatched)
+            return self.builder.tables(direction, indices, gathered, unpatched)
 
 
 class _Done(NamedTuple):

@@ -7,13 +7,15 @@ import numpy as np
 import pyarrow as pa
 import torch
 from einops import rearrange
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
 from mechpatch import metrics
 from mechpatch.axes import Logits
 from mechpatch.experiments.cells import Cell
+from mechpatch.metrics import Continues
+from mechpatch.names import OUTCOMES
 from mechpatch.pairs import Pair
 from mechpatch.patching import Batch
 
@@ -32,16 +34,8 @@ FLOATS = (
     "similarity_corrupted",
     "bias",
 )
-FLAGS = ("answers_clean", "answers_corrupted")
-UNPATCHED = (
-    "answer_logit_diff",
-    "clean_score",
-    "corrupted_score",
-    "answer_logprob_diff",
-    "divergent_logit_diff",
-    "answers_clean",
-    "answers_corrupted",
-)
+UNPATCHED = ("answer_logit_diff", "clean_score", "corrupted_score", "answer_logprob_diff", "divergent_logit_diff")
+OUTCOME = "outcome"
 RUNS = ("clean_run", "corrupted_run")
 Columns = dict[str, np.ndarray]
 
@@ -52,37 +46,44 @@ class Unpatched:
 
     Attributes:
         baseline: logits of the run that is patched.
+        norm: `metrics.normaliser` of them, in the continuation with the run's own answer.
         values: `answer_metrics` of the clean and of the corrupted run.
         recipient: which of them is patched.
     """
 
     baseline: Logits
+    norm: Float[Tensor, "pair position"]
     values: tuple[Columns, Columns]
     recipient: int
 
     @property
     def both_correct(self) -> Bool[np.ndarray, " pair"]:
         """Whether each run gives its own answer, greedily."""
-        return self.values[0]["answers_clean"] & self.values[1]["answers_corrupted"]
+        return (self.values[0][OUTCOME] == 0) & (self.values[1][OUTCOME] == 1)
 
-    def columns(self) -> Columns:
-        """`<metric>_clean_run` and `<metric>_corrupted_run`."""
-        return {f"{name}_{run}": self.values[side][name] for side, run in enumerate(RUNS) for name in UNPATCHED}
+    def of_pair(self, row: int) -> dict[str, object]:
+        """`<metric>_clean_run` and `<metric>_corrupted_run` of one pair of the batch, and `both_correct`."""
+        found: dict[str, object] = {"both_correct": bool(self.both_correct[row])}
+        for run, values in zip(RUNS, self.values, strict=True):
+            found |= {f"{name}_{run}": values[name][row].item() for name in UNPATCHED}
+            found[f"{OUTCOME}_{run}"] = OUTCOMES[values[OUTCOME][row]]
+        return found
 
 
-def answer_columns(logits: Logits, batch: Batch, own: int, continues: Bool[Tensor, " vocab"]) -> Columns:
-    """`metrics.answer_metrics` as arrays."""
-    return _arrays(metrics.answer_metrics(logits, batch.targets, own, continues))
-
-
-def effect_columns(
-    logits: Logits, batch: Batch, unpatched: Unpatched, continues: Bool[Tensor, " vocab"], min_gap: float
+def answer_columns(
+    logits: Logits, batch: Batch, own: int, continues: Continues, norm: Float[Tensor, "pair 2 position"] | None = None
 ) -> Columns:
+    """`metrics.answer_metrics` as arrays; the outcome as an index in `OUTCOMES`."""
+    return _arrays(metrics.answer_metrics(logits, batch.targets, own, continues, norm))
+
+
+def effect_columns(logits: Logits, batch: Batch, unpatched: Unpatched, continues: Continues, min_gap: float) -> Columns:
     """Every metric of one patched run, one value per pair."""
     own = unpatched.recipient
-    columns = answer_columns(logits, batch, own, continues)
-    mask = batch.targets[:, own] >= 0
-    columns |= _arrays(metrics.distribution_metrics(logits[:, own], unpatched.baseline[:, own], mask))
+    norm = metrics.normaliser(logits)
+    columns = answer_columns(logits, batch, own, continues, norm)
+    mask, norms = batch.targets[:, own] >= 0, (norm[:, own], unpatched.norm)
+    columns |= _arrays(metrics.distribution_metrics(logits[:, own], unpatched.baseline[:, own], mask, norms))
     clean, corrupted = (torch.from_numpy(side["answer_logprob_diff"]) for side in unpatched.values)
     patched = torch.from_numpy(columns["answer_logprob_diff"])
     columns["recovery"] = metrics.recovery(patched, corrupted, clean, min_gap).numpy()
@@ -106,8 +107,39 @@ def similarity_columns(
     return _arrays(named)
 
 
+class Gathered:
+    """What the runs of a batch gave in one direction, column by column.
+
+    Args:
+        rows: runs that will be added.
+        pairs: of the batch.
+    """
+
+    def __init__(self, rows: int, pairs: int) -> None:
+        self.cells: list[Cell] = []
+        self.donors: list[str] = []
+        self.floats = {name: np.full((rows, pairs), np.nan) for name in FLOATS}
+        self.outcomes = np.zeros((rows, pairs), dtype=np.int8)
+        self.present = np.zeros((rows, pairs), dtype=bool)
+
+    def add(self, cell: Cell, donor: str, columns: Columns, present: Bool[np.ndarray, " pair"]) -> None:
+        """Add one run.
+
+        Args:
+            columns: one value per pair for each of `FLOATS` and the outcome.
+            present: pairs that had this donor.
+        """
+        row = len(self.cells)
+        for name, values in self.floats.items():
+            values[row] = columns[name]
+        self.outcomes[row] = columns[OUTCOME]
+        self.present[row] = present
+        self.cells.append(cell)
+        self.donors.append(donor)
+
+
 class RecordBuilder:
-    """Collects the cells of a batch and gives one table per pair, all with one schema.
+    """Makes one table per pair of what was gathered, all with one schema.
 
     Args:
         pairs: all pairs of the run; their fields decide the schema.
@@ -119,65 +151,74 @@ class RecordBuilder:
         self._fields = [pair.record_fields() for pair in pairs]
         self._pairs = pairs
         names = sorted({name for fields in self._fields for name in fields})
+        outcomes = (OUTCOME, *(f"{OUTCOME}_{run}" for run in RUNS))
         self._schema = pa.schema(
             [
                 *((name, pa.string()) for name in ("experiment", "direction", "donor", "pair_id", "site")),
-                *((name, pa.int64()) for name in ("pair_index", "layer", "site_index", "step")),
-                *((name, pa.bool_()) for name in ("both_correct", "structural", *FLAGS)),
+                *((name, pa.int64()) for name in ("pair_index", "layer", "width", "site_index", "step")),
+                *((name, pa.bool_()) for name in ("both_correct", "structural")),
                 *((name, pa.float64()) for name in FLOATS),
-                *((f"{n}_{run}", pa.bool_() if n in FLAGS else pa.float64()) for run in RUNS for n in UNPATCHED),
-                *((name, pa.string()) for name in ("clean_answer", "corrupted_answer")),
+                *((f"{name}_{run}", pa.float64()) for run in RUNS for name in UNPATCHED),
+                *((name, pa.string()) for name in (*outcomes, "clean_answer", "corrupted_answer")),
                 *((name, _field_type([fields.get(name) for fields in self._fields])) for name in names),
             ]
         )
 
     def tables(
-        self,
-        direction: str,
-        indices: Sequence[int],
-        cells: Sequence[tuple[Cell, str, Columns, Bool[np.ndarray, " pair"]]],
-        unpatched: Unpatched,
+        self, direction: str, indices: Sequence[int], gathered: Gathered, unpatched: Unpatched
     ) -> list[pa.Table]:
         """One table per pair of a batch.
 
         Args:
             indices: of the pairs, into all pairs of the run.
-            cells: cell, donor, its columns, and the pairs that had this donor.
         """
-        shared = {**unpatched.columns(), "both_correct": unpatched.both_correct}
+        cells = gathered.cells
+        of_cells = {
+            "experiment": [cell.experiment for cell in cells],
+            "donor": gathered.donors,
+            "layer": [cell.layer for cell in cells],
+            "width": [cell.width for cell in cells],
+            "site": [cell.site for cell in cells],
+            "site_index": [self._site_index[cell.site] for cell in cells],
+            "step": [cell.step for cell in cells],
+            "structural": [cell.structural for cell in cells],
+        }
+        known = {name: pa.array(values, self._schema.field(name).type) for name, values in of_cells.items()}
         tables = []
         for row, index in enumerate(indices):
-            pair, fields = self._pairs[index], self._fields[index]
-            common = {name: _plain(column[row]) for name, column in shared.items()} | {
+            pair, present = self._pairs[index], gathered.present[:, row]
+            columns = known | {
+                name: pa.array(values[:, row], from_pandas=True) for name, values in gathered.floats.items()
+            }
+            columns[OUTCOME] = _named(gathered.outcomes[:, row])
+            of_pair = unpatched.of_pair(row) | {
                 "direction": direction,
                 "pair_index": index,
                 "pair_id": pair.pair_id,
                 "clean_answer": pair.clean.answer,
                 "corrupted_answer": pair.corrupted.answer,
+                **self._fields[index],
             }
-            rows = [
-                {
-                    "experiment": cell.experiment,
-                    "donor": donor,
-                    "layer": cell.layer,
-                    "site": cell.site,
-                    "site_index": self._site_index[cell.site],
-                    "step": cell.step,
-                    "structural": cell.structural,
-                    **{name: _plain(column[row]) for name, column in columns.items()},
-                    **common,
-                    **{name: self._cast(name, fields.get(name)) for name in fields},
-                }
-                for cell, donor, columns, present in cells
-                if present[row]
-            ]
-            tables.append(pa.Table.from_pylist(rows, schema=self._schema))
+            for field in self._schema:
+                if field.name not in columns:
+                    value = _scalar(of_pair.get(field.name), field)
+                    columns[field.name] = pa.repeat(value, len(cells))
+            table = pa.table([columns[name] for name in self._schema.names], schema=self._schema)
+            tables.append(table if present.all() else table.filter(pa.array(present)))
         return tables
 
-    def _cast(self, name: str, value: object) -> object:
-        if value is not None and self._schema.field(name).type == pa.string():
-            return str(value)
-        return value
+
+def _named(outcomes: Int[np.ndarray, " cell"]) -> pa.Array:
+    return pa.array(OUTCOMES).take(pa.array(outcomes))
+
+
+def _scalar(value: object, field: pa.Field) -> pa.Scalar:
+    """A value of a pair as the type of its column; null where it is undefined."""
+    if isinstance(value, float) and value != value:
+        value = None
+    if value is not None and field.type == pa.string():
+        value = str(value)
+    return pa.scalar(value, field.type)
 
 
 def _field_type(values: Sequence[object]) -> pa.DataType:
@@ -198,9 +239,3 @@ def _arrays(tensors: Mapping[str, Tensor]) -> Columns:
         name: tensor.cpu().double().numpy() if tensor.is_floating_point() else tensor.cpu().numpy()
         for name, tensor in tensors.items()
     }
-
-
-def _plain(value: np.generic) -> float | bool | None:
-    """A Python scalar; null where a value is undefined."""
-    plain = value.item()
-    return None if isinstance(plain, float) and plain != plain else plain

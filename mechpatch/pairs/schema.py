@@ -14,6 +14,7 @@ from mechpatch.errors import PairError
 
 MAX_DIGITS = 100
 Scalar = str | int | float | bool | None
+OWNERS = ("clean.", "corrupted.", "pair.")  # how the names of columns with fields of one side or pair begin
 
 # Trapping Inexact refuses a longer number instead of rounding it; the exponents keep "1e999999999" from expanding.
 _EXACT = Context(
@@ -68,11 +69,13 @@ class Pair:
     def record_fields(self) -> dict[str, Scalar]:
         """The fields that travel into result records: `field.x`, `field.clean.x`, `field.corrupted.x`.
 
-        Scalars only: a list or an object stays in `fields` and out of records, whose columns are flat.
+        A field of the pair whose name begins as those of a side do is `field.pair.clean.x`, so that no two share a
+        column. Scalars only: a list or an object stays in `fields` and out of records, whose columns are flat.
         """
+        own = {f"pair.{name}" if name.startswith(OWNERS) else name: value for name, value in self.fields.items()}
         return dict(
             [
-                *_scalars("field.", self.fields),
+                *_scalars("field.", own),
                 *_scalars("field.clean.", self.clean.fields),
                 *_scalars("field.corrupted.", self.corrupted.fields),
             ]

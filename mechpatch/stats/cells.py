@@ -12,11 +12,14 @@ import pyarrow.compute as pc
 from jaxtyping import Bool, Float, Int
 
 from mechpatch.errors import StorageError
+from mechpatch.names import OUTCOMES
 
-KEYS = ("experiment", "direction", "donor", "pair_index", "layer", "site", "site_index", "step")
+KEYS = ("experiment", "direction", "donor", "pair_index", "layer", "width", "site", "site_index", "step")
 FLAGS = ("both_correct", "structural")
 # First in every list; other kinds follow by name.
 EXPERIMENTS = ("layer", "position", "relay", "cumulative", "leave_one_out", "pairwise", "subset", "window")
+# Made of several columns of the records, beside which they may be named.
+DERIVED = ("effect", "answer_logprob_change", "switched", "neither")
 JOIN = "+"  # between the site names of a set
 DONORS = ("paired", "self", "other_pair", "same_value", "noise")
 
@@ -45,6 +48,7 @@ class Cells:
         layers: rising.
         columns: in the order of the steps, then of the sequence.
         structural: True where any row of the cell is zero by construction.
+        width: layers that each cell writes, from its own upwards.
         rows: one row per used pair and cell that was run.
         address: of each row, into the flattened grid.
     """
@@ -53,11 +57,19 @@ class Cells:
     layers: Int[np.ndarray, " layer"]
     columns: tuple[Column, ...]
     structural: Bool[np.ndarray, "layer column"]
+    width: int
     rows: pa.Table
     address: Int[np.ndarray, " row"]
 
     def values(self, metric: str) -> Float[np.ndarray, "pair layer column"]:
-        """A column of the records, or `effect` or `answer_logprob_change`; NaN where null or not run."""
+        """A column of the records or one of `DERIVED`; NaN where null or not run.
+
+        effect     recovery; with corrupted vectors in the clean run 1 − recovery: large where the write matters
+        switched   1 where the answer becomes that of the other side, 0 where it does not
+        neither    1 where it becomes neither side's, 0 where it does not; both for pairs whose two answers differ and
+                   are given by the unpatched runs
+        outcome    index in `OUTCOMES`
+        """
         grid = np.full((len(self.pairs), *self.structural.shape), np.nan)
         grid.reshape(-1)[self.address] = _metric(self.rows, metric)
         return grid
@@ -93,6 +105,12 @@ def select(table: pa.Table, group: Group, include_incorrect: bool = False) -> Ce
         & (pc.field("donor") == group.donor)
     )
     layers = np.unique(_array(rows, "layer"))
+    widths = np.unique(_array(rows, "width")).tolist()
+    if len(widths) > 1:
+        raise StorageError(
+            f"records of {', '.join(group)} write {' and '.join(map(str, widths))} layers in a row. Two runs were "
+            "joined in one table: summarise each alone."
+        )
     # The largest index: what follows the thoughts comes after those of the pair that has most.
     places = rows.group_by(["step", "site"]).aggregate([("site_index", "max")]).to_pylist()
     ordered = sorted(places, key=lambda place: (place["step"], place["site_index_max"]))
@@ -109,7 +127,15 @@ def select(table: pa.Table, group: Group, include_incorrect: bool = False) -> Ce
             f"records of {', '.join(group)}: {len(address)} rows for {len(np.unique(address))} cells; a pair and cell "
             "has one row. Two runs were joined in one table: summarise each alone."
         )
-    return Cells(pairs=pairs, layers=layers, columns=columns, structural=structural, rows=rows, address=address)
+    return Cells(
+        pairs=pairs,
+        layers=layers,
+        columns=columns,
+        structural=structural,
+        width=widths[0] if widths else 1,
+        rows=rows,
+        address=address,
+    )
 
 
 def _reading_order(group: Group) -> tuple[int, str, str, int, str]:
@@ -121,7 +147,14 @@ def _reading_order(group: Group) -> tuple[int, str, str, int, str]:
 
 
 def _metric(rows: pa.Table, metric: str) -> Float[np.ndarray, " row"]:
+    if metric == "outcome":
+        given = _array(rows, "outcome")
+        return np.select([given == each for each in OUTCOMES], np.arange(len(OUTCOMES), dtype=float), np.nan)
     denoise = _array(rows, "direction") == "denoise"
+    if metric in ("switched", "neither"):
+        sought = np.where(denoise, "clean", "corrupted") if metric == "switched" else "other"
+        different = _array(rows, "clean_answer") != _array(rows, "corrupted_answer")
+        return np.where(_array(rows, "both_correct") & different, _array(rows, "outcome") == sought, np.nan)
     if metric == "effect":  # of noise: the share that is destroyed
         recovery = _array(rows, "recovery")
         return np.where(denoise, recovery, 1 - recovery)

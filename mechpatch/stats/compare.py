@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mechpatch.errors import SpecError
-from mechpatch.stats.cells import DONORS, FLAGS, Cells, Column, Group, groups, select
+from mechpatch.stats.cells import DERIVED, DONORS, FLAGS, Cells, Column, Group, groups, select
 from mechpatch.stats.contrasts import LEVEL, aligned, contrast, contrast_entry, interval_entry, number
 from mechpatch.stats.estimates import bootstrap_mean, effect_size, minimum_detectable_effect, standard_deviation
 
@@ -69,9 +69,9 @@ def compare_runs(
 ) -> dict[str, Any]:
     """The mean of `metric` in two runs of the same pairs, and a − b pair by pair, for every cell that both have.
 
-    {metric, seed, level, counts, only_in_a, only_in_b, cells}. A cell is {experiment, direction, donor, layer, site,
-    step, structural, a, b, difference, effect_size, minimum_detectable_difference}; q is the false discovery rate among
-    the cells of the same experiment, direction and donor. `only_in_…` counts the cells of one run alone.
+    {metric, seed, level, counts, only_in_a, only_in_b, cells}. A cell is {experiment, direction, donor, layer, width,
+    site, step, structural, a, b, difference, effect_size, minimum_detectable_difference}; q is the false discovery rate
+    among the cells of the same experiment, direction and donor. `only_in_…` counts the cells of one run alone.
 
     Raises:
         SpecError: the pairs differ, or no cell is in both, or the metric is no number.
@@ -91,7 +91,7 @@ def compare_runs(
             for column, name in enumerate(one.columns)
             if layer in other.layers and name in other.columns
         ]
-        if not grid:
+        if not grid or one.width != other.width:
             continue
         rows, columns = np.array(grid).T
         matched = aligned(one, other, other.values(metric))[:, rows, columns]
@@ -100,7 +100,13 @@ def compare_runs(
         structural = one.structural[rows, columns] & other.structural[layers, places]
         entries = _entries(one.values(metric)[:, rows, columns], matched, structural, seed)
         cells += [
-            {**group._asdict(), "layer": int(one.layers[row]), **one.columns[column]._asdict(), **entry}
+            {
+                **group._asdict(),
+                "layer": int(one.layers[row]),
+                "width": one.width,
+                **one.columns[column]._asdict(),
+                **entry,
+            }
             for (row, column), entry in zip(grid, entries, strict=True)
         ]
     if not cells:
@@ -215,7 +221,7 @@ def _renumbered(table: pa.Table, ids: dict[str, int]) -> pa.Table:
 
 
 def _require_number(table: pa.Table, metric: str) -> None:
-    if metric in ("effect", "answer_logprob_change"):
+    if metric in DERIVED:
         return
     numbers = [
         field.name
@@ -226,8 +232,7 @@ def _require_number(table: pa.Table, metric: str) -> None:
     ]
     if metric not in numbers:
         raise SpecError(
-            f"metric {metric!r} is no measured number of the records; expected effect, answer_logprob_change or one of "
-            f"{', '.join(numbers)}"
+            f"metric {metric!r} is no measured number of the records; expected one of {', '.join((*DERIVED, *numbers))}"
         )
 
 

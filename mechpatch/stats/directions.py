@@ -14,7 +14,7 @@ from mechpatch.stats.estimates import bootstrap_mean
 def both_directions(laid_out: Mapping[Group, Cells], seed: int) -> list[dict[str, Any]]:
     """One entry for each cell that was patched in both directions; none where only one was run.
 
-    {experiment, layer, site, step, structural, sufficiency, necessity, difference}: the mean effects with their
+    {experiment, layer, width, site, step, structural, sufficiency, necessity, difference}: the mean effects with their
     intervals, and sufficiency − necessity, pair by pair, tested.
     """
     found = []
@@ -30,6 +30,7 @@ def both_directions(laid_out: Mapping[Group, Cells], seed: int) -> list[dict[str
             {
                 "experiment": group.experiment,
                 "layer": int(layer),
+                "width": cells.width,
                 **column._asdict(),
                 "structural": bool(cells.structural[row, index]),
                 "sufficiency": interval_entry(sufficiency, (row, index)),

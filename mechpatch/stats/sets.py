@@ -65,16 +65,14 @@ def synergy(cells: Cells, single: Cells) -> Difference:
     return Difference(values=cells.values("effect") - total, structural=alive < 2)
 
 
-def gains(cells: Cells, single: Cells, width: int) -> list[Difference]:
-    """What each window of `width` layers does beyond its first, second, … layer alone."""
+def gains(cells: Cells, single: Cells) -> list[Difference]:
+    """What each window of layers does beyond its first, second, … layer alone."""
     effect = cells.values("effect")
-    parts = [_columns(single, cells, cells.columns, above)[0] for above in range(width)]
+    parts = [_columns(single, cells, cells.columns, above)[0] for above in range(cells.width)]
     return [Difference(values=effect - part, structural=cells.structural) for part in parts]
 
 
-def beyond_parts(
-    group: Group, laid_out: Mapping[Group, Cells], window: int | None, seed: int
-) -> list[list[dict[str, Any]]]:
+def beyond_parts(group: Group, laid_out: Mapping[Group, Cells], seed: int) -> list[list[dict[str, Any]]]:
     """What each cell of `group`, by layer and column, does beyond its parts, for JSON.
 
     {} for experiments that are no sets; null for what cannot be had because the parts were not run.
@@ -83,10 +81,10 @@ def beyond_parts(
     grid = [(row, column) for row in range(len(cells.layers)) for column in range(len(cells.columns))]
     name, needed = GIVES.get(group.experiment), NEEDED.get(group.experiment)
     parts = laid_out.get(group._replace(experiment=needed)) if needed else None
-    if name is None or parts is None or (name == "gain" and window is None):
+    if name is None or parts is None:
         entries: list[dict[str, Any]] = [{name: None} if name else {} for _ in grid]
-    elif name == "gain" and window is not None:
-        entries = _gain_entries(cells, gains(cells, parts, window), seed, grid)
+    elif name == "gain":
+        entries = _gain_entries(cells, gains(cells, parts), seed, grid)
     else:
         single = laid_out.get(group._replace(experiment="position"))
         found = lost(cells, parts, single) if name == "lost" else synergy(cells, parts)
@@ -96,7 +94,7 @@ def beyond_parts(
     return [entries[row * across : (row + 1) * across] for row in range(len(cells.layers))]
 
 
-def notes(groups: Sequence[Group], window: int | None) -> list[str]:
+def notes(groups: Sequence[Group]) -> list[str]:
     """Which of these differences could not be had, and what to run for them."""
     said = []
     for name, needed in NEEDED.items():
@@ -105,8 +103,6 @@ def notes(groups: Sequence[Group], window: int | None) -> list[str]:
             said.append(
                 f"{name} was run without {needed}, so its {GIVES[name]} is not given; run both in one run for it."
             )
-        elif name == "window" and window is None and any(group.experiment == name for group in groups):
-            said.append("The width of the windows is not in the records, so their gain is not given.")
     return said
 
 

@@ -31,7 +31,6 @@ def summarise(
     seed: int,
     include_incorrect: bool = False,
     tolerance: float = 1e-3,
-    window: int | None = None,
 ) -> dict[str, Any]:
     """Means, intervals, tests and checks of every cell; nothing in it is NaN or infinite (null instead).
 
@@ -47,7 +46,6 @@ def summarise(
         seed: of the resamples and sign flips.
         include_incorrect: use pairs that the unpatched model gets wrong, too.
         tolerance: largest difference, in nats or logits, between two computations that must agree.
-        window: layers in a row that experiment `window` wrote, which the records do not say.
 
     Raises:
         StorageError: the records lack a column or hold a cell twice.
@@ -62,7 +60,7 @@ def summarise(
             group,
             cells,
             _beyond_nulls(group, laid_out, effects, seed),
-            sets.beyond_parts(group, laid_out, window, seed),
+            sets.beyond_parts(group, laid_out, seed),
             seed,
         )
     ]
@@ -77,7 +75,7 @@ def summarise(
         "cells": described,
         "top": [cell for group in found if group.donor == "paired" for cell in _top(group, described)],
         "directions": both_directions(laid_out, seed),
-        "sets_notes": sets.notes(found, window),
+        "sets_notes": sets.notes(found),
         "planning": [each for each in plans if each is not None],
         "checks": checks(table, include_incorrect, tolerance),
     }
@@ -123,6 +121,7 @@ def _describe(
         {
             **group._asdict(),
             "layer": int(layer),
+            "width": cells.width,
             **column._asdict(),
             "structural": bool(cells.structural[at]),
             **{name: interval_entry(interval, at) for name, interval in intervals.items()},

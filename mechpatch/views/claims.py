@@ -112,10 +112,9 @@ def place(cell: Cell) -> str:
         case "leave_one_out":
             return f"{layer} without {site}"
         case "window":
-            gain = cell.get("sets", {}).get("gain")
-            return (
-                f"layers {cell['layer']} to {max(map(int, gain['over_layers']))}, " if gain else f"{layer} up, "
-            ) + site
+            # A cell that a person named is known by its first layer alone.
+            last = cell["layer"] + cell["width"] - 1 if "width" in cell else None
+            return f"{layer} up, {site}" if last is None else f"layers {cell['layer']} to {last}, {site}"
         case _:
             return f"{layer}, {site}"
 

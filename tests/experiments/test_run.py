@@ -13,9 +13,12 @@ import pytest
 import torch
 from helpers import WithoutFloat64
 from models_under_test import make_pair
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from transformers import PreTrainedTokenizerFast
 
 from mechpatch.errors import NumericsError, SpecError, ThoughtError
-from mechpatch.experiments.batches import number_continuations
+from mechpatch.experiments.continuations import number_continuations
 from mechpatch.experiments.experiment import Experiment
 from mechpatch.experiments.layouts import pair_layouts
 from mechpatch.experiments.records import FLOATS, similarity_columns
@@ -170,6 +173,22 @@ def test_both_directions_in_one_run_are_those_of_two(demo_model, shipped_pairs, 
         assert both.filter(pc.field("direction") == direction).equals(alone)
 
 
+def test_windows_say_how_wide_they_are(demo_model, shipped_pairs, tmp_path):
+    spec = Spec(experiments=("position", "window"), layers=(0, 1), window=3, sites=("t0",))
+    table = run(demo_model, shipped_pairs[:1], spec, tmp_path / "run")
+    widths = {(row["experiment"], row["width"]) for row in table.to_pylist()}
+    assert widths == {("position", 1), ("window", 3)}
+
+
+def test_outcomes_are_what_the_answers_say(tables):
+    table = tables["latent", "position"]
+    assert set(column(table, "outcome_clean_run", both_correct=True)) == {"clean"}
+    assert set(column(table, "outcome_corrupted_run", both_correct=True)) == {"corrupted"}
+    assert set(column(table, "outcome", donor="self", both_correct=True)) == {"corrupted"}
+    # The clean vector of the last token before the answer brings the clean answer.
+    assert set(column(table, "outcome", donor="paired", site="answer", layer=3, both_correct=True)) == {"clean"}
+
+
 def test_sets_are_stored_beside_what_they_are_made_of(demo_model, shipped_pairs, tmp_path):
     names = ("layer", "position", "leave_one_out", "pairwise", "subset", "window")
     spec = Spec(experiments=names, layers=(0, 1), subsets=(("t0", "t1"), ("thoughts",)), window=2, sites=("t0", "t1"))
@@ -217,6 +236,7 @@ def test_same_value_donor_is_found_and_has_the_answer(demo_model, shipped_pairs,
     twin = Pair("twin", second.clean, answer, {})
     table = run(demo_model, [first, twin], Spec(experiments=("layer",), nulls=("same_value",)), tmp_path / "run")
     assert set(column(table, "pair_id", donor="same_value")) == {first.pair_id, "twin"}
+    assert set(column(table, "pair_id", donor="paired")) == {first.pair_id, "twin"}
     assert column(table, "l2_logit_difference", donor="same_value").all()
 
 
@@ -352,13 +372,26 @@ def test_what_cannot_be_run_is_refused_before_anything_runs(demo_model, shipped_
 
 
 def test_tokens_that_prolong_a_number(demo_model):
-    flags = number_continuations(demo_model.tokenizer, demo_model.hooked.cfg.d_vocab)
-    prolonging = set(demo_model.tokenizer.convert_ids_to_tokens(flags.nonzero().flatten().tolist()))
+    found = number_continuations(demo_model.tokenizer, demo_model.hooked.cfg.d_vocab)
+    prolonging, separators = (
+        set(demo_model.tokenizer.convert_ids_to_tokens(flags.nonzero().flatten().tolist())) for flags in found
+    )
     assert {"##0", "##9", "14"} <= prolonging
     assert not {".", "apples", "</s>"} & prolonging
+    assert "." in separators
+    assert not {"14", "apples", "</s>"} & separators
 
 
 def test_columns_are_made_on_a_device_without_float64():
     vectors = torch.randn(2, 2, 1, 8).as_subclass(WithoutFloat64)
     columns = similarity_columns(vectors, vectors, -vectors)
     assert columns["bias"] == pytest.approx([2, 2])
+
+
+def test_a_separator_with_a_digit_prolongs_a_number():
+    words = [".5", ",000", "5", "##.5", ".", ",", ".\n", "Ġ5", "▁5", "..", ", 5", "five", ""]
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(WordLevel({w: i for i, w in enumerate(words)})))
+    found = number_continuations(tokenizer, len(words) + 2)  # a vocabulary that is padded
+    prolonging, separators = ([words[i] for i in flags.nonzero().flatten().tolist()] for flags in found)
+    assert prolonging == [".5", ",000", "5", "##.5"]
+    assert separators == [".", ","]

@@ -122,6 +122,14 @@ def test_record_fields_are_flat_scalars_named_by_their_side():
     assert json.dumps(pair.record_fields())
 
 
+def test_no_two_fields_share_a_column():
+    fields = {"clean.steps": 5, "pair.clean.steps": 6, "corrupted.steps": 7, "steps": 8, "clean": 9}
+    pair = Pair("a", side(steps=1, **{"clean.steps": 2}), side("19", steps=3), fields)
+    found = pair.record_fields()
+    assert sorted(map(str, found.values())) == sorted("56789123")
+    assert (found["field.clean.steps"], found["field.pair.clean.steps"]) == (1, 5)
+
+
 def test_messages_show_short_values():
     assert [shown(value) for value in (None, True, 3, [1], {"a": 1}, "x")] == [
         "null", "true", "the number 3", "a list", "an object", "'x'",

@@ -126,7 +126,7 @@ def test_runs_without_a_common_cell_are_refused():
 @pytest.mark.parametrize("metric", ["pair_id", "layer", "both_correct", "no_such"])
 def test_a_metric_that_is_no_measured_number_is_refused(metric: str):
     table = planted({HERE: SPREAD})
-    with pytest.raises(SpecError, match=f"metric '{metric}'.*expected effect, .*kl_divergence"):
+    with pytest.raises(SpecError, match=f"metric '{metric}'.*expected one of effect, .*switched, .*kl_divergence"):
         compare_runs(table, table, metric)
 
 

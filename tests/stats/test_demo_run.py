@@ -35,7 +35,7 @@ def summary(demo_model, shipped_pairs, tmp_path_factory) -> dict:
     pairs = with_equal_answers(shipped_pairs)
     with open_run(tmp_path_factory.mktemp("run") / "out", {"spec": repr(spec)}) as directory:
         table = run_experiment(Experiment.prepare(demo_model, spec, pairs), directory, None)
-    return summarise(table, spec.seed, window=spec.window)
+    return summarise(table, spec.seed)
 
 
 def paired(summary: dict, experiment: str) -> list[dict]:

@@ -1,9 +1,11 @@
 """What sets do beyond their parts, on numbers that can be added by hand."""
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from records import make_records, planted
 
+from mechpatch.errors import StorageError
 from mechpatch.stats import summarise
 
 D, P = "denoise", "paired"
@@ -111,7 +113,7 @@ def test_a_window_is_held_against_each_of_its_layers():
         ("window", D, P, 1, "t0"): around(0.6)[0],
         ("window", D, P, 1, "t1"): around(0.7)[0],
     }
-    summary = summarise(planted(effects), seed=0, window=2)
+    summary = summarise(planted(effects), seed=0)
     gain = only(summary, "window", "t0")["gain"]
     assert {layer: round(each["mean"], 9) for layer, each in gain["over_layers"].items()} == {"1": 0.4, "2": 0.1}
     assert gain["over_mean"]["mean"] == pytest.approx(0.25)
@@ -129,7 +131,7 @@ def test_a_window_that_does_less_than_a_layer_does_not_beat_it():
         ("position", D, P, 2, "t0"): around(0.9)[0],
         ("window", D, P, 1, "t0"): around(0.6)[0],
     }
-    gain = only(summarise(planted(effects), seed=0, window=2), "window", "t0")["gain"]
+    gain = only(summarise(planted(effects), seed=0), "window", "t0")["gain"]
     assert gain["over_layers"]["2"]["p"] == pytest.approx(2 / 2**8)
     assert gain["over_every_layer"]["p"] == 1.0
 
@@ -140,7 +142,7 @@ def test_a_window_that_does_less_than_a_layer_does_not_beat_it():
 )
 def test_without_the_parts_there_is_a_note_and_nothing_else(experiment: str, name: str, needed: str):
     table = make_records(experiments=(experiment, "cumulative"), pairs=6, layers=3)
-    summary = summarise(table, seed=0, window=2)
+    summary = summarise(table, seed=0)
     own = [cell for cell in summary["cells"] if cell["experiment"] == experiment]
     assert own
     assert all(cell["sets"] == {name: None} for cell in own)
@@ -150,11 +152,12 @@ def test_without_the_parts_there_is_a_note_and_nothing_else(experiment: str, nam
     ]
 
 
-def test_a_window_of_unknown_width_has_no_gain():
+def test_windows_of_two_widths_are_no_one_map():
     table = make_records(experiments=("position", "window"), pairs=6, layers=3)
-    summary = summarise(table, seed=0)
-    assert "width of the windows is not in the records" in summary["sets_notes"][0]
-    assert all(cell["sets"]["gain"] is None for cell in summary["cells"] if cell["experiment"] == "window")
+    widths = [3 if row["experiment"] == "window" and row["layer"] == 1 else row["width"] for row in table.to_pylist()]
+    mixed = table.set_column(table.column_names.index("width"), "width", pa.array(widths))
+    with pytest.raises(StorageError, match="window, denoise, paired write 2 and 3 layers in a row"):
+        summarise(mixed, seed=0)
 
 
 def test_a_window_over_a_layer_that_was_not_run_has_no_mean_gain():
@@ -162,7 +165,7 @@ def test_a_window_over_a_layer_that_was_not_run_has_no_mean_gain():
         ("position", D, P, 1, "t0"): around(0.2)[0],
         ("window", D, P, 1, "t0"): around(0.6)[0],
     }
-    gain = only(summarise(planted(effects), seed=0, window=2), "window", "t0")["gain"]
+    gain = only(summarise(planted(effects), seed=0), "window", "t0")["gain"]
     assert gain["over_layers"]["1"]["mean"] == pytest.approx(0.4)
     assert gain["over_layers"]["2"]["mean"] is None
     assert gain["over_mean"]["mean"] is None

@@ -109,10 +109,10 @@ def around(mean: float, sign: int = 1) -> list[float]:
     return [mean + sign * each for each in SPREAD]
 
 
-def said_of(effects: dict[tuple[str, str], float], window: int | None = None) -> str:
+def said_of(effects: dict[tuple[str, str], float]) -> str:
     """Reading of effects by (experiment, site) at layer 1 of the denoise direction."""
     table = planted({(name, "denoise", "paired", 1, site): around(mean) for (name, site), mean in effects.items()})
-    return reading(summarise(table, seed=0, window=window))
+    return reading(summarise(table, seed=0))
 
 
 def test_cells_that_are_beyond_every_null_are_counted():
@@ -161,7 +161,7 @@ def test_a_window_is_praised_only_if_it_beats_every_layer():
             ("window", "denoise", "paired", 1, "t0"): around(0.6),
         }
     )
-    text = reading(summarise(table, seed=0, window=2))
+    text = reading(summarise(table, seed=0))
     assert "1 of 1 do clearly more than each of their layers alone, most at layers 1 to 2, t0: 0.25 of the gap" in text
     even = planted(
         {
@@ -170,7 +170,7 @@ def test_a_window_is_praised_only_if_it_beats_every_layer():
             ("window", "denoise", "paired", 1, "t0"): around(0.6),
         }
     )
-    assert "no window does clearly more than each of its layers alone" in reading(summarise(even, seed=0, window=2))
+    assert "no window does clearly more than each of its layers alone" in reading(summarise(even, seed=0))
 
 
 def test_sufficiency_and_necessity_are_claimed_only_where_they_differ():
@@ -202,7 +202,7 @@ def test_a_plan_says_what_these_pairs_and_more_would_find():
 @pytest.mark.parametrize("direction", ["denoise", "noise"])
 def test_sets_without_an_effect_claim_nothing(direction: str):
     table = make_records(strength=0.0, spread=0.3, pairs=20, directions=(direction,), experiments=SETS)
-    text = reading(summarise(table, seed=0, window=2))
+    text = reading(summarise(table, seed=0))
     assert "the others have no clear effect in any cell" in text
     assert text.count("no sites have a clear effect") == 2
     assert "no site has a clear effect" in text
@@ -211,7 +211,7 @@ def test_sets_without_an_effect_claim_nothing(direction: str):
 
 def test_pairs_in_number_cannot_be_claimed_from_an_interval_alone():
     """The share of false discoveries must agree, for differences as for effects."""
-    summary = summarise(make_records(pairs=20, directions=("denoise", "noise"), experiments=SETS), seed=0, window=2)
+    summary = summarise(make_records(pairs=20, directions=("denoise", "noise"), experiments=SETS), seed=0)
     for cell in summary["cells"]:
         for each in cell["sets"].values():
             for difference in [each, *each.get("over_layers", {}).values(), each.get("over_every_layer", {})]:

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from mechpatch.stats import bootstrap_mean, groups, select, sign_flip_p
+from mechpatch.stats.cells import DERIVED
 from mechpatch.stats.estimates import benjamini_hochberg
 from mechpatch.views.report.arrays import compact, exact
 
@@ -26,14 +27,14 @@ METRICS = (
     "divergent_logit_diff",
     "clean_score",
     "corrupted_score",
-    "answers_clean",
-    "answers_corrupted",
+    "switched",
+    "neither",
     "similarity_clean",
     "similarity_corrupted",
     "bias",
 )
 # What null donors carry pair by pair, for splits and single pairs; their means are those of every metric.
-OF_NULLS = ("effect", "answer_logprob_change", "kl_divergence", "answers_clean", "answers_corrupted")
+OF_NULLS = ("effect", "answer_logprob_change", "kl_divergence", "switched", "neither")
 TESTED = "answer_logprob_change"  # defined for every pair, and zero where nothing moved
 
 
@@ -45,7 +46,7 @@ def describe_grids(table: pa.Table, seed: int) -> list[dict[str, Any]]:
 def _describe(table: pa.Table, group: Any, seed: int) -> dict[str, Any]:
     cells = select(table, group, include_incorrect=True)
     correct = np.isin(cells.pairs, select(table, group).pairs)
-    found = {name: cells.values(name) for name in METRICS if name in ("effect", TESTED) or name in table.column_names}
+    found = {name: cells.values(name) for name in METRICS if name in DERIVED or name in table.column_names}
     found = {name: values for name, values in found.items() if (~np.isnan(values)).any()}
     chosen = {"all": np.ones_like(correct)} if correct.all() else {"correct": correct, "all": np.ones_like(correct)}
     return {
@@ -56,7 +57,8 @@ def _describe(table: pa.Table, group: Any, seed: int) -> dict[str, Any]:
         "pairs": cells.pairs.tolist(),
         "values": {
             name: compact(values) for name, values in found.items() if group.donor == "paired" or name in OF_NULLS
-        },
+        }
+        | ({"outcome": compact(cells.values("outcome"))} if group.donor == "paired" else {}),
         "tables": {
             name: {
                 "q": exact(_q(found[TESTED][rows], cells.structural, seed)),

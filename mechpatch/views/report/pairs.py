@@ -51,7 +51,7 @@ def _describe(row: dict[str, Any], pair: dict[str, Any]) -> dict[str, Any]:
                 "n_tokens": len(layouts[at].get("tokens", [])),
                 "cot": side.get("cot"),
                 "answer": row[f"{name}_answer"],
-                "greedy": _greedy(row, f"{name}_run"),
+                "greedy": row[f"outcome_{name}_run"],
                 "logprob_diff": row[f"answer_logprob_diff_{name}_run"],
             }
             for at, (name, side) in enumerate(zip(SIDES, sides, strict=True))
@@ -84,13 +84,6 @@ def _segments(parts: Sequence[str], differs: Sequence[bool], join: bool) -> Segm
         return list(zip(parts, differs, strict=True))
     runs = groupby(zip(parts, differs, strict=True), key=lambda pair: pair[1])
     return [("".join(part for part, _ in run), marked) for marked, run in runs]
-
-
-def _greedy(row: dict[str, Any], run: str) -> str:
-    """Which answer the unpatched run gives, greedily."""
-    if row[f"answers_clean_{run}"]:
-        return "clean"
-    return "corrupted" if row[f"answers_corrupted_{run}"] else "other"
 
 
 def _shown(token: str) -> str:

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from records import make_records
+from records import make_records, planted
 from report_arrays import decoded
 
 from mechpatch.stats import summarise
@@ -40,6 +40,19 @@ def test_values_of_pairs_stand_where_they_belong():
         column = [site for site, _ in grid["columns"]].index(row["site"])
         assert values[row["pair_index"], row["layer"], column] == pytest.approx(row["recovery"], abs=1e-4)
     assert "similarity_clean" not in grid["values"]
+
+
+def test_what_each_pair_gives_is_told_pair_by_pair():
+    effects = {("position", "denoise", "paired", 0, site): values for site, values in
+               (("t0", [0.9, 0.1, 0.8]), ("t1", [0.1, 0.2, 0.3]))}  # fmt: skip
+    table = planted(effects, neither=[("position", "denoise", "paired", 0, "t1", 2)])
+    (grid,) = describe_grids(table, seed=0)
+    assert decoded(grid["values"]["outcome"], 6).tolist() == [0, 1, 1, 1, 0, 2]
+    assert decoded(grid["values"]["switched"], 6).tolist() == [1, 0, 0, 0, 1, 0]
+    assert decoded(grid["values"]["neither"], 6).tolist() == [0, 0, 0, 0, 0, 1]
+    means = {name: decoded(grid["tables"]["all"]["metrics"][name]["mean"], 2) for name in ("switched", "neither")}
+    assert means["switched"].tolist() == pytest.approx([2 / 3, 0])
+    assert means["neither"].tolist() == pytest.approx([0, 1 / 3])
 
 
 def test_all_pairs_right_need_one_table():

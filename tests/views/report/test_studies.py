@@ -21,6 +21,14 @@ def test_runs_of_one_model_on_the_same_pairs_are_one_study(tmp_path):
     assert study.summary["run"]["notes"] == ["layer", "shared", "position"]
 
 
+def test_a_window_that_was_run_apart_is_still_held_against_its_layers(tmp_path):
+    tables = (make_records(pairs=6, experiments=(name,)) for name in ("position", "window"))
+    (study,) = read_studies([write_run(tmp_path / str(at), table) for at, table in enumerate(tables)])
+    gains = [cell["sets"]["gain"] for cell in study.summary["cells"] if cell["experiment"] == "window"]
+    assert gains
+    assert all(len(gain["over_layers"]) == 2 for gain in gains)
+
+
 def test_a_single_run_keeps_the_summary_that_it_has(tmp_path):
     folder = write_run(tmp_path / "run", make_records(pairs=6, incorrect=2), include_incorrect=True)
     (study,) = read_studies([folder])

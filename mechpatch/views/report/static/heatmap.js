@@ -274,13 +274,8 @@ const ANSWERS = [
 function answerFigure(study, grid, at, width) {
   const row = grid.pairs.findIndex((index) => study.at.get(index) === at);
   const cells = cellsIn(grid);
-  const clean = valuesOf(grid, "answers_clean");
-  const corrupted = valuesOf(grid, "answers_corrupted");
-  const given = new Float64Array(cells).map((_, cell) => {
-    const here = row * cells + cell;
-    if (Number.isNaN(clean?.[here] ?? NaN)) return NaN;
-    return clean[here] ? 2 : corrupted?.[here] ? 1 : 0;
-  });
+  const outcome = valuesOf(grid, "outcome");
+  const given = new Float64Array(cells).map((_, cell) => 2 - outcome[row * cells + cell]); // in the order of ANSWERS
   const none = new Float64Array(cells).fill(NaN);
   const panel = { title: ["Greedy answer after the write"], grid, table: { mean: given, low: none, high: none, n: none, q: none } };
   const words = { label: "gives", axis: "", unit: "", signed: false, format: ".0f", smallest_limit: 2 };

@@ -1,6 +1,7 @@
 // One closed section for each pair, filled when it is opened: questions, answers, its map, its largest cells, its views.
 const PAIRS_SHOWN = 100;
 const CLAMPED = 400;
+const OUTCOMES = ["clean", "corrupted", "other"]; // by the number that a grid holds
 const GIVES = { clean: "the clean answer", corrupted: "the corrupted answer", other: "another answer" };
 
 function pairList(study, state, place) {
@@ -82,11 +83,10 @@ function largestCells(study, state, at, count, experiment = null) {
       if (structural.has(cell) || Number.isNaN(value)) continue;
       const [site, step] = grid.columns[cell % grid.columns.length];
       const here = row * cells + cell;
-      const flag = (name) => valuesOf(grid, name)?.[here];
       found.push({
         experiment: grid.experiment, layer: grid.layers[Math.floor(cell / grid.columns.length)], site, step, value,
         change: valuesOf(grid, "answer_logprob_change")?.[here],
-        gives: flag("answers_clean") ? "clean" : flag("answers_corrupted") ? "corrupted" : "other",
+        gives: OUTCOMES[valuesOf(grid, "outcome")[here]],
       });
     }
   }
@@ -119,7 +119,7 @@ function fillPair(study, state, at, section) {
     const table = tableOf(study, grid, "effect", "all", subset, `pair ${at}`);
     const name = `mechpatch-${experiment}-pair-${at}`;
     draw(effect, name, (width) => mapFigure([{ title: [capital(words.label), experimentWords(experiment)], grid, table }], words, "effect", width));
-    if (grid.values.answers_clean) draw(answers, `${name}-answers`, (width) => answerFigure(study, grid, at, width));
+    draw(answers, `${name}-answers`, (width) => answerFigure(study, grid, at, width));
   }
   fill();
   const rows = largestCells(study, state, at, 10).map((cell) => {

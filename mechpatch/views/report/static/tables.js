@@ -84,12 +84,12 @@ function adopt(place) {
 
 // Every cell of the experiments in one direction, as the figures show them.
 function cellTable(study, state, place) {
-  const heads = ["Experiment", "Donor", "Layer", "Site", "Step", "Effect", "Low", "High", "n", "q", "KL (nats)", "Clean answer", "Note"];
+  const heads = ["Experiment", "Donor", "Layer", "Site", "Step", "Effect", "Low", "High", "n", "q", "KL (nats)", "Switched", "Note"];
   const rows = [];
   for (const grid of study.grids) {
     if (grid.direction !== state.direction) continue;
     const read = (metric) => (hasMetric(grid, metric, false) ? tableOf(study, grid, metric, state.pairs) : null);
-    const [effect, divergence, answers] = ["effect", "kl_divergence", "answers_clean"].map(read);
+    const [effect, divergence, switched] = ["effect", "kl_divergence", "switched"].map(read);
     const structural = new Set(grid.structural);
     for (let cell = 0; cell < cellsIn(grid); cell++) {
       const [site, step] = grid.columns[cell % grid.columns.length];
@@ -98,7 +98,7 @@ function cellTable(study, state, place) {
       const values = [
         experimentWords(grid.experiment), donorWords(grid.donor), layer, site, step,
         number(effect), number(effect, "low"), number(effect, "high"), number(effect, "n"), number(effect, "q"),
-        number(divergence), number(answers), structural.has(cell) ? "zero by construction" : "",
+        number(divergence), number(switched), structural.has(cell) ? "zero by construction" : "",
       ];
       rows.push({
         values,
