@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from mechpatch.cli.app import app
-from mechpatch.cli.options import TARGETS, Cache, Device, interruptible, load
+from mechpatch.cli.options import Cache, Device, interruptible, load
 
 INSPECTED = 2  # pairs
 
@@ -27,7 +27,7 @@ def demo(
     from mechpatch.experiments.spec import DIRECTIONS, NULLS, SHORT, Spec
 
     torch.set_num_threads(1)  # the model is so small that threads cost more than they give
-    loaded = load("demo", None, None, None, TARGETS, None, "float32", device)
+    loaded = load("demo", None, None, None, None, None, "float32", device)
     spec = Spec(experiments=SHORT["all"], directions=DIRECTIONS, nulls=NULLS, batch_size=36)
     pair_file = workflow.read_pairs("demo", loaded, spec, limit=limit)
     show_screening(pair_file)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from mechpatch.cli.app import app
-from mechpatch.cli.options import TARGETS, Adapter, Codi, Device, load
+from mechpatch.cli.options import Adapter, Codi, Device, load
 
 
 @app.command()
@@ -51,7 +51,7 @@ def inspect(
         adapter if moved else recorded["adapter"],
         codi if moved else recorded["codi"],
         about.get("lora_alpha") if codi or (not moved and recorded["codi"]) else None,
-        ",".join(about.get("lora_targets") or TARGETS.split(",")),
+        ",".join(about.get("lora_targets") or ()),
         about.get("n_latents") or None,
         str(about.get("dtype", "float32")),
         device,

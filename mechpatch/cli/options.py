@@ -10,11 +10,13 @@ import typer
 if TYPE_CHECKING:
     from mechpatch.models import ThoughtModel
 
-Model = Annotated[str, typer.Option("--model", help="demo, the directory of a Hugging Face Llama, or a hub name.")]
+Model = Annotated[str, typer.Option("--model", help="demo, the directory of a Hugging Face model, or a hub name.")]
 Adapter = Annotated[Path | None, typer.Option(help="PEFT LoRA directory to merge.")]
 Codi = Annotated[Path | None, typer.Option(help="CODI checkpoint: a directory or a state dict.")]
 LoraAlpha = Annotated[float | None, typer.Option(help="Of a CODI adapter, which does not store it.  [published: 32]")]
-LoraTargets = Annotated[str, typer.Option(help="Modules that a CODI adapter must cover, separated by commas.")]
+LoraTargets = Annotated[
+    str | None, typer.Option(help="Modules that a CODI adapter must cover, with commas.  [those of the published ones]")
+]
 Latents = Annotated[int | None, typer.Option(min=1, help="Latent or placeholder thoughts.  [published: 6]")]
 Dtype = Annotated[str, typer.Option(help="float32, float64 or bfloat16; report numbers from float32.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
@@ -24,7 +26,6 @@ AnswerPrefix = Annotated[str, typer.Option(help="Text before the answer, and one
 Separator = Annotated[str, typer.Option(help="Text before a text chain and before the answer after it; \\n, \\t.")]
 PlaceholderToken = Annotated[int | None, typer.Option(help="Token id of placeholder thoughts.  [pad]")]
 Cache = Annotated[Path, typer.Option(help="Folder of clean activations; safe to delete.")]
-TARGETS = "q_proj,k_proj,v_proj,o_proj,gate_proj,up_proj,down_proj"
 
 
 def load(
@@ -32,7 +33,7 @@ def load(
     adapter: Path | None,
     codi: Path | None,
     lora_alpha: float | None,
-    lora_targets: str,
+    lora_targets: str | None,
     latents: int | None,
     dtype: str,
     device: str,
@@ -50,7 +51,7 @@ def load(
         adapter,
         codi,
         lora_alpha=lora_alpha,
-        lora_targets=split(lora_targets),
+        lora_targets=split(lora_targets) if lora_targets else None,
         n_latents=latents,
         dtype=dtype,
         device=device,

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from mechpatch.cli.options import (
-    TARGETS,
     Adapter,
     AnswerPrefix,
     Codi,
@@ -53,7 +52,7 @@ def request(
     adapter: Adapter = None,
     codi: Codi = None,
     lora_alpha: LoraAlpha = None,
-    lora_targets: LoraTargets = TARGETS,
+    lora_targets: LoraTargets = None,
     latents: Latents = None,
     pairs: Pairs = "demo",
     thoughts: Thoughts = "latent",

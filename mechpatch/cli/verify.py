@@ -7,7 +7,6 @@ import typer
 
 from mechpatch.cli.app import app
 from mechpatch.cli.options import (
-    TARGETS,
     Adapter,
     AnswerPrefix,
     Codi,
@@ -33,7 +32,7 @@ def verify(
     adapter: Adapter = None,
     codi: Codi = None,
     lora_alpha: LoraAlpha = None,
-    lora_targets: LoraTargets = TARGETS,
+    lora_targets: LoraTargets = None,
     latents: Latents = None,
     pairs: Pairs = "demo",
     thoughts: Thoughts = "latent",

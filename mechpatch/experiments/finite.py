@@ -86,11 +86,14 @@ def _origin(model: ThoughtModel, layout: Layout, written: Written | None) -> str
 def _embedded(model: ThoughtModel, batch: Batch, outcome: Outcome) -> Float[Tensor, "2 position d_model"]:
     """What enters the blocks at every position: embeddings of tokens, and the thoughts that were fed back."""
     prompt, tail = batch.prompt.shape[1], batch.tail_start
-    parts = [model.hooked.embed(batch.prompt).expand(2, -1, -1)]
+    hooked = model.hooked
+    parts = [hooked.embed(batch.prompt).expand(2, -1, -1)]
     if model.head is not None and tail > prompt:
-        before = model.hooked.ln_final(outcome.resid[0, :, -1, prompt - 1 : tail - 1])
+        before = hooked.ln_final(outcome.resid[0, :, -1, prompt - 1 : tail - 1])
         parts.append(torch.stack([model.head(each) for each in before]))
-    return torch.cat([*parts, model.hooked.embed(batch.tails[0])], dim=1)
+    embedded = torch.cat([*parts, hooked.embed(batch.tails[0])], dim=1)
+    learned = hooked.cfg.positional_embedding_type == "standard"
+    return embedded + hooked.W_pos[: embedded.shape[1]] if learned else embedded
 
 
 def _place(model: ThoughtModel, layout: Layout, side: int, position: int) -> str:

@@ -12,11 +12,12 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.nn import functional as F
 from transformer_lens import HookedTransformer
+from transformer_lens.utilities.activation_functions import apply_softcap
 
 from mechpatch.axes import LatentHead, Logits
 from mechpatch.patching import Read, Write, collate, rollout
+from mechpatch.patching.rollout import unembed
 from mechpatch.thoughts import Layout
 
 ATTENTION_BYTES = 2**27  # of one run as it is stored; past it, queries of the question are left out
@@ -87,7 +88,7 @@ def trace(
 @torch.no_grad()
 def lens(model: HookedTransformer, resid: Float[Tensor, "*place d_model"]) -> Float[Tensor, "*place vocab"]:
     """The logit lens: log-probabilities that final norm and unembedding read out of residual streams."""
-    logits = F.linear(model.ln_final(resid.flatten(0, -2)[None])[0], model.unembed.W_U.T, model.unembed.b_U)
+    logits = unembed(model, model.ln_final(resid.flatten(0, -2)[None])[0])
     return logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1).unflatten(0, resid.shape[:-1])
 
 
@@ -96,9 +97,9 @@ def leaning(
     model: HookedTransformer, resid: Float[Tensor, "layer token d_model"], ids: tuple[int, int]
 ) -> Float[Tensor, "layer token"]:
     """Logit of the first token of `ids` minus that of the second, as the lens reads them."""
-    direction = model.unembed.W_U[:, ids[0]] - model.unembed.W_U[:, ids[1]]
-    bias = model.unembed.b_U[ids[0]] - model.unembed.b_U[ids[1]]
-    return model.ln_final(resid) @ direction + bias
+    logits = model.ln_final(resid) @ model.unembed.W_U[:, list(ids)] + model.unembed.b_U[list(ids)]
+    clean, corrupted = apply_softcap(logits, model.cfg.output_logits_soft_cap).unbind(-1)
+    return clean - corrupted
 
 
 def aligned(clean: Layout, corrupted: Layout) -> Int[Tensor, "match 2"]:

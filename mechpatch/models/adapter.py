@@ -9,20 +9,21 @@ import torch
 from peft import LoraConfig, PeftConfig, get_peft_model
 from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
 from torch import Tensor
-from transformers import LlamaForCausalLM
+from transformers import PreTrainedModel
 
 from mechpatch.errors import CheckpointError
-from mechpatch.models.base import EMBEDDINGS
+from mechpatch.models.architectures import EMBEDDINGS
 from mechpatch.models.files import account, exists, first_existing, read_json, read_tensors, refusing
 
 PREFIX = "base_model.model."
+LAST = "|".join(name.split(".")[-2] for name in EMBEDDINGS)  # the modules' own names
 # Names inside PEFT's wrappers, under which it writes embeddings that were resized as well as trained.
-WRAPPED = re.compile(r"(.+\.(?:embed_tokens|lm_head))\.(base_layer|modules_to_save|original_module)\.weight")
+WRAPPED = re.compile(rf"(.+\.(?:{LAST}))\.(base_layer|modules_to_save|original_module)\.weight")
 # Settings that import a module by its name, repeat layers, or act while a text is read.
 FOREIGN = ("megatron_config", "layer_replication", "alora_invocation_tokens", "arrow_config")
 # A repeated group, or too many repeats: matched against a name, such a pattern can take for ever.
 ENDLESS = re.compile(r"\)[*+{]|(?:[*+{][^*+{]*){5}")
-TARGETED = re.compile(r"\.(embed_tokens|lm_head)\.lora_")
+TARGETED = re.compile(rf"\.({LAST})\.lora_")
 
 
 def read_peft(folder: Path, dtype: torch.dtype) -> tuple[LoraConfig, dict[str, Tensor], Path]:
@@ -34,7 +35,7 @@ def read_peft(folder: Path, dtype: torch.dtype) -> tuple[LoraConfig, dict[str, T
     if (kind := found.get("peft_type")) != "LORA":
         raise CheckpointError(f"{path}: peft_type is {kind!r}, expected 'LORA'")
     if named := [name for name in FOREIGN if found.get(name)]:
-        raise CheckpointError(f"{path}: {named[0]} is set, and what it asks for cannot be merged into a Llama")
+        raise CheckpointError(f"{path}: {named[0]} is set, and what it asks for cannot be merged")
     for pattern in _patterns(found):
         if ENDLESS.search(pattern):
             raise CheckpointError(f"{path}: the pattern {pattern[:60]!r} could take for ever; list the modules by name")
@@ -69,9 +70,7 @@ def embedding_rows(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: rows for name, rows in found.items() if rows.ndim == 2}
 
 
-def merge_lora(
-    hf: LlamaForCausalLM, config: LoraConfig, state: Mapping[str, Tensor], source: object
-) -> LlamaForCausalLM:
+def merge_lora(hf: PreTrainedModel, config: LoraConfig, state: Mapping[str, Tensor], source: object) -> PreTrainedModel:
     """Attach `config`, load `state` with every key accounted for, merge in place, and return the plain model.
 
     Args:
@@ -95,5 +94,5 @@ def merge_lora(
         )
         set_peft_model_state_dict(model, state, low_cpu_mem_usage=True)
         merged = model.merge_and_unload()
-    assert isinstance(merged, LlamaForCausalLM)
+    assert isinstance(merged, PreTrainedModel)
     return merged

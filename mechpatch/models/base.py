@@ -1,19 +1,22 @@
-"""The Hugging Face Llama: its directory, its configuration, and the model made of given tensors."""
+"""The Hugging Face model: its directory, its configuration, and the model made of given tensors."""
 
+import logging
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from huggingface_hub import snapshot_download
 from torch import Tensor
-from transformers import AutoConfig, LlamaConfig, LlamaForCausalLM
-from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
+from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 
 from mechpatch.errors import CheckpointError
-from mechpatch.models.files import account, bounded, refusing
+from mechpatch.models.architectures import ARCHITECTURES, Architecture, architecture_of
+from mechpatch.models.files import account, read_json, refusing
 
-EMBEDDINGS = ("model.embed_tokens.weight", "lm_head.weight")
+log = logging.getLogger(__name__)
+
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 ATTENTION = (None, "eager", "sdpa")
 # Far more than any model has; more would be built, one by one, before the weights are looked at.
@@ -30,28 +33,32 @@ def model_folder(base: str | Path) -> Path:
             return folder
     if not HUB_NAME.fullmatch(str(base)) or str(base).startswith("."):
         raise CheckpointError(
-            f"{base}: no such directory; expected a Hugging Face Llama (config.json, weights, tokenizer.json)"
+            f"{base}: no such directory; expected a Hugging Face model (config.json, weights, tokenizer.json)"
         )
     with refusing(base, "neither a directory here nor a model that the hub gives"):
         wanted = ["*.json", "*.safetensors", "*.model"]
         return Path(snapshot_download(str(base), allow_patterns=wanted, ignore_patterns=["*/*"]))
 
 
-def read_config(folder: Path) -> LlamaConfig:
-    """The configuration of a Llama that transformer-lens can run exactly; anything else is a `CheckpointError`."""
+def read_config(folder: Path) -> PreTrainedConfig:
+    """The configuration of a model that transformer-lens can run exactly; anything else is a `CheckpointError`."""
     path = folder / "config.json"
     if not path.is_file():
-        raise CheckpointError(f"{path}: no such file; expected the directory of a Hugging Face Llama")
-    bounded(path)
+        raise CheckpointError(f"{path}: no such file; expected the directory of a Hugging Face model")
+    kind = read_json(path).get("model_type")
+    if kind not in ARCHITECTURES:
+        names = read_json(path).get("architectures")
+        named = f" ({', '.join(map(str, names))})" if isinstance(names, list) and names else ""
+        able = ", ".join(f"{each} ({row.cls.__name__})" for each, row in ARCHITECTURES.items())
+        raise CheckpointError(f"{path}: model_type is {kind!r}{named}, which cannot be run; expected one of {able}")
     with refusing(path, "not a model configuration"):
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-        if not isinstance(config, LlamaConfig) or config.model_type != "llama":
-            raise CheckpointError(f"{path}: model_type is {config.model_type!r}, expected 'llama'")
-        wanted = {"attention_bias": (False,), "mlp_bias": (False,), "hidden_act": ("silu",)}
+        wanted = dict(architecture_of(config).required)
         found = {name: getattr(config, name) for name in wanted}
         # transformers would fetch a kernel that is named here from the hub, and run it.
         wanted["attn_implementation"], found["attn_implementation"] = ATTENTION, config._attn_implementation
-        wanted["rope_type"], found["rope_type"] = ROPE_TYPES, (config.rope_parameters or {}).get("rope_type")
+        for name, rope in _ropes(config).items():
+            wanted[name], found[name] = ROPE_TYPES, rope.get("rope_type")
     if not (0 < config.num_hidden_layers <= MAX_LAYERS and 0 < config.vocab_size <= MAX_VOCABULARY):
         raise CheckpointError(
             f"{path}: {config.num_hidden_layers} layers and a vocabulary of {config.vocab_size}; expected at least 1 "
@@ -64,25 +71,55 @@ def read_config(folder: Path) -> LlamaConfig:
     return config
 
 
-def build(config: LlamaConfig, weights: Mapping[str, Tensor], source: object) -> LlamaForCausalLM:
-    """A Llama whose weights are the given tensors themselves, every one accounted for.
+def _ropes(config: PreTrainedConfig) -> dict[str, Mapping[str, Any]]:
+    """Settings of each rotary table, by what a message calls its type; none where positions are learned."""
+    found: Mapping[str, Any] | None = getattr(config, "rope_parameters", None)
+    if not found:
+        return {} if found is None else {"rope_type": found}
+    inner = {f"rope_type of {name}": each for name, each in found.items() if isinstance(each, Mapping)}
+    return inner or {"rope_type": found}
+
+
+def build(config: PreTrainedConfig, weights: Mapping[str, Tensor], source: object) -> PreTrainedModel:
+    """A model whose weights are the given tensors themselves, every one accounted for.
 
     Args:
-        weights: by Hugging Face name, all of one dtype.
+        weights: by Hugging Face name, all of one dtype; names of the model without its head are as good.
         source: where they come from, for messages.
     """
-    # Buffers that Llama files of 2023 carry along; the model computes its own.
-    weights = {name: tensor for name, tensor in weights.items() if not name.endswith("rotary_emb.inv_freq")}
-    with refusing(source, "no Llama can be built after its config.json"):
+    row = architecture_of(config)
+    weights = _known(weights, row, source)
+    with refusing(source, f"no {row.cls.__name__} can be built after its config.json"):
         with torch.device("meta"):
-            hf = LlamaForCausalLM(config)
-        hf.model.rotary_emb = LlamaRotaryEmbedding(config)
-    tied = [weights[name] for name in EMBEDDINGS if name in weights]
+            hf: Any = row.cls(config)
+        _make_buffers(hf, next(iter(weights.values())).dtype if weights else torch.float32)
+    tied = [weights[name] for name in row.embeddings if name in weights]
     if config.tie_word_embeddings and len(tied) == 2:
         if not torch.equal(*tied):
-            raise CheckpointError(f"{source}: {' and '.join(EMBEDDINGS)} differ, but config.json ties them")
-        del weights[EMBEDDINGS[1]]
+            raise CheckpointError(f"{source}: {' and '.join(row.embeddings)} differ, but config.json ties them")
+        del weights[row.embeddings[1]]
     account(source, weights, dict(hf.named_parameters()), "Check that config.json belongs to these weights")
     hf.load_state_dict(weights, strict=False, assign=True)
     hf.tie_weights()
     return hf.eval().requires_grad_(False)
+
+
+def _known(weights: Mapping[str, Tensor], row: Architecture, source: object) -> dict[str, Tensor]:
+    """Weights under the names of the whole model, without buffers that it computes itself."""
+    prefix, output = f"{row.cls.base_model_prefix}.", row.embeddings[1]
+    if not any(name.startswith(prefix) for name in weights):
+        weights = {name if name == output else prefix + name: tensor for name, tensor in weights.items()}
+    buffers = {name: tensor.nbytes for name, tensor in weights.items() if re.fullmatch(row.buffers, name)}
+    if buffers:
+        first = min(buffers)
+        log.info("%s: left out %d buffers (%s, …), %d bytes", source, len(buffers), first, sum(buffers.values()))
+    return {name: tensor for name, tensor in weights.items() if name not in buffers}
+
+
+def _make_buffers(hf: Any, dtype: torch.dtype) -> None:
+    """What a model computes from its configuration and no file holds: rotary tables, the scale of embeddings."""
+    base, embedding = hf.base_model, hf.get_input_embeddings()
+    if hasattr(base, "rotary_emb"):
+        base.rotary_emb = type(base.rotary_emb)(hf.config)
+    if hasattr(embedding, "embed_scale"):
+        embedding.embed_scale = torch.tensor(embedding.scalar_embed_scale, dtype=dtype)

@@ -1,4 +1,4 @@
-"""CODI checkpoints: one state dict with a LoRA LLaMA under `codi.base_model.model.` and a latent head under `prj.`.
+"""CODI checkpoints: one state dict with a LoRA model under `codi.base_model.model.` and a latent head under `prj.`.
 
 Format and head: Shen et al., CODI: Compressing Chain-of-Thought into Continuous Space via Self-Distillation,
 https://arxiv.org/abs/2502.21074, and its reference code. Three special tokens, pad, bot and eot, follow the base
@@ -18,13 +18,12 @@ from torch import Tensor, nn
 
 from mechpatch.errors import CheckpointError
 from mechpatch.models import adapter
-from mechpatch.models.base import EMBEDDINGS
+from mechpatch.models.architectures import EMBEDDINGS, Architecture
 from mechpatch.models.files import account, exists, first_existing, read_tensors
 
 PREFIX = "codi." + adapter.PREFIX
 LORA_ALPHA = 32  # published default; the state dict does not store it
 N_LATENTS = 6
-TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 SPECIAL = ("<|pad|>", "<|bot|>", "<|eot|>")
 FILES = ("model.safetensors", "codi.safetensors", "pytorch_model.bin", "model.bin", "codi.pt")
 
@@ -131,14 +130,14 @@ def lora_config(state: CodiState, alpha: float, targets: Sequence[str]) -> LoraC
     return config
 
 
-def check_rows(base: Mapping[str, Tensor], vocab_size: int, source: object) -> None:
+def check_rows(base: Mapping[str, Tensor], row: Architecture, vocab_size: int, source: object) -> None:
     """Embedding rows are the base vocabulary and the three special tokens."""
-    if EMBEDDINGS[0] not in base:
+    if row.embedding not in base:
         raise CheckpointError(
-            f"{source}: {PREFIX}{EMBEDDINGS[0]} is missing; the special tokens bot and eot live in it"
+            f"{source}: {PREFIX}{row.embedding} is missing; the special tokens bot and eot live in it"
         )
     rows = vocab_size + len(SPECIAL)
-    for name in EMBEDDINGS:
+    for name in row.embeddings:
         if name in base and base[name].shape[:1] != (rows,):
             raise CheckpointError(
                 f"{source}: {name} has shape {tuple(base[name].shape)}, expected {rows} rows ({vocab_size} of the base "

@@ -1,82 +1,104 @@
-"""A merged Hugging Face Llama as a `HookedTransformer` that shares its tensors.
+"""A merged Hugging Face model as a `HookedTransformer` that shares its tensors.
 
-No weight is copied, folded or centred: the norm that feeds latents back, and parity with Hugging Face, need the
-weights as they are. The rotary tables are Hugging Face's own, so every static kind of rope scaling is exact.
+No weight is folded or centred, and none is copied but an embedding that the architecture scales, and gains that it
+counts from 1: the norm that feeds latents back, and parity with Hugging Face, need the weights as they are. The rotary
+tables are Hugging Face's own, so every static kind of rope scaling is exact.
 """
 
 import warnings
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
 import torch
 from jaxtyping import Int
 from torch import Tensor
 from transformer_lens import HookedTransformer, HookedTransformerConfig
-from transformer_lens.pretrained.weight_conversions.llama import convert_llama_weights
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformer_lens.utilities.activation_functions import apply_softcap
+from transformers import PreTrainedModel
 
 from mechpatch.errors import CheckpointError
+from mechpatch.models.architectures import architecture_of
 
 # ‖Δlogits‖ over ‖logits‖, mean over positions: wrong weights give about 1. Not the largest difference, because in
 # bfloat16 a single saturated attention can flip at one position. Hugging Face's norms run in fp32 even in fp64.
 PARITY_TOLERANCE = {torch.float64: 1e-4, torch.float32: 1e-4, torch.bfloat16: 0.2}
 # transformer-lens makes these itself; everything else must come from the checkpoint.
 OWN_BUFFERS = ("rotary_sin", "rotary_cos", "mask", "IGNORE")
+# Kinds of blocks, as transformer-lens and Hugging Face call them.
+LAYER_TYPES = {"local": "sliding_attention", "global": "full_attention"}
 
 
-def hooked_config(config: LlamaConfig, dtype: torch.dtype, device: str, n_ctx: int) -> HookedTransformerConfig:
-    """The transformer-lens configuration of a Llama; every field is read from `config`."""
-    return HookedTransformerConfig(
-        model_name="llama",
-        original_architecture="LlamaForCausalLM",
+@dataclass
+class Config(HookedTransformerConfig):
+    """transformer-lens' configuration, and which matrices really have a bias; it gives one, of zeros, to all."""
+
+    biases: tuple[str, ...] = ()
+
+
+def hooked_config(hf: PreTrainedModel, n_ctx: int) -> Config:
+    """The transformer-lens configuration of a model; every field is read from `hf`."""
+    config, row = hf.config, architecture_of(hf.config)
+    return Config(
+        model_name=config.model_type,
+        original_architecture=row.cls.__name__,
         n_layers=config.num_hidden_layers,
         d_model=config.hidden_size,
         n_heads=config.num_attention_heads,
-        n_key_value_heads=config.num_key_value_heads,
-        d_head=getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads,
-        d_mlp=config.intermediate_size,
         d_vocab=config.vocab_size,
         n_ctx=n_ctx,
-        eps=config.rms_norm_eps,
-        act_fn="silu",
-        normalization_type="RMS",
-        final_rms=True,
-        gated_mlp=True,
-        positional_embedding_type="rotary",
-        rotary_adjacent_pairs=False,
         init_weights=False,
-        dtype=dtype,
-        device=device,
+        dtype=hf.dtype,
+        device=str(hf.device),
         tie_word_embeddings=config.tie_word_embeddings,
+        biases=row.biases,
+        **row.settings(config),
     )
 
 
-def to_hooked(hf: LlamaForCausalLM, n_ctx: int) -> HookedTransformer:
+def to_hooked(hf: PreTrainedModel, n_ctx: int) -> HookedTransformer:
     """Wrap `hf` without copying: the two models share every weight.
 
     Args:
         n_ctx: longest sequence that will be run, in tokens; bounds the rotary tables.
     """
-    cfg = hooked_config(hf.config, hf.dtype, str(hf.device), n_ctx)
+    cfg = hooked_config(hf, n_ctx)
     with warnings.catch_warnings():  # 3.9 announces its own removal in 4; we pin below 4
         warnings.simplefilter("ignore", DeprecationWarning)
         model = HookedTransformer(cfg, move_to_device=False)
-    result = model.load_state_dict(convert_llama_weights(hf, cfg), strict=False, assign=True)
+    result = model.load_state_dict(converted(hf, cfg), strict=False, assign=True)
     missing = [key for key in result.missing_keys if not key.endswith(OWN_BUFFERS)]
     if missing or result.unexpected_keys:
         raise CheckpointError(f"conversion to transformer-lens left {missing} empty and {result.unexpected_keys} over")
-    _share_rotary(model, hf)
+    if cfg.positional_embedding_type == "rotary":
+        _share_rotary(model, hf)
     return model.eval().requires_grad_(False)
 
 
-def _share_rotary(model: HookedTransformer, hf: LlamaForCausalLM) -> None:
-    """Give every block Hugging Face's cosines and sines, in one shared table."""
-    positions = torch.arange(model.cfg.n_ctx, device=hf.device)[None]
-    cos, sin = hf.model.rotary_emb(torch.zeros(1, dtype=hf.dtype, device=hf.device), positions)
+def converted(hf: PreTrainedModel, cfg: HookedTransformerConfig) -> dict[str, Tensor]:
+    """The weights of `hf` under transformer-lens' names, on its device; no copies but those that the module names."""
+    state = architecture_of(hf.config).convert(hf, cfg)
+    return {name: tensor.to(hf.device, hf.dtype) for name, tensor in state.items()}
+
+
+def _share_rotary(model: HookedTransformer, hf: PreTrainedModel) -> None:
+    """Give every block Hugging Face's cosines and sines, in one shared table; in two where local blocks have theirs."""
+    rotary: Any = hf.base_model.rotary_emb
+    positions, like = torch.arange(model.cfg.n_ctx, device=hf.device)[None], torch.zeros(1).to(hf.device, hf.dtype)
+    by_kind = hasattr(rotary, "layer_types")
+
+    @cache
+    def table(kind: str) -> tuple[Tensor, Tensor]:
+        cos, sin = rotary(like, positions, LAYER_TYPES[kind]) if by_kind else rotary(like, positions)
+        return cos[0], sin[0]
+
     for block in model.blocks:
-        block.attn.rotary_cos, block.attn.rotary_sin = cos[0], sin[0]
+        attention: Any = block.attn
+        attention.rotary_cos, attention.rotary_sin = table(attention.attn_type if by_kind else "global")
 
 
 @torch.no_grad()
-def parity(model: HookedTransformer, hf: LlamaForCausalLM, tokens: Int[Tensor, "row position"]) -> float:
+def parity(model: HookedTransformer, hf: PreTrainedModel, tokens: Int[Tensor, "row position"]) -> float:
     """max |Δlogit| between the two models on `tokens`, in logits.
 
     Raises:
@@ -87,8 +109,9 @@ def parity(model: HookedTransformer, hf: LlamaForCausalLM, tokens: Int[Tensor, "
         bad = [name for name, weight in hf.named_parameters() if not weight.isfinite().all()]
         cause = f"{bad[0]} is NaN or infinite" if bad else "a weight is huge"
         raise CheckpointError(f"the model's logits are not finite: {cause}, or LoRA's alpha is huge")
-    resid = model(model.embed(tokens), start_at_layer=0, stop_at_layer=model.cfg.n_layers)
-    found = (model.ln_final(resid).flatten(0, 1) @ model.unembed.W_U).view_as(expected).float()
+    resid = model(tokens, stop_at_layer=model.cfg.n_layers)
+    logits = model.ln_final(resid).flatten(0, 1) @ model.unembed.W_U
+    found = apply_softcap(logits, model.cfg.output_logits_soft_cap).view_as(expected).float()
     expected, found = expected.cpu().double(), found.cpu().double()  # the norm of huge logits would be infinite
     difference = found - expected
     share = (difference.norm(dim=-1) / expected.norm(dim=-1)).mean().item()

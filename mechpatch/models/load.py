@@ -10,13 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from transformer_lens import HookedTransformer
-from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 from mechpatch.data import DEMO, DEMO_FOLDER, DEMO_LATENTS, DEMO_LORA_ALPHA
 from mechpatch.errors import CheckpointError
 from mechpatch.models import codi as codi_format
 from mechpatch.models.adapter import embedding_rows, merge_lora, read_peft
-from mechpatch.models.base import EMBEDDINGS, build, model_folder, read_config
+from mechpatch.models.architectures import architecture_of
+from mechpatch.models.base import build, model_folder, read_config
 from mechpatch.models.files import bounded, exists, read_weights, refusing
 from mechpatch.models.hooked import parity, to_hooked
 from mechpatch.storage.keys import digest, tensor_digest
@@ -26,8 +27,6 @@ log = logging.getLogger(__name__)
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
 # Files that a tokenizer may be read from, by suffix.
 TEXT = (".json", ".model", ".jinja", ".txt")
-# Entries of config.json that decide numbers and do not show in the shapes of the weights.
-NUMERIC = ("rms_norm_eps", "rope_parameters", "max_position_embeddings", "num_attention_heads", "num_key_value_heads")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -78,20 +77,20 @@ def load_model(
     codi: str | Path | None = None,
     *,
     lora_alpha: float | None = None,
-    lora_targets: Sequence[str] = codi_format.TARGETS,
+    lora_targets: Sequence[str] | None = None,
     n_latents: int | None = None,
     dtype: str = "float32",
     device: str = "auto",
     n_ctx: int = 2048,
 ) -> ThoughtModel:
-    """Load a Llama, merge its LoRA, and wrap it as a `HookedTransformer` that shares the weights.
+    """Load a model, merge its LoRA, and wrap it as a `HookedTransformer` that shares the weights.
 
     Args:
-        base: directory of a Hugging Face Llama, a hub name (asked for only if no such directory exists), or "demo".
+        base: directory of a Hugging Face model, a hub name (asked for only if no such directory exists), or "demo".
         adapter: PEFT LoRA directory; its own configuration holds rank, alpha and modules.
         codi: CODI checkpoint, a directory or a file; excludes `adapter`.
         lora_alpha: of the CODI adapter, which does not store it; published default 32.
-        lora_targets: modules that the CODI adapter must cover, in every layer.
+        lora_targets: modules that the CODI adapter must cover, in every layer; published default of the architecture.
         n_latents: latent thoughts; published default 6.
         dtype: float32 (reported numbers), float64 or bfloat16.
         device: auto, cpu, cuda, cuda:1, mps.
@@ -125,7 +124,8 @@ def load_model(
         special = _add_special(tokenizer, config.vocab_size, folder)
         alpha = float(codi_format.LORA_ALPHA if lora_alpha is None else lora_alpha)
         n_latents = codi_format.N_LATENTS if n_latents is None else n_latents
-        hf, head, settings = _codi(folder, config, Path(codi), alpha, lora_targets, kind)
+        targets = lora_targets or architecture_of(config).targets
+        hf, head, settings = _codi(folder, config, Path(codi), alpha, targets, kind)
         head = head.to(place)
     elif adapter:
         hf, settings = _adapted(folder, config, Path(adapter), kind)
@@ -175,15 +175,17 @@ def probe_tokens(vocab_size: int, length: int, device: torch.device) -> torch.Te
     return torch.randint(vocab_size, (2, length), generator=generator).to(device)
 
 
-def _base(folder: Path, config: LlamaConfig, rows: Mapping[str, Tensor], dtype: torch.dtype) -> LlamaForCausalLM:
+def _base(folder: Path, config: PreTrainedConfig, rows: Mapping[str, Tensor], dtype: torch.dtype) -> PreTrainedModel:
     """The base in `folder`, with embedding `rows` instead of its own where there are any."""
-    skip = {*rows, EMBEDDINGS[1]} if rows and config.tie_word_embeddings else {*rows}
+    row = architecture_of(config)
+    skip = {*rows, row.embeddings[1]} if rows and config.tie_word_embeddings else {*rows}
+    skip |= {name.removeprefix(f"{row.cls.base_model_prefix}.") for name in skip}  # as files without the head call them
     return build(config, {**read_weights(folder, dtype, skip), **rows}, folder)
 
 
 def _adapted(
-    folder: Path, config: LlamaConfig, adapter: Path, dtype: torch.dtype
-) -> tuple[LlamaForCausalLM, dict[str, Any]]:
+    folder: Path, config: PreTrainedConfig, adapter: Path, dtype: torch.dtype
+) -> tuple[PreTrainedModel, dict[str, Any]]:
     """The base with a PEFT adapter merged, and the adapter's settings."""
     lora, state, file = read_peft(adapter, dtype)
     rows = embedding_rows(state)
@@ -194,12 +196,12 @@ def _adapted(
 
 
 def _codi(
-    folder: Path, config: LlamaConfig, codi: Path, alpha: float, targets: Sequence[str], dtype: torch.dtype
-) -> tuple[LlamaForCausalLM, codi_format.LatentHead, dict[str, Any]]:
+    folder: Path, config: PreTrainedConfig, codi: Path, alpha: float, targets: Sequence[str], dtype: torch.dtype
+) -> tuple[PreTrainedModel, codi_format.LatentHead, dict[str, Any]]:
     """The base, or the base weights inside the checkpoint, with its adapter merged; its head; its settings."""
     state, file = codi_format.read_codi(codi, dtype)
     codi_format.check_head(state.head, config.hidden_size, file)
-    codi_format.check_rows(state.base, config.vocab_size, file)
+    codi_format.check_rows(state.base, architecture_of(config), config.vocab_size, file)
     config.vocab_size += len(codi_format.SPECIAL)
     hf = build(config, state.base, file) if state.has_base else _base(folder, config, state.base, dtype)
     hf = merge_lora(hf, codi_format.lora_config(state, alpha, targets), state.lora, file)
@@ -225,13 +227,13 @@ def _add_special(tokenizer: PreTrainedTokenizerFast, vocab_size: int, source: ob
 
 
 def _fingerprint(
-    hf: LlamaForCausalLM, head: codi_format.LatentHead | None, tokenizer: PreTrainedTokenizerFast, settings: list[Any]
+    hf: PreTrainedModel, head: codi_format.LatentHead | None, tokenizer: PreTrainedTokenizerFast, settings: list[Any]
 ) -> str:
     """Of everything that decides the numbers: weights, head, rope and eps, tokens."""
     weights = dict(hf.named_parameters())
     if head is not None:
         weights |= {f"head.{name}": value for name, value in head.named_parameters()}
-    config = {name: getattr(hf.config, name) for name in NUMERIC}
+    config = {name: getattr(hf.config, name) for name in architecture_of(hf.config).numeric}
     tokens = [json.loads(tokenizer.backend_tokenizer.to_str()), tokenizer.bos_token_id, tokenizer.eos_token_id]
     return digest([tensor_digest(weights.items()), config, tokens, settings])
 

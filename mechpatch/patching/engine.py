@@ -16,13 +16,13 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
-from torch.nn import functional as F
 from transformer_lens import HookedTransformer
 
 from mechpatch.axes import LatentHead, Logits, SiteVectors
 from mechpatch.errors import SpecError, ThoughtError
 from mechpatch.patching.batch import Batch
-from mechpatch.patching.llama import Grid, Llama, Resid, read_llama, rms_norm, run_block
+from mechpatch.patching.block import Grid, Resid, run_block
+from mechpatch.patching.decoder import Decoder, read_decoder
 from mechpatch.patching.patch import Patch, RelayStep
 from mechpatch.patching.rollout import Outcome
 from mechpatch.patching.tree import Tree, grow
@@ -43,7 +43,7 @@ class BaseRun:
         logits: at the answer positions, see `Batch.reads`.
     """
 
-    model: Llama
+    model: Decoder
     head: LatentHead | None
     tree: Tree
     cache: Cache
@@ -77,8 +77,9 @@ def base_run(model: HookedTransformer, head: LatentHead | None, batch: Batch) ->
             base.resid[layer, pair, slot - tree.first] = h
 
     runs, (first, *later) = base_runs(tree), tree.stages
-    waves = [wave_of(tree, runs, first, 0, depth, base.resid.device, repeated(tree))]
-    waves += [wave_of(tree, runs, stage, 0, depth, base.resid.device) for stage in later]
+    device, window = base.resid.device, base.model.window
+    waves = [wave_of(tree, runs, first, 0, depth, device, repeated(tree), window=window)]
+    waves += [wave_of(tree, runs, stage, 0, depth, device, window=window) for stage in later]
     h = _climb(base, waves, base.cache[..., 0, :0, :], base.cache, record)
     _predict(base, runs, waves[-1], h, base.logits[None])
     return base
@@ -88,16 +89,16 @@ def empty_base(model: HookedTransformer, head: LatentHead | None, batch: Batch) 
     """A base run that has yet to be computed; raises as `base_run` does."""
     if batch.n_latents and head is None:
         raise ThoughtError("latent thoughts need a model with a latent head; load a CODI checkpoint")
-    llama, tree = read_llama(model), grow(batch)
-    zeros, depth = llama.embed.new_zeros, len(llama.blocks)
+    decoder, tree = read_decoder(model), grow(batch)
+    zeros, depth = decoder.embed.new_zeros, len(decoder.blocks)
     pairs, slots = tree.tokens.shape
     return BaseRun(
-        model=llama,
+        model=decoder,
         head=head,
         tree=tree,
-        cache=zeros(depth, 2, pairs, llama.kv_heads, 1, slots, llama.cos.shape[1]),
-        resid=zeros(depth, pairs, slots - tree.first, llama.embed.shape[1]),
-        logits=zeros(*tree.reads.shape, len(llama.unembed)),
+        cache=zeros(depth, 2, pairs, decoder.kv_heads, 1, slots, decoder.d_head),
+        resid=zeros(depth, pairs, slots - tree.first, decoder.embed.shape[1]),
+        logits=zeros(*tree.reads.shape, len(decoder.unembed.weight)),
     )
 
 
@@ -187,7 +188,8 @@ def _run_chunk(
         resid[patch, pair, site] = h[row]
 
     if len(runs.pair):
-        waves = [wave_of(tree, runs, stage, tree.first, depth, resid.device) for stage in tree.stages[1:]]
+        window, stages = base.model.window, tree.stages[1:]
+        waves = [wave_of(tree, runs, stage, tree.first, depth, resid.device, window=window) for stage in stages]
         own = base.cache[..., tree.first :, :].repeat_interleave(int(runs.rank.max()) + 1, dim=4)
         h = _climb(base, waves, base.cache[..., 0, : tree.first, :], own, write_and_read)
         _predict(base, runs, waves[-1], h, logits)
@@ -213,17 +215,19 @@ def _climb(
     h, fed = base.resid.new_empty(0, base.resid.shape[-1]), None
     for wave in waves:
         known = model.embed[wave.tokens] if fed is None else fed
+        known = model.enter(known, wave.positions[: len(known)])
         layer, pair, slot = wave.joined
         h = torch.cat([known, base.resid[layer, pair, slot - first]])
-        grid = Grid(wave.grid, wave.repeats, model.cos[wave.positions, None], model.sin[wave.positions, None])
+        grids = [Grid(wave.grid, wave.repeats, table and table.at(wave.positions)) for table in model.rotary]
         for layer, block in enumerate(model.blocks):
             if count := wave.counts[layer]:
                 mine = own[layer, :, :, :, : wave.widths[layer], : wave.stage.stop - n_shared]
                 rows = wave.useful if layer + 1 == len(model.blocks) else None
-                run_block(block, model.eps, h[:count], grid.head(count), shared[layer], mine, wave.unseen, rows)
+                grid, unseen = grids[block.local].at(slice(count)), wave.unseen[block.local]
+                run_block(block, h[:count], grid, shared[layer], mine, unseen, rows)
             after(wave, layer, h)
         head = base.head if wave.stage.stop in base.tree.fed else None
-        fed = None if head is None else head(rms_norm(h[wave.last], model.norm, model.eps))
+        fed = None if head is None else head(model.norm(h[wave.last]))
     return h
 
 
@@ -234,15 +238,16 @@ def _predict(
     row = wave.row[runs.number[:, :, None, None], base.tree.reads]
     at = (row >= 0).nonzero(as_tuple=True)
     used, which = row[at].unique(return_inverse=True)
-    x = rms_norm(h[used.to(h.device)], base.model.norm, base.model.eps)
-    logits[tuple(each.to(h.device) for each in at)] = F.linear(x, base.model.unembed)[which.to(h.device)]
+    found = base.model.logits(h[used.to(h.device)])
+    logits[tuple(each.to(h.device) for each in at)] = found[which.to(h.device)]
 
 
 def bytes_of_a_patch(base: BaseRun) -> int:
     """What one patch of all pairs takes at most, roughly."""
     model, (pairs, slots), late = base.model, base.tree.tokens.shape, base.resid.shape[2]
-    d_model, d_head, d_mlp = model.embed.shape[1], model.cos.shape[1], len(model.blocks[0].gate)
+    block, d_model = model.blocks[0], model.embed.shape[1]
+    d_mlp, heads = len(block.up.weight), len(block.q.weight) // model.d_head
     rows = late * (12 * d_model + 3 * d_mlp)
-    scores = 3 * max(map(len, base.tree.stages[1:])) * slots * (len(model.blocks[0].q) // d_head)
-    cache = late * 2 * len(model.blocks) * model.kv_heads * d_head
+    scores = 3 * max(map(len, base.tree.stages[1:])) * slots * heads
+    cache = late * 2 * len(model.blocks) * model.kv_heads * model.d_head
     return (pairs * (rows + scores + cache) + 3 * base.logits.numel()) * base.resid.element_size()

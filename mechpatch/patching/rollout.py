@@ -2,7 +2,8 @@
 
 Both go through transformer-lens' own blocks and hooks, give the logits at the answer positions, and read the residual
 stream where asked. transformer-lens' `start_at_layer` form is used for every segment, tokens too, with the full
-attention mask: mixing forms breaks its cache, and left padding without the mask is silently wrong.
+attention mask: mixing forms breaks its cache, and left padding without the mask is silently wrong. That form skips all
+that stands before the blocks, so learned positions are added here, to tokens and thoughts alike.
 """
 
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformer_lens import HookedTransformer
 from transformer_lens.cache.key_value_cache import TransformerLensKeyValueCache
+from transformer_lens.utilities.activation_functions import apply_softcap
 from transformer_lens.utilities.components_utils import get_act_name
 
 from mechpatch.axes import LatentHead, Logits
@@ -159,6 +161,8 @@ def _segment(
             hook = patch_positions(write.columns[:, inside] - start, write.source[:, inside])
             hooks.append((get_act_name("resid_post", write.layer), hook))
     names = [get_act_name("resid_post", layer) for layer in layers]
+    if model.cfg.positional_embedding_type == "standard":
+        embeds = embeds + model.pos_embed(mask[:, start:].long(), start, mask)
     with model.hooks(fwd_hooks=hooks):
         hidden, found = model.run_with_cache(
             embeds,
@@ -184,15 +188,22 @@ def _outcome(
     """Unembed the answer positions only, and pick the columns that were asked for."""
     reads = batch.reads.flatten(0, 1) - batch.tail_start
     picked = model.ln_final(hidden[rows(reads), reads])
-    # 2-D and with the weight as it lies in memory: transformer-lens' own form is up to 100 times slower in bf16.
-    logits = F.linear(picked.flatten(0, 1), model.unembed.W_U.T, model.unembed.b_U)
-    logits = logits.unflatten(0, (batch.size, 2, -1))
+    logits = unembed(model, picked.flatten(0, 1)).unflatten(0, (batch.size, 2, -1))
     columns = batch.columns[:, :, :0] if read is None else read.columns
     columns = columns.flatten(0, 1)
     vectors = rearrange(
         resid[rows(columns), columns], "(pair two) site layer d_model -> pair two layer site d_model", two=2
     )
     return Outcome(logits, vectors)
+
+
+def unembed(model: HookedTransformer, normed: Float[Tensor, "row d_model"]) -> Float[Tensor, "row vocab"]:
+    """Logits of what the final norm gives.
+
+    2-D and with the weight as it lies in memory: transformer-lens' own form is up to 100 times slower in bf16.
+    """
+    logits = F.linear(normed, model.unembed.W_U.T, model.unembed.b_U)
+    return apply_softcap(logits, model.cfg.output_logits_soft_cap)
 
 
 def _twice(tensor: Tensor) -> Tensor:

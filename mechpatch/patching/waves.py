@@ -61,7 +61,7 @@ class Wave:
             and slot, then that pair and slot.
         written: by layer, the sites that are written there: row, patch, pair, site.
         read: by layer, the other sites of the runs whose first layer it is.
-        unseen: [.., i, j] whether slot i of the stage does not see slot j.
+        unseen: [.., i, j] whether slot i of the stage does not see slot j; of global blocks, of local ones.
     """
 
     stage: range
@@ -77,7 +77,7 @@ class Wave:
     repeats: Int[Tensor, "4 _"]
     written: list[Int[Tensor, "4 _"]]
     read: list[Int[Tensor, "4 _"]]
-    unseen: Bool[Tensor, "pair query key"]
+    unseen: tuple[Bool[Tensor, "pair query key"], Bool[Tensor, "pair query key"]]
 
 
 def base_runs(tree: Tree) -> Runs:
@@ -161,6 +161,7 @@ def wave_of(
     depth: int,
     device: torch.device,
     repeats: Int[Tensor, "4 _"] | None = None,
+    window: int | None = None,
 ) -> Wave:
     """What `runs` need at one stage.
 
@@ -168,6 +169,7 @@ def wave_of(
         shared: how many slots, the first ones, are the base run's in every run.
         depth: number of layers.
         repeats: see `repeated`; for base runs, whose number is that of their pair.
+        window: see `Decoder`.
     """
     slots = torch.arange(tree.tokens.shape[1])
     repeats = torch.empty(4, 0, dtype=torch.long) if repeats is None else repeats
@@ -210,5 +212,18 @@ def wave_of(
         repeats=repeats.to(device),
         written=by_layer(at_site & runs.writes[run], layer, top),
         read=by_layer(at_site & ~runs.writes[run], layer, layer),
-        unseen=~tree.sees[:, stage.start : stage.stop, : stage.stop].to(device),
+        unseen=_unseen(tree, stage, window, device),
     )
+
+
+def _unseen(
+    tree: Tree, stage: range, window: int | None, device: torch.device
+) -> tuple[Bool[Tensor, "pair query key"], Bool[Tensor, "pair query key"]]:
+    """See `Wave`; what a window hides is told by positions, because the slots of the second branch do not follow on."""
+    queries, keys = slice(stage.start, stage.stop), slice(stage.stop)
+    unseen = ~tree.sees[:, queries, keys]
+    everywhere = unseen.to(device)
+    if window is None:
+        return everywhere, everywhere
+    far = tree.positions[:, queries, None] - tree.positions[:, None, keys] >= window
+    return everywhere, (unseen | far).to(device)

@@ -13,8 +13,9 @@ from torch import Tensor
 from transformer_lens import HookedTransformer
 
 from mechpatch.patching.batch import Batch
+from mechpatch.patching.block import Block
+from mechpatch.patching.decoder import Decoder
 from mechpatch.patching.engine import BaseRun
-from mechpatch.patching.llama import Llama
 from mechpatch.patching.patch import Patch
 from mechpatch.patching.waves import Runs, Wave, base_runs, patched_runs, repeated, wave_of
 
@@ -63,15 +64,14 @@ def plain_work(model: HookedTransformer, batch: Batch) -> Work:
 
     Counted from the parameters, so that it holds for every model that plain hooks can run.
     """
-    cfg, tail = model.cfg, batch.tails.shape[2]
-    trunk, length = batch.tail_start, batch.tail_start + tail
-    if batch.n_latents:  # one row up to the last thought
-        rows, keys = trunk + 2 * tail, _below(trunk) + 2 * (_below(length) - _below(trunk))
-    else:
-        rows, keys = 2 * length, 2 * _below(length)
-    rows, keys = batch.size * rows, batch.size * keys
+    cfg, trunk, length = model.cfg, batch.tail_start, batch.tail_start + batch.tails.shape[2]
+    shared = trunk if batch.n_latents else 0  # one row up to the last thought, two from there on
+    rows, keys = batch.size * (2 * length - shared), 0
+    for block in model.blocks:
+        window = cfg.window_size if block.attn.attn_type == "local" else None
+        keys += batch.size * (2 * _below(length, window) - _below(shared, window))
     matrices = [each for name, each in model.blocks.named_parameters() if name.rpartition(".")[2].lstrip("_")[0] == "W"]
-    flops = rows * 2 * sum(each.numel() for each in matrices) + keys * 4 * cfg.n_layers * cfg.n_heads * cfg.d_head
+    flops = rows * 2 * sum(each.numel() for each in matrices) + keys * 4 * cfg.n_heads * cfg.d_head
     return Work(cfg.n_layers * rows, flops + batch.reads.numel() * 2 * model.unembed.W_U.numel())
 
 
@@ -80,41 +80,42 @@ def _wave(base: BaseRun, runs: Runs, stage: range, shared: int, repeats: Int[Ten
 
 
 def _of_waves(base: BaseRun, runs: Runs, waves: Iterable[Wave]) -> Work:
-    llama, token_layers, flops = base.model, 0, 0
+    decoder, token_layers, flops = base.model, 0, 0
     wave = None
     for wave in waves:
         keys = wave.positions + 1
-        for layer, count in enumerate(wave.counts):
+        for block, count in zip(decoder.blocks, wave.counts, strict=True):
             # The last block makes keys and values of all rows, and the rest of those that are of use.
-            rows = wave.useful if layer + 1 == len(llama.blocks) else torch.arange(count)
+            rows = wave.useful if block is decoder.blocks[-1] else torch.arange(count)
+            seen = keys[rows].clamp(max=decoder.window) if block.local else keys[rows]
             token_layers += count
-            flops += count * _keys_and_values(llama) + len(rows) * (_linear(llama) - _keys_and_values(llama))
-            flops += int(keys[rows].sum()) * _attention(llama)
+            flops += count * _keys_and_values(block) + len(rows) * (_linear(block) - _keys_and_values(block))
+            flops += int(seen.sum()) * _attention(block)
         if wave.stage.stop in base.tree.fed and base.head is not None:
             flops += len(wave.last) * _head(base)
     if wave is not None:
         row = wave.row[runs.number[:, :, None, None], base.tree.reads]
-        flops += len(row[row >= 0].unique()) * _unembedding(llama)
+        flops += len(row[row >= 0].unique()) * _unembedding(decoder)
     return Work(token_layers, flops)
 
 
-def _linear(llama: Llama) -> int:
+def _linear(block: Block) -> int:
     """Of one token in one block."""
-    block = llama.blocks[0]
-    return 2 * sum(each.numel() for each in (block.q, block.k, block.v, block.o, block.gate, block.up, block.down))
+    matrices = (block.q, block.k, block.v, block.o, block.gate, block.up, block.down)
+    return 2 * sum(each.weight.numel() for each in matrices if each is not None)
 
 
-def _keys_and_values(llama: Llama) -> int:
-    return 2 * (llama.blocks[0].k.numel() + llama.blocks[0].v.numel())
+def _keys_and_values(block: Block) -> int:
+    return 2 * (block.k.weight.numel() + block.v.weight.numel())
 
 
-def _attention(llama: Llama) -> int:
+def _attention(block: Block) -> int:
     """Of one token and one key that it sees: scores and mixture."""
-    return 4 * len(llama.blocks[0].q)
+    return 4 * len(block.q.weight)
 
 
-def _unembedding(llama: Llama) -> int:
-    return 2 * llama.unembed.numel()
+def _unembedding(decoder: Decoder) -> int:
+    return 2 * decoder.unembed.weight.numel()
 
 
 def _head(base: BaseRun) -> int:
@@ -122,6 +123,7 @@ def _head(base: BaseRun) -> int:
     return 2 * sum(each.numel() for each in parameters if each.ndim == 2)
 
 
-def _below(length: int) -> int:
+def _below(length: int, window: int | None) -> int:
     """Keys that the first `length` tokens see, themselves included."""
-    return length * (length + 1) // 2
+    hidden = 0 if window is None else max(0, length - window)
+    return length * (length + 1) // 2 - hidden * (hidden + 1) // 2

@@ -3,12 +3,14 @@
 A law that fails names what is wrong with the numbers; a cause names what was done to them.
 """
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from mechpatch.patching import Read, Write, capture, patch_positions, rollout
-from mechpatch.patching.llama import rms_norm
+from mechpatch.patching.decoder import read_decoder
 from mechpatch.verify import parity
 from mechpatch.verify.context import Context
 from mechpatch.verify.law import Measured, NotApplicable, Worst
@@ -74,12 +76,15 @@ def adapter(context: Context) -> str:
             f"the adapter is merged twice: the base weights hold {share:.2f} times its change already. Give the base "
             "that the adapter was trained on, or leave the adapter out"
         )
-    found, inside, total, rest = parity.hooked_weights(context), 0.0, 0.0, 0.0
-    for name, delta in checkpoint.deltas.items():
-        weight = found.get(f"{name}.weight")
-        if weight is None:
+    inside, total, rest = 0.0, 0.0, 0.0
+    for weight in parity.hooked_weights(context):
+        module = weight.of.removesuffix(".weight")
+        if (delta := checkpoint.deltas.get(module)) is None:
+            continue
+        if weight.found.shape != weight.expected.shape:
             return ""
-        change, matrix = weight.cpu().double() - checkpoint.base[name].cpu().double(), delta.matrix().cpu()
+        base, matrix = (weight.view(each).cpu().double() for each in (checkpoint.base[module], delta.matrix()))
+        change = weight.found.cpu().double() - base
         inside += (change * matrix).sum().item()
         total += matrix.square().sum().item()
         rest += change.square().sum().item()
@@ -119,22 +124,23 @@ def processing(context: Context) -> str:
     """Weight processing of transformer-lens: norms folded into what follows, or means taken out."""
     if context.checkpoint is None:
         return ""
-    expected, found, signs = context.checkpoint.weights(), parity.hooked_weights(context), []
-    kind = context.model.hooked.cfg.normalization_type
-    gains = {name: weight for name, weight in expected.items() if name.endswith("norm.weight")}
-    ones = [name for name in gains if name in found and bool((found[name] == 1).all())]
-    if kind != "RMS" or any(not bool((gains[name] == 1).all()) for name in ones):
+    weights = {weight.name: weight for weight in parity.hooked_weights(context)}
+    signs, plain = [], context.model.hooked.cfg.normalization_type in ("RMS", "LN")
+    gains = [weight for name, weight in weights.items() if name.endswith(".w")]
+    ones = [weight for weight in gains if len(weight.found) and bool((weight.found == 1).all())]
+    if not plain or any(not bool((weight.expected == 1).all()) for weight in ones):
         signs.append("fold_ln moved the norms' gains into the next weights")
 
-    def centred(name: str, axis: int) -> bool:
-        if name not in found or name not in expected:
+    def centred(name: str) -> bool:
+        one, other = weights[name].found, weights[name].expected
+        if one.shape != other.shape:
             return False
-        own, file = (tensor.cpu().double().mean(axis).abs().max().item() for tensor in (found[name], expected[name]))
+        own, file = (tensor.cpu().double().mean(-1).abs().max().item() for tensor in (one, other))
         return own < ALIKE * file
 
-    if centred("lm_head.weight", 0):
+    if centred("unembed.W_U"):
         signs.append("center_unembed took the mean out of the unembedding")
-    if centred("model.layers.0.self_attn.o_proj.weight", 0) or centred("model.embed_tokens.weight", 1):
+    if centred("blocks.0.attn.W_O") or centred("embed.W_E"):
         signs.append("center_writing_weights took means out of what is written to the residual stream")
     if not signs:
         return ""
@@ -153,15 +159,15 @@ def feedback(context: Context) -> str:
     right, layout = context.hugging_face(0, side, 0), context.layouts[0][side]
     if _alike(fed[0], right.fed[0]):
         return ""
-    norm, eps, last = checkpoint.hf.model.norm.weight, context.model.hooked.cfg.eps, len(layout.prompt) - 1
+    norm, last = read_decoder(context.model.hooked).norm, len(layout.prompt) - 1
     raw, earlier = right.resid[-1, last, None], right.resid[-1, last - 1, None]
     made = {
         "latents are read before the final norm: the head is given the last block's output as it is": raw,
-        "latents are read after a final norm without its weight (folded away, or forgotten)": rms_norm(
-            raw, torch.ones_like(norm), eps
-        ),
-        "latents are read one position too early": rms_norm(earlier, norm, eps),
-        "latents are normed twice": rms_norm(rms_norm(raw, norm, eps), norm, eps),
+        "latents are read after a final norm without its weight (folded away, or forgotten)": replace(
+            norm, gain=torch.ones_like(norm.gain), bias=None if norm.bias is None else torch.zeros_like(norm.bias)
+        )(raw),
+        "latents are read one position too early": norm(earlier),
+        "latents are normed twice": norm(norm(raw)),
     }
     for says, hidden in made.items():
         if _alike(fed[0], checkpoint.head(hidden)[0]):

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
-from transformers import DynamicCache, LlamaForCausalLM
+from torch import Tensor, nn
+from transformers import DynamicCache, PreTrainedModel
 
+from mechpatch.models.architectures import architecture_of
 from mechpatch.thoughts.layout import Layout
 from mechpatch.verify.source import Head
 
@@ -44,7 +45,7 @@ class Written:
 
 
 @torch.no_grad()
-def run(hf: LlamaForCausalLM, head: Head | None, layout: Layout, tail: int, written: Written | None = None) -> Run:
+def run(hf: PreTrainedModel, head: Head | None, layout: Layout, tail: int, written: Written | None = None) -> Run:
     """Question, thoughts, and the continuation with the given answer (0 clean, 1 corrupted)."""
     device = hf.device
     cache = DynamicCache(config=hf.config)
@@ -53,7 +54,7 @@ def run(hf: LlamaForCausalLM, head: Head | None, layout: Layout, tail: int, writ
 
     def segment(start: int, **given: Tensor) -> Tensor:
         with _watching(hf, start, written) as outputs:
-            hidden = hf.model(**given, past_key_values=cache, use_cache=True).last_hidden_state
+            hidden = hf.base_model(**given, past_key_values=cache, use_cache=True).last_hidden_state
         pieces.append(torch.stack([output[0] for output in outputs]))
         return hidden
 
@@ -71,12 +72,18 @@ def run(hf: LlamaForCausalLM, head: Head | None, layout: Layout, tail: int, writ
         fed=torch.stack(fed) if fed else empty,
         before=torch.stack(before) if before else empty,
         resid=torch.cat(pieces, dim=1),
-        logits=hf.lm_head(hidden[0, tokens.answer - 1 :]),
+        logits=_logits(hf, hidden[0, tokens.answer - 1 :]),
     )
 
 
+def _logits(hf: PreTrainedModel, hidden: Float[Tensor, "position d_model"]) -> Float[Tensor, "position vocab"]:
+    logits = hf.get_submodule("lm_head")(hidden)
+    softcap: float | None = getattr(hf.config, "final_logit_softcapping", None)
+    return logits if softcap is None else softcap * torch.tanh(logits / softcap)
+
+
 @contextmanager
-def _watching(hf: LlamaForCausalLM, start: int, written: Written | None) -> Iterator[list[Tensor]]:
+def _watching(hf: PreTrainedModel, start: int, written: Written | None) -> Iterator[list[Tensor]]:
     """Keep what every block gives, after the write if there is one in this segment."""
     outputs: list[Tensor] = []
 
@@ -92,7 +99,8 @@ def _watching(hf: LlamaForCausalLM, start: int, written: Written | None) -> Iter
 
         return watch
 
-    handles = [block.register_forward_hook(hook(layer)) for layer, block in enumerate(hf.model.layers)]
+    blocks: nn.ModuleList = getattr(hf.base_model, architecture_of(hf.config).blocks)
+    handles = [block.register_forward_hook(hook(layer)) for layer, block in enumerate(blocks)]
     try:
         yield outputs
     finally:

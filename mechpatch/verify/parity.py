@@ -6,6 +6,7 @@ alone (see `huggingface`), each question in a batch of its own.
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -13,8 +14,8 @@ from torch.nn import functional as F
 
 from mechpatch.experiments.layouts import pair_layouts
 from mechpatch.experiments.positionwise import positionwise_cells
+from mechpatch.models.hooked import converted
 from mechpatch.patching import Outcome, Write, rollout
-from mechpatch.patching.llama import read_llama
 from mechpatch.verify import huggingface
 from mechpatch.verify.context import Context
 from mechpatch.verify.law import Measured, NotApplicable, Worst
@@ -31,12 +32,12 @@ BASE_SHARE = 0.5  # of the adapter that the base may hold already; random weight
 
 def weights(context: Context) -> Measured:
     """Every weight is the file's, with the adapter added as the formula says, and nothing else done to it."""
-    checkpoint = context.merged()
-    expected, found, worst = checkpoint.weights(), hooked_weights(context), Worst()
-    for name, tensor in expected.items():
-        one = found.get(name)
-        scale = max(tensor.abs().max().item(), 1e-30)
-        worst.show(torch.empty(0) if one is None else one.cpu().double() / scale, tensor.cpu().double() / scale, name)
+    context.merged()  # an adapter that the formula does not cover is in the model, but in no weight of it
+    worst = Worst()
+    for weight in hooked_weights(context):
+        found, expected = weight.found.cpu().double(), weight.expected.cpu().double()
+        scale = max(expected.abs().max().item(), 1e-30)
+        worst.show(found / scale, expected / scale, weight.of or weight.name)
     return worst.measured(WEIGHTS[context.own.logits.dtype])
 
 
@@ -116,22 +117,38 @@ def patched(context: Context) -> Measured:
     return worst.measured(context.tolerance)
 
 
-def hooked_weights(context: Context) -> dict[str, Tensor]:
-    """The weights of the `HookedTransformer` under Hugging Face's names; without those that processing took away."""
-    try:
-        llama = read_llama(context.model.hooked)
-    except KeyError:
-        return {}
-    found = {"model.embed_tokens.weight": llama.embed, "lm_head.weight": llama.unembed, "model.norm.weight": llama.norm}
-    names = {
-        "input_layernorm": "input_norm",
-        "post_attention_layernorm": "post_norm",
-        **{f"self_attn.{name}_proj": name for name in "qkvo"},
-        **{f"mlp.{name}_proj": name for name in ("gate", "up", "down")},
-    }
-    for layer, block in enumerate(llama.blocks):
-        found |= {f"model.layers.{layer}.{name}.weight": getattr(block, own) for name, own in names.items()}
-    return found
+@dataclass(frozen=True, slots=True, eq=False)
+class Weight:
+    """A weight of the `HookedTransformer`, which is one of the files' or a part of one, its axes in another order.
+
+    Attributes:
+        name: under which transformer-lens has it.
+        found: what it is; empty where processing took it away.
+        expected: what the files have in its place.
+        of: Hugging Face's name of the weight that `expected` is a view of; empty where it is computed.
+        start: where in that weight the view starts, in elements.
+    """
+
+    name: str
+    found: Tensor
+    expected: Tensor
+    of: str
+    start: int
+
+    def view(self, whole: Tensor) -> Tensor:
+        """A matrix of the shape that the weight `of` has, seen as `expected` sees that weight."""
+        return whole.contiguous().as_strided(self.expected.shape, self.expected.stride(), self.start)
+
+
+def hooked_weights(context: Context) -> Iterator[Weight]:
+    """The weights of the `HookedTransformer`, each beside that of the files."""
+    hf, found = context.files().hf, context.model.hooked.state_dict()
+    for name, expected in converted(hf, context.model.hooked.cfg).items():
+        of, start = "", 0
+        for owner, weight in hf.named_parameters():
+            if 0 <= (bytes_in := expected.data_ptr() - weight.data_ptr()) < weight.nbytes:
+                of, start = owner, bytes_in // weight.itemsize
+        yield Weight(name, found.get(name, torch.empty(0)), expected, of, start)
 
 
 def base_share(checkpoint: Checkpoint) -> float:

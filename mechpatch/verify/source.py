@@ -8,7 +8,7 @@ import json
 import re
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +17,18 @@ from jaxtyping import Float
 from peft import PeftModel
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import LlamaConfig, LlamaForCausalLM
-from transformers.models.llama.modeling_llama import LlamaRMSNorm
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from transformers.pytorch_utils import Conv1D
 
 from mechpatch.data import DEMO, DEMO_FOLDER, DEMO_LORA_ALPHA
+from mechpatch.models.architectures import EMBEDDINGS, architecture_of
 from mechpatch.models.base import model_folder
 from mechpatch.models.codi import FILES, LORA_ALPHA
 from mechpatch.models.files import first_existing, read_tensors
+from mechpatch.verify.exact import make_exact
 
 PEFT, CODI = "base_model.model.", "codi.base_model.model."
 LORA = re.compile(r"(.+)\.lora_([AB])(?:\.default)?\.weight")
-ROWS = ("model.embed_tokens.weight", "lm_head.weight")
 # Ways of starting a LoRA that leave the base weights alone.
 PLAIN_STARTS = (None, True, False, "gaussian", "orthogonal")
 Head = Callable[[Float[Tensor, "row d_model"]], Float[Tensor, "row d_model"]]
@@ -59,16 +60,18 @@ class Source:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Delta:
-    """One adapted module: `scale · B A` is added to its weight."""
+    """One adapted module: `scale · B A` is added to its weight, or to the transpose of one that is [in, out]."""
 
     a: Float[Tensor, "rank in_features"]
     b: Float[Tensor, "out_features rank"]
     alpha: float
     scale: float
+    transposed: bool = False
 
-    def matrix(self) -> Float[Tensor, "out_features in_features"]:
+    def matrix(self) -> Float[Tensor, "rows columns"]:
         """What is added, in float64."""
-        return self.scale * (self.b.double() @ self.a.double())
+        matrix = self.scale * (self.b.double() @ self.a.double())
+        return matrix.T if self.transposed else matrix
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -84,7 +87,7 @@ class Checkpoint:
             where it can.
     """
 
-    hf: LlamaForCausalLM
+    hf: PreTrainedModel
     base: Mapping[str, Tensor]
     deltas: Mapping[str, Delta]
     head: Head | None
@@ -123,17 +126,20 @@ def read_source(source: Source, dtype: torch.dtype, device: torch.device) -> Che
         head = _head({name: tensor.to(device) for name, tensor in state.items() if name.startswith("prj.")})
         deltas, others = _deltas(state, CODI, {"lora_alpha": source.alpha})
         others = {name.replace(".base_layer.", "."): tensor for name, tensor in others.items()}
-        rows = {name: others[name] for name in ROWS if name in others}
+        rows = {name: others[name] for name in EMBEDDINGS if name in others}
         whole = others if others.keys() - rows.keys() else None
     elif source.adapter:
         settings = json.loads((source.adapter / "adapter_config.json").read_text(encoding="utf-8"))
         file = first_existing(source.adapter, ("adapter_model.safetensors", "adapter_model.bin"))
         deltas, others = _deltas(read_tensors(file, dtype), PEFT, settings)
-        rows = {name: others[name] for name in ROWS if name in others}
+        rows = {name: others[name] for name in EMBEDDINGS if name in others}
         unusual = _unusual(settings, others.keys() - rows.keys())
     hf = _base(folder, rows, whole, dtype)
     for weight in hf.parameters():
         weight.requires_grad_(False)
+    for name in deltas:
+        if isinstance(hf.get_submodule(name), Conv1D):
+            deltas[name] = replace(deltas[name], transposed=True)
     base = {name: hf.get_submodule(name).weight.detach().clone() for name in deltas} if not unusual else {}  # pyright: ignore
     checkpoint = Checkpoint(hf=hf, base=base, deltas={} if unusual else deltas, head=head, unusual=unusual)
     if unusual:
@@ -141,7 +147,7 @@ def read_source(source: Source, dtype: torch.dtype, device: torch.device) -> Che
     else:
         checkpoint.set_scale(1.0)
     if dtype == torch.float64:
-        _exact_norms(hf)
+        make_exact(hf)
     nn.Module.to(hf.eval(), device)
     return checkpoint
 
@@ -176,7 +182,7 @@ def _by_pattern(patterns: Mapping[str, Any], module: str, default: Any) -> Any:
 
 def _unusual(settings: Mapping[str, Any], others: set[str]) -> str:
     """Why `W + alpha / r · B A` is not what this adapter means; empty if it is."""
-    flags = [name for name in ("use_dora", "lora_bias", "fan_in_fan_out", "use_qalora") if settings.get(name)]
+    flags = [name for name in ("use_dora", "lora_bias", "use_qalora") if settings.get(name)]
     if settings.get("init_lora_weights") not in PLAIN_STARTS:
         flags.append(f"init_lora_weights {settings['init_lora_weights']!r}")
     if others and not flags:
@@ -186,17 +192,18 @@ def _unusual(settings: Mapping[str, Any], others: set[str]) -> str:
 
 def _base(
     folder: Path, rows: Mapping[str, Tensor], whole: Mapping[str, Tensor] | None, dtype: torch.dtype
-) -> LlamaForCausalLM:
+) -> PreTrainedModel:
     """The unmerged model, with the embedding rows that an adapter or checkpoint brings."""
     if whole is None:
-        hf = LlamaForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True)
+        hf = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True, trust_remote_code=False)
     else:
-        config = LlamaConfig.from_pretrained(folder)
-        config.vocab_size = len(whole[ROWS[0]])
-        hf = LlamaForCausalLM(config)
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        row = architecture_of(config)
+        config.vocab_size = len(whole[row.embedding])
+        hf = row.cls(config)
         nn.Module.to(hf, dtype)
         hf.load_state_dict(dict(whole), strict=False)  # a tied output may be absent; parity would notice anything else
-    assert isinstance(hf, LlamaForCausalLM)
+    assert isinstance(hf, PreTrainedModel)
     for name, tensor in rows.items():
         if len(tensor) != hf.config.vocab_size:
             hf.resize_token_embeddings(len(tensor), mean_resizing=False)
@@ -204,7 +211,7 @@ def _base(
     return hf
 
 
-def _run_beside(hf: LlamaForCausalLM, adapter: Path, dtype: torch.dtype) -> None:
+def _run_beside(hf: PreTrainedModel, adapter: Path, dtype: torch.dtype) -> None:
     """Put PEFT's own layers in place of the adapted ones; they add the adapter at every call."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what PEFT advises to trainers
@@ -225,21 +232,3 @@ def _head(state: Mapping[str, Tensor]) -> Head:
         return F.layer_norm(thought, thought.shape[-1:], state["prj.ln.weight"], state["prj.ln.bias"])
 
     return head
-
-
-class _ExactNorm(nn.Module):
-    """Llama's norm without the rounding to float32 that transformers' own has in float64."""
-
-    def __init__(self, norm: LlamaRMSNorm) -> None:
-        super().__init__()
-        self.weight, self.eps = norm.weight, norm.variance_epsilon
-
-    def forward(self, hidden: Float[Tensor, "*row d_model"]) -> Float[Tensor, "*row d_model"]:
-        return self.weight * hidden * torch.rsqrt(hidden.square().mean(-1, keepdim=True) + self.eps)
-
-
-def _exact_norms(hf: LlamaForCausalLM) -> None:
-    for module in list(hf.modules()):
-        for name, child in module.named_children():
-            if isinstance(child, LlamaRMSNorm):
-                setattr(module, name, _ExactNorm(child))

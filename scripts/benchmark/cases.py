@@ -11,7 +11,7 @@ from functools import cached_property
 import torch
 from make_checkpoint import HEAD_DIM, SHAPES, base_shapes, draw
 from transformer_lens import HookedTransformer
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaConfig, PreTrainedModel
 
 from mechpatch.axes import SiteVectors
 from mechpatch.data import DEMO, DEMO_FOLDER
@@ -20,7 +20,7 @@ from mechpatch.models import load_model
 from mechpatch.models.base import build
 from mechpatch.models.hooked import to_hooked
 from mechpatch.patching import Batch, collate, engine, recording
-from mechpatch.patching.llama import read_llama
+from mechpatch.patching.decoder import read_decoder
 from mechpatch.patching.patch import Patch
 from mechpatch.thoughts import Layout
 from mechpatch.thoughts.layout import Tail
@@ -33,7 +33,7 @@ PREFIX = 5  # tokens of "The answer is: ", with LLaMA-3's tokenizer
 class Model:
     """One set of weights, as Hugging Face and as transformer-lens hold it."""
 
-    hf: LlamaForCausalLM
+    hf: PreTrainedModel
     hooked: HookedTransformer
     head: codi_format.LatentHead
 
@@ -60,18 +60,18 @@ def make_model(shape: str, dtype: torch.dtype = torch.float32, n_ctx: int = 1024
 def demo_model(dtype: torch.dtype) -> Model:
     """The shipped model; its merged weights are put back under Hugging Face's names, not copied."""
     loaded = load_model(DEMO, dtype=str(dtype).removeprefix("torch."), device="cpu")
-    llama = read_llama(loaded.hooked)
+    decoder = read_decoder(loaded.hooked)
     config = LlamaConfig.from_pretrained(DEMO_FOLDER / "base")
-    config.vocab_size = len(llama.embed)
+    config.vocab_size = len(decoder.embed)
     names = {"self_attn": "qkvo", "mlp": ("gate", "up", "down")}
-    weights = {"model.embed_tokens.weight": llama.embed, "model.norm.weight": llama.norm}
-    for layer, block in enumerate(llama.blocks):
+    weights = {"model.embed_tokens.weight": decoder.embed, "model.norm.weight": decoder.norm.gain}
+    for layer, block in enumerate(decoder.blocks):
         start = f"model.layers.{layer}"
-        weights[f"{start}.input_layernorm.weight"] = block.input_norm
-        weights[f"{start}.post_attention_layernorm.weight"] = block.post_norm
+        weights[f"{start}.input_layernorm.weight"] = block.norm.gain
+        weights[f"{start}.post_attention_layernorm.weight"] = block.mlp_norm.gain
         for part, matrices in names.items():
             for name in matrices:
-                weights[f"{start}.{part}.{name}_proj.weight"] = getattr(block, name)
+                weights[f"{start}.{part}.{name}_proj.weight"] = getattr(block, name).weight
     hf = build(config, weights, DEMO)
     assert loaded.head is not None
     return Model(hf=hf, hooked=to_hooked(hf, config.max_position_embeddings), head=loaded.head)

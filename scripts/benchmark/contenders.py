@@ -57,7 +57,7 @@ def copied_model(model: Model) -> HookedTransformer:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
-        cfg = hooked_config(model.hf.config, model.hf.dtype, "cpu", model.hooked.cfg.n_ctx)
+        cfg = hooked_config(model.hf, model.hooked.cfg.n_ctx)
         copied = HookedTransformer(cfg, move_to_device=False)
     copied.load_and_process_state_dict(
         convert_llama_weights(model.hf, cfg),

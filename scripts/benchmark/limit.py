@@ -33,7 +33,7 @@ from torch.nn import functional as F
 
 from benchmark.cases import Case, Model
 from benchmark.clock import CLOCKS, timed
-from mechpatch.patching.llama import read_llama
+from mechpatch.patching.decoder import read_decoder
 from mechpatch.patching.patch import Patch
 from mechpatch.thoughts import Layout
 
@@ -158,17 +158,17 @@ def sweep_work(case: Case, patches: Sequence[Patch]) -> Work:
 
 def products(work: Work, model: Model) -> Iterator[tuple[str, int, int]]:
     """Matrix, number of rows and FLOPs of every product; attention, a product of no one matrix, comes with 0 rows."""
-    llama = read_llama(model.hooked)
-    block = llama.blocks[0]
+    decoder = read_decoder(model.hooked)
+    block = decoder.blocks[0]
     matrices = {"q": "q", "kv": "kk", "o": "o", "mlp": ("gate", "gate", "down")}
     for (_, _, name), rows in work.rows.items():
         for matrix in matrices[name]:
-            yield matrix, rows, 2 * rows * getattr(block, matrix).numel()
+            yield matrix, rows, 2 * rows * getattr(block, matrix).weight.numel()
     inner = sum(weight.numel() for weight in model.head.parameters() if weight.ndim == 2)
     for rows in work.heads.values():
         yield "q", rows, 2 * rows * inner
-    yield "unembed", work.unembed, 2 * work.unembed * llama.unembed.numel()
-    yield "attention", 0, 4 * work.pairs * len(block.q)
+    yield "unembed", work.unembed, 2 * work.unembed * decoder.unembed.weight.numel()
+    yield "attention", 0, 4 * work.pairs * len(block.q.weight)
 
 
 def flops(work: Work, model: Model) -> int:
@@ -200,11 +200,11 @@ def measure_rates(model: Model, rows: Sequence[int] = ROWS, tries: int = 4) -> d
 
     Each time it is the matrix of another block, so that weights come from memory, as in a sweep.
     """
-    llama = read_llama(model.hooked)
+    decoder = read_decoder(model.hooked)
     matrices: dict[str, list[Tensor]] = {
-        name: [getattr(block, name) for block in llama.blocks] for name in ("q", "k", "o", "gate", "down")
+        name: [getattr(block, name).weight for block in decoder.blocks] for name in ("q", "k", "o", "gate", "down")
     }
-    matrices["unembed"] = [llama.unembed]
+    matrices["unembed"] = [decoder.unembed.weight]
     found: dict[str, dict[str, dict[int, float]]] = {clock: {name: {} for name in matrices} for clock in CLOCKS}
     turns = count()
     for _ in range(tries):

@@ -35,9 +35,7 @@ def experiment(demo_model, shipped_pairs) -> Experiment:
 def test_what_is_counted_is_what_is_run(experiment, monkeypatch):
     rows = []
     real = engine.run_block
-    monkeypatch.setattr(
-        engine, "run_block", lambda block, eps, h, *rest: (rows.append(len(h)), real(block, eps, h, *rest))
-    )
+    monkeypatch.setattr(engine, "run_block", lambda block, h, *rest: (rows.append(len(h)), real(block, h, *rest)))
     counts = count(experiment)
     runs = UnpatchedRuns(experiment.model, experiment.layouts, "fast", None)
     runner = BatchRunner.prepare(experiment, runs, lambda cells: None)

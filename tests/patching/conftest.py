@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from torch import Tensor
 
-from mechpatch.patching import engine, llama
+from mechpatch.patching import engine
+from mechpatch.patching.block import Block
 
 
 @pytest.fixture
@@ -14,9 +15,9 @@ def blocks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     seen: list[int] = []
     real = engine.run_block
 
-    def counting(block: llama.Block, eps: float, h: Tensor, *rest: Any) -> None:
+    def counting(block: Block, h: Tensor, *rest: Any) -> None:
         seen.append(len(h))
-        real(block, eps, h, *rest)
+        real(block, h, *rest)
 
     monkeypatch.setattr(engine, "run_block", counting)
     return seen

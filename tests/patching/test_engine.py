@@ -2,7 +2,7 @@
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -16,7 +16,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from mechpatch.axes import SiteVectors
 from mechpatch.errors import SpecError, ThoughtError
-from mechpatch.patching import Batch, Outcome, collate, engine, llama, reference
+from mechpatch.patching import Batch, Outcome, collate, engine, reference
+from mechpatch.patching.decoder import read_decoder
 from mechpatch.patching.patch import Patch
 from mechpatch.thoughts import Layout
 from mechpatch.thoughts.layout import Tail
@@ -248,15 +249,26 @@ def test_what_questions_begin_with_is_computed_once(blocks: list[int]):
     assert_same(whole.logits[1], case.own.logits[0, :, : whole.logits.shape[2]])
 
 
+def tensors_in(piece: object) -> Iterator[Tensor]:
+    """All tensors that a decoder holds."""
+    if isinstance(piece, Tensor):
+        yield piece
+    elif isinstance(piece, tuple):
+        for each in piece:
+            yield from tensors_in(each)
+    elif dataclasses.is_dataclass(piece):
+        for each in dataclasses.fields(piece):
+            yield from tensors_in(getattr(piece, each.name))
+
+
 def test_weights_are_read_where_they_lie():
     hooked = model_under_test("tiny-float64").hooked
-    read = llama.read_llama(hooked)
-    tensors = [read.embed, read.norm, read.unembed]
-    tensors += [getattr(block, name) for block in read.blocks for name in block.__slots__]
-    assert len(tensors) == 3 + 9 * hooked.cfg.n_layers
-    assert {tensor.data_ptr() for tensor in tensors} <= {weight.data_ptr() for weight in hooked.parameters()}
+    tensors = list(tensors_in(read_decoder(hooked)))
+    assert len(tensors) == 3 + 9 * hooked.cfg.n_layers + 2  # and the tables of cosines and sines
+    own = {tensor.data_ptr() for tensor in (*hooked.parameters(), *hooked.buffers())}
+    assert {tensor.data_ptr() for tensor in tensors} <= own
     assert all(tensor.is_contiguous() for tensor in tensors)
-    assert not any(tensor.mT.is_contiguous() for tensor in tensors if tensor.ndim == 2)
+    assert sum(tensor.mT.is_contiguous() for tensor in tensors if tensor.ndim == 2) == 0
 
 
 class _NoWaiting(TorchDispatchMode):

@@ -1,0 +1,191 @@
+"""One block of a decoder-only transformer, told by the pieces that it has, on ragged rows.
+
+A row is one token of one run. Rows of many runs stand one below the other, without padding, and that is all that the
+matrix products, nearly the whole of the work, ever see. For attention alone the queries are spread over a grid
+[pair, run, query]; the keys and values of what precedes every change are one copy, for all runs of a pair and for all
+query heads of a group.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.nn import functional as F
+
+Resid = Float[Tensor, "row d_model"]
+SharedKeys = Float[Tensor, "2 pair kv_head shared d_head"]  # 0 keys, rotated; 1 values
+OwnKeys = Float[Tensor, "2 pair kv_head run key d_head"]
+Piece = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Norm:
+    """LayerNorm; an RMS norm without a bias."""
+
+    gain: Float[Tensor, " width"]
+    bias: Float[Tensor, " width"] | None
+    eps: float
+
+    def __call__(self, x: Tensor) -> Tensor:
+        if self.bias is None:
+            return F.rms_norm(x, self.gain.shape, self.gain, self.eps)
+        return F.layer_norm(x, self.gain.shape, self.gain, self.bias, self.eps)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Linear:
+    """A matrix as `F.linear` takes it, and a bias where the model has one."""
+
+    weight: Float[Tensor, "out into"]
+    bias: Float[Tensor, " out"] | None = None
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight, self.bias)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rotary:
+    """Cosines and sines of positions; a head's partners are its two halves."""
+
+    cos: Float[Tensor, "position 1 d_head"]
+    sin: Float[Tensor, "position 1 d_head"]
+
+    def __call__(self, x: Float[Tensor, "row heads d_head"]) -> Float[Tensor, "row heads d_head"]:
+        first, second = x.chunk(2, dim=-1)
+        return x * self.cos + torch.cat([-second, first], dim=-1) * self.sin
+
+    def at(self, rows: Tensor | slice) -> "Rotary":
+        """Those of some positions."""
+        return Rotary(self.cos[rows], self.sin[rows])
+
+
+def same(x: Tensor) -> Tensor:
+    """What stands where a model has no piece."""
+    return x
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Block:
+    """The pieces of one block, in the order of their work; all heads of a matrix stand side by side.
+
+    Attributes:
+        local: whether it sees no further back than the window of the model; it has its own rotary table then.
+        scale, softcap: of attention scores.
+        gate: None where the MLP has none.
+    """
+
+    local: bool
+    norm: Norm
+    q: Linear
+    k: Linear
+    v: Linear
+    q_norm: Piece
+    k_norm: Piece
+    scale: float
+    softcap: float | None
+    o: Linear
+    attention_norm: Piece
+    mlp_norm: Norm
+    gate: Linear | None
+    up: Linear
+    act: Piece
+    down: Linear
+    out_norm: Piece
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Grid:
+    """Where rows stand.
+
+    Attributes:
+        places: in attention: which pair, which of its runs, which query of the stage, which key of the run.
+        repeats: places without a row of their own, pair and key, and the place whose keys and values they share.
+        rotary: of the rows' positions.
+    """
+
+    places: Int[Tensor, "4 row"]
+    repeats: Int[Tensor, "4 _"]
+    rotary: Rotary | None
+
+    def at(self, rows: Int[Tensor, " _"] | slice) -> "Grid":
+        """Some of the rows."""
+        return Grid(self.places[:, rows], self.repeats, self.rotary and self.rotary.at(rows))
+
+    def rotate(self, x: Float[Tensor, "row heads d_head"]) -> Float[Tensor, "row heads d_head"]:
+        """Queries or keys of the rows, as attention takes them."""
+        return x if self.rotary is None else self.rotary(x)
+
+
+def run_block(
+    block: Block,
+    h: Resid,
+    grid: Grid,
+    shared: SharedKeys,
+    own: OwnKeys,
+    unseen: Bool[Tensor, "pair query _"],
+    useful: Int[Tensor, " useful"] | None = None,
+) -> None:
+    """Take `h` through a block, in place, and put the rows' keys and values into `own`.
+
+    Args:
+        shared: keys and values that all runs of a pair see.
+        own: those of each run by itself, earlier tokens among them.
+        unseen: keys that a query does not see; first `shared`, then `own`.
+        useful: the rows to take through it; all if None. Of the others only keys and values are made.
+    """
+    x = block.norm(h)
+    k, v = (each(x).unflatten(1, (-1, own.shape[-1])) for each in (block.k, block.v))
+    pair, run, _, key = grid.places
+    own[:, pair, :, run, key] = torch.stack([grid.rotate(block.k_norm(k)), v], dim=1)
+    if grid.repeats.shape[1]:
+        to_pair, to_key, from_pair, from_key = grid.repeats
+        own[:, to_pair, :, 0, to_key] = own[:, from_pair, :, 0, from_key]
+    if useful is None:
+        _mix(block, h, x, grid, shared, own, unseen)
+    else:
+        some = h[useful]
+        _mix(block, some, x[useful], grid.at(useful), shared, own, unseen)
+        h[useful] = some
+
+
+def _mix(
+    block: Block, h: Resid, x: Resid, grid: Grid, shared: SharedKeys, own: OwnKeys, unseen: Bool[Tensor, "pair query _"]
+) -> None:
+    """Add to `h`, whose norm is `x`, what attention and MLP give."""
+    q = grid.rotate(block.q_norm(block.q(x).unflatten(1, (-1, own.shape[-1]))))
+    h += block.attention_norm(block.o(attend(q * block.scale, grid, shared, own, unseen, block.softcap)))
+    x = block.mlp_norm(h)
+    inner = block.act(block.up(x)) if block.gate is None else block.act(block.gate(x)).mul_(block.up(x))
+    h += block.out_norm(block.down(inner))
+
+
+def attend(
+    q: Float[Tensor, "row head d_head"],
+    grid: Grid,
+    shared: SharedKeys,
+    own: OwnKeys,
+    unseen: Bool[Tensor, "pair query _"],
+    softcap: float | None,
+) -> Float[Tensor, "row heads"]:
+    """What the heads of each row read, side by side: one softmax over both sets of keys."""
+    pair, run, query, _ = grid.places
+    _, pairs, kv_heads, runs, _, d_head = own.shape
+    n_shared, queries = shared.shape[3], unseen.shape[1]
+    spread = q.new_zeros(pairs, kv_heads, runs, queries, q.shape[1] // kv_heads, d_head)
+    spread[pair, :, run, query] = q.unflatten(1, (kv_heads, -1))
+    grouped = spread.flatten(3, 4)  # all query heads that read one key head
+    # The shared keys see the queries of all runs as one matrix.
+    to_shared = (grouped.flatten(2, 3) @ shared[0].mT).unflatten(2, (runs, -1))
+    scores = capped(torch.cat([to_shared, grouped @ own[0].mT], dim=-1), softcap)
+    scores.unflatten(3, (queries, -1)).masked_fill_(unseen[:, None, None, :, None], -torch.inf)
+    weights = scores.softmax(-1)
+    mixed = weights[..., n_shared:] @ own[1]
+    mixed += (weights[..., :n_shared].flatten(2, 3) @ shared[1]).unflatten(2, (runs, -1))
+    return mixed.view_as(spread)[pair, :, run, query].flatten(1)
+
+
+def capped(x: Tensor, softcap: float | None) -> Tensor:
+    """Values pressed between -softcap and softcap; as they are without one."""
+    return x if softcap is None else (x / softcap).tanh_().mul_(softcap)
