@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from typing import Any
 
 OUTCOMES = ("clean", "corrupted", "other")  # what greedy decoding gives
-
+DTYPE_NAMES = ("float32", "float64", "bfloat16")
 # What each field of `Spec` is called on the command line; messages use these words.
 OPTIONS = {
     "experiments": "experiments",

@@ -55,6 +55,20 @@ class Finished:
     figures: list[Path]
     report: Path | None
 
+    def as_json(self) -> dict[str, Any]:
+        """What a script needs of a run: what was found, which checks failed, and where everything is."""
+        checks = self.summary["checks"]
+        return {
+            "run": str(self.folder),
+            "report": None if self.report is None else str(self.report),
+            "figures": [str(path) for path in self.figures],
+            "counts": self.summary["counts"],
+            "top": self.summary["top"],
+            "checks_failed": [check for check in checks if check["holds"] is False],
+            "notes": self.summary["run"]["notes"],
+            "seconds": self.summary["run"]["seconds"],
+        }
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairFile:
@@ -76,7 +90,7 @@ def read_pairs(
 ) -> PairFile:
     """Load and screen a file of pairs. Raises `PairError` that lists every fault of the file."""
     if limit is not None and limit < 1:
-        raise SpecError(f"limit is {limit}, expected at least 1 pair")
+        raise SpecError(f"--limit is {limit}, expected at least 1 pair")
     path = pair_path(name)
     pairs = load_pairs(path)
     return PairFile(

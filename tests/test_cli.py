@@ -6,9 +6,11 @@ import shutil
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from mechpatch import cli
@@ -16,6 +18,7 @@ from mechpatch.data import DEMO_FOLDER, pair_path
 from mechpatch.storage.results import read_effects
 from mechpatch.storage.sealed import write_sealed
 
+COMMANDS = typer.main.get_group(cli.app).commands
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"}
 
 
@@ -87,6 +90,18 @@ def test_run_leaves_what_it_promises(finished):
     assert log.count("pair_id=") == 8
 
 
+def test_a_run_as_json(finished):
+    folder, _ = finished
+    command = ("run", "position", "--limit", 8, "--nulls", "self", "--out", folder, "--cache", folder / "none")
+    found = mechpatch(*command, "--json", "--report")
+    described = json.loads(found.stdout)
+    assert described["run"] == str(folder)
+    assert described["report"] == str(folder / "report.html")
+    assert described["counts"] == json.loads((folder / "summary.json").read_text())["counts"]
+    assert described["checks_failed"] == []
+    assert "8 of 72 will be run" in found.stderr
+
+
 def test_a_plan_is_held_to_its_run(tmp_path):
     command = ("layer", "--limit", 2, "--layers", "0,1", "--out", tmp_path / "run")
     planned = mechpatch("plan", *command)
@@ -105,8 +120,9 @@ def test_a_plan_is_held_to_its_run(tmp_path):
 def test_the_same_command_again_finds_everything_done(finished):
     folder, _ = finished
     before = (folder / "effects.parquet").read_bytes()
-    found = mechpatch("run", "position", "--limit", 8, "--nulls", "self", "--out", folder, "--cache", folder / "none")
-    assert found.returncode == 0
+    command = ("run", "position", "--limit", 8, "--nulls", "self", "--out", folder, "--cache", folder / "none")
+    found = mechpatch(*command, "--quiet")
+    assert (found.returncode, found.stdout, found.stderr) == (0, f"{folder}\n", "")
     assert (folder / "effects.parquet").read_bytes() == before
     assert not (folder / "none").exists()
 
@@ -130,7 +146,7 @@ def test_plot_draws_any_metric_and_names_those_it_knows(finished, tmp_path):
     assert names == {f"position-denoise{end}" for end in ("", "-kl", "-clean_score", "-bias")}, found.stderr
     refused = mechpatch("plot", finished[0], "--out", tmp_path / "none", "--metric", "recovery,beauty")
     assert refused.returncode == 1
-    assert "metric 'beauty' is not known; expected some of recovery" in refused.stderr
+    assert "--metric: 'beauty' is not known; expected recovery" in refused.stderr
     assert not (tmp_path / "none").exists()
 
 
@@ -154,17 +170,25 @@ def test_compare_two_cells_and_two_runs(finished, tmp_path):
     assert {cell["difference"]["mean"] for cell in compared["cells"]} == {0.0}
 
 
-def test_compare_refuses_other_pairs_and_halves_of_a_question(finished, tmp_path, monkeypatch, capsys):
+def test_compare_leaves_out_other_pairs_and_refuses_halves_of_a_question(finished, tmp_path, monkeypatch, capsys):
     folder, _ = finished
     shutil.copytree(folder, tmp_path / "other")
     pairs = json.loads((tmp_path / "other" / "pairs.json").read_text())
     pairs["pairs"][2]["clean"]["question"] = "How many?"
     write_sealed(tmp_path / "other" / "pairs.json", pairs)
+    found = mechpatch("compare", folder, tmp_path / "other", "--json")
+    assert json.loads(found.stdout)["counts"] | {"used_a": 0, "used_b": 0} == {
+        "pairs": 7, "only_in_a": 0, "only_in_b": 0, "unlike": 1, "used_a": 0, "used_b": 0,
+    }  # fmt: skip
+    said = mechpatch("compare", folder, tmp_path / "other").stdout
+    assert "7 pairs in both" in said
+    assert "Pairs left out: 1 with one id and other questions or answers." in said
     for arguments, message in (
-        ([folder, tmp_path / "other"], "demo-002 differs in clean question"),
         ([folder], "compare takes two runs, or one run and --cells"),
         ([folder, folder, "--cells", "position:1:t2", "position:1:t3"], "compare takes two runs, or one run"),
-        ([folder, tmp_path], "pairs.json: cannot be read"),
+        ([folder, tmp_path], "holds no run (no spec.json); name the directory of a run"),
+        ([folder, tmp_path / "none"], "none: no such directory; name the directory of a run"),
+        ([folder, folder, "--metric", "recovry"], "--metric: 'recovry' is not known; did you mean recovery?"),
         ([folder, "--cells", "position:1:t2", "position:1:t77"], "has no cell position:1:t77"),
     ):
         monkeypatch.setattr(sys, "argv", ["mechpatch", "compare", *map(str, arguments)])
@@ -195,16 +219,32 @@ MISTAKES = {
     "no such adapter": (["--model", BASE, "--adapter", "nowhere"], "nowhere: no such directory"),
     "no such model": (["--model", "./nowhere"], "nowhere: no such directory"),
     "no such codi": (["--model", BASE, "--codi", "nowhere"], "nowhere: no such file"),
+    "two adapters": (["--model", BASE, "--codi", "a", "--adapter", "b"], "--adapter and --codi were both given"),
+    "a directory without a model": (["--model", str(Path(__file__).parent)], "config.json: no such file"),
     "latent without codi": (["--model", BASE], "latent thoughts need a CODI checkpoint"),
     "no such pairs": (["--pairs", "nowhere.json"], "nowhere.json"),
-    "layer out of range": (["--layers", "0-9"], "the model has layers 0 to 3"),
+    "layer out of range": (["--layers", "0-9"], "--layers 4,5,6,7,8,9: no such layer; the model has layers 0 to 3"),
     "layers not numbers": (["--layers", "all"], "expected for example 0-3,7"),
-    "unknown site": (["--sites", "t9"], "no site 't9'"),
-    "unknown null": (["--nulls", "nobody"], "nulls: 'nobody' is not known"),
-    "limit of nothing": (["--limit", "0"], "limit is 0"),
-    "unknown dtype": (["--dtype", "int8"], "dtype 'int8' is not known"),
-    "unknown device": (["--device", "gpu"], "device 'gpu': cannot be used"),
-    "a device that holds nothing": (["--device", "meta"], "device 'meta': cannot be used"),
+    "unknown site": (["--sites", "t9"], "--sites: 't9' is not known; expected all, thoughts, bot"),
+    "a site of another kind": (["--thoughts", "text", "--sites", "t0,bot"], "--sites: 'bot' is not known"),
+    "unknown site of a set": (["subset", "--sets", "t0+eott"], "--sets: 'eott' is not known; did you mean eot?"),
+    "a set twice": (["subset", "--sets", "t0+t1,t1+t0"], "--sets t0+t1,t1+t0: both are the same sites"),
+    "unknown null": (["--nulls", "nobody"], "--nulls: 'nobody' is not known; expected self, other-pair, same-value"),
+    "null nearly right": (["--nulls", "other-pairs"], "--nulls: 'other-pairs' is not known; did you mean other-pair?"),
+    "unknown direction": (["--direction", "denois"], "--direction: 'denois' is not known; did you mean denoise?"),
+    "unknown thoughts": (["--thoughts", "latents"], "--thoughts: 'latents' is not known; did you mean latent?"),
+    "unknown engine": (["--engine", "quick"], "--engine: 'quick' is not known; expected fast, reference"),
+    "unknown experiment": (["leave-one-ot"], "experiments: 'leave-one-ot' is not known; did you mean leave-one-out?"),
+    "placeholder without a number": (
+        ["--model", BASE, "--thoughts", "placeholder"],
+        "placeholder thoughts: say how many with --latents",
+    ),
+    "a window too wide": (["window", "--window", "5"], "--window 5: no 5 layers in a row begin at layer 0 of 4"),
+    "limit of nothing": (["--limit", "0"], "--limit is 0"),
+    "no latents": (["--latents", "0"], "--latents is 0, expected at least 1 thought"),
+    "unknown dtype": (["--dtype", "float23"], "--dtype: 'float23' is not known; did you mean float32?"),
+    "unknown device": (["--device", "gpu"], "--device: 'gpu' is not known; expected auto, cpu, cuda, cuda:1 or mps"),
+    "a device that holds nothing": (["--device", "meta"], "--device: 'meta' is not known"),
     "a home of nobody": (["--model", "~nobody-has-this-name/x"], "not a path"),
     "a name too long": (["--model", "x" * 5000], "not a path"),
     "an adapter's name too long": (["--model", BASE, "--adapter", "x" * 5000], "not a path"),
@@ -225,6 +265,50 @@ def test_a_mistake_gives_one_clear_message(mistake, tmp_path, monkeypatch, capsy
     assert message in found
     assert found.count("error:") == 1
     assert not (tmp_path / "run").exists()
+
+
+SINGLE = {
+    "no such run": ["inspect", "runs/none", "--top", "1"],
+    "no run to plot": ["plot", "runs/none"],
+    "no run to report": ["report", "runs/none"],
+    "no run to compare": ["compare", "runs/none", "runs/none"],
+    "out is no run": ["run", "position", "--out", str(Path(__file__).parent)],
+    "out of the demo is no run": ["demo", "--out", str(Path(__file__).parent)],
+    "verify in bfloat16": ["verify", "--dtype", "bfloat16"],
+    "a plan of no pairs": ["plan", "all", "--pairs", "nowhere.json"],
+    "no such command": ["rn", "position"],
+    "no such option": ["run", "position", "--ou", "x"],
+    "a limit of the cache that is no number": ["cache"],
+}
+
+
+def test_mistakes_are_told_before_torch_is_imported(tmp_path):
+    """In one process, so that what one mistake imports is seen by the next; the first that needs torch is named."""
+    code = (
+        "import json, sys; from mechpatch import cli\n"
+        "for name, arguments in json.load(sys.stdin).items():\n"
+        "    sys.argv = ['mechpatch', *arguments]\n"
+        "    try: cli.main()\n"
+        "    except SystemExit as exit: assert exit.code, name\n"
+        "    assert not {'torch', 'transformers'} & sys.modules.keys(), name\n"
+        "print('told')"
+    )
+    mistakes = {
+        name: ["run", "position", "--out", str(tmp_path / "run"), *arguments]
+        for name, (arguments, _) in MISTAKES.items()
+    }
+    found = subprocess.run(
+        [sys.executable, "-c", code],
+        input=json.dumps(mistakes | SINGLE),
+        capture_output=True,
+        text=True,
+        env=ENVIRONMENT | {"MECHPATCH_CACHE_LIMIT": "much"},
+        cwd=tmp_path,
+        check=False,
+    )
+    assert found.stdout == "told\n", found.stderr
+    assert found.stderr.count("rror") >= len(mistakes | SINGLE)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_terminal_that_lacks_a_sign_shows_its_code():
@@ -250,12 +334,6 @@ def test_what_the_machine_refuses_is_one_line(monkeypatch, capsys, error, messag
         cli.main()
     assert exit_.value.code == 1
     assert message in capsys.readouterr().err
-
-
-def test_an_unknown_experiment_is_refused():
-    found = mechpatch("run", "diagonal", "--out", "nowhere")
-    assert found.returncode == 1
-    assert "expected layer, position, relay" in found.stderr
 
 
 def test_an_output_directory_that_cannot_be_written(tmp_path):
@@ -298,11 +376,34 @@ def test_placeholder_says_that_no_thought_was_rolled_out(tmp_path):
 
 def test_options_are_what_scripts_rely_on():
     """Renaming or dropping an option breaks users' scripts: change this list knowingly."""
-    result = CliRunner().invoke(cli.app, ["run", "--help"], env={"COLUMNS": "200", "TERM": "dumb"})
+    found = {name for each in COMMANDS["run"].params for name in each.opts}
     options = (
         "model adapter codi lora-alpha lora-targets latents pairs out thoughts answer-prefix separator layers sites",
         "sets window placeholder-token direction nulls limit keep-same-answer include-incorrect min-gap batch-size",
-        "seed dtype device cache wandb engine check max-memory",
+        "seed dtype device cache wandb engine check max-memory quiet json report inspect",
     )
-    for option in " ".join(options).split():
-        assert f"--{option}" in result.output
+    assert {f"--{option}" for option in " ".join(options).split()} <= found
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_shows_every_option_whole_at_80_columns(command):
+    result = CliRunner().invoke(cli.app, [command, "--help"], env={"COLUMNS": "80", "TERM": "dumb"})
+    assert result.exit_code == 0
+    lines = result.output.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "…" not in result.output
+    assert "Example: mechpatch" in result.output.replace("\n ", " ")
+    for name in (name for each in COMMANDS[command].params for name in each.opts if name.startswith("-")):
+        assert any(name in line.split() for line in lines), name
+    titles = [line.split("─ ")[1].split(" ─")[0] for line in lines if line.startswith("╭")]
+    assert {*titles} <= {"Arguments", "Options", "Model", "Pairs and thoughts", "Experiment", "Running", "Output"}
+    panel = result.output.split("─ Options ")[1].split("╰")[0]  # what no panel was named for
+    assert "--help" in panel
+    assert panel.count("--") == 1
+
+
+def test_versions_are_told():
+    result = CliRunner().invoke(cli.app, ["--version"])
+    assert result.exit_code == 0
+    assert result.output.startswith(f"mechpatch {version('mechpatch')}\nPython ")
+    assert f"torch {version('torch')}" in result.output

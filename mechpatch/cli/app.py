@@ -1,8 +1,11 @@
 """The application that every command joins, and its entry point."""
 
 import logging
+import platform
 import sys
+from importlib.metadata import PackageNotFoundError, version
 from io import TextIOWrapper
+from typing import Annotated
 
 import typer
 
@@ -12,8 +15,37 @@ app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Find which layer at which thought position carries a language model's answer.",
 )
+# Libraries that decide numbers; a report of a fault needs them.
+LIBRARIES = ("torch", "transformers", "transformer-lens", "peft")
+
+
+def _show_versions(asked: bool) -> bool:
+    if asked:
+        typer.echo(f"mechpatch {_version('mechpatch')}")
+        libraries = ", ".join(f"{name} {_version(name)}" for name in LIBRARIES)
+        typer.echo(f"Python {platform.python_version()}, {libraries}")
+        raise typer.Exit
+    return asked
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "(not installed)"
+
+
+@app.callback()
+def mechpatch(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_versions, is_eager=True, help="Show versions and exit.")
+    ] = False,
+) -> None:
+    """Find which layer at which thought position carries a language model's answer.
+
+    Start with: mechpatch demo
+    """
 
 
 def main() -> None:

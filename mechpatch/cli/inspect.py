@@ -5,29 +5,76 @@ from typing import Annotated
 
 import typer
 
+from mechpatch.cli import early
 from mechpatch.cli.app import app
-from mechpatch.cli.options import Adapter, Codi, Device, load
+from mechpatch.cli.options import ASKED, EXPERIMENT, MODEL, OUTPUT, Adapter, Codi, Device, Quiet, load, option
+from mechpatch.errors import SpecError
+from mechpatch.storage.folders import require_run
 
 
 @app.command()
 def inspect(
-    run_dir: Annotated[Path, typer.Argument(help="Directory of a finished run.")],
-    pair: Annotated[list[str] | None, typer.Option(help="Id of a pair; may be given several times.")] = None,
-    top: Annotated[
-        int | None, typer.Option(min=1, help="Without --pair: the N pairs with the largest effect.  [1]")
+    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="Directory of a finished run.")],
+    pair: Annotated[
+        list[str] | None,
+        option("--pair", panel=ASKED, metavar="ID", help="Id of a pair; may be given several times."),
     ] = None,
-    layer: Annotated[int | None, typer.Option(help="Show the run patched at this layer …  [strongest]")] = None,
-    site: Annotated[str | None, typer.Option(help="… and site: t0, bot, eot, answer, …  [strongest]")] = None,
-    out: Annotated[Path | None, typer.Option(help="The page.  [RUN_DIR/inspect/….html]")] = None,
+    top: Annotated[
+        int | None,
+        option(
+            "--top",
+            panel=ASKED,
+            metavar="N",
+            min=1,
+            help="Without --pair: the N pairs with the largest effect.",
+            show_default="1",
+        ),
+    ] = None,
+    layer: Annotated[
+        int | None,
+        option(
+            "--layer",
+            panel=EXPERIMENT,
+            metavar="N",
+            help="With --site: show the run patched there.",
+            show_default="where the effect is largest",
+        ),
+    ] = None,
+    site: Annotated[
+        str | None, option("--site", panel=EXPERIMENT, metavar="NAME", help="t0, bot, eot, answer and so on.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        option("--out", panel=OUTPUT, metavar="FILE", help="The page.", show_default="in RUN_DIR/inspect"),
+    ] = None,
     model: Annotated[
-        str | None, typer.Option("--model", help="Where the run's model is now.  [as in spec.json]")
+        str | None,
+        option(
+            "--model",
+            panel=MODEL,
+            metavar="NAME",
+            help="Where the model of the run is now.",
+            show_default="as spec.json says",
+        ),
     ] = None,
     adapter: Adapter = None,
     codi: Codi = None,
     device: Device = "auto",
+    quiet: Quiet = False,
 ) -> None:
-    """Look inside pairs of a run: attention, logit lens, residual stream, answers; as data, and as one offline page."""
-    from mechpatch.errors import SpecError
+    """Look inside pairs of a run: attention, logit lens, residual stream and answers, as data and as one offline page.
+
+    Example: mechpatch inspect runs/demo --top 2
+    """
+    if (layer is None) != (site is None):
+        raise SpecError("--layer and --site name one cell together: give both or neither")
+    if pair and top is not None:
+        raise SpecError("--pair and --top both say which pairs: give one of them")
+    early.judge_machine("float32", device)
+    require_run(run_dir)
+    if model is not None:
+        early.outline(model, adapter, codi, None)
+
     from mechpatch.experiments.inspection import inspect_pairs
     from mechpatch.experiments.reopen import reopen
     from mechpatch.experiments.strongest import At, largest_effects
@@ -36,10 +83,6 @@ def inspect(
     from mechpatch.storage.results import read_effects
     from mechpatch.views.inspection_page import write_page
 
-    if (layer is None) != (site is None):
-        raise SpecError("--layer and --site name one cell together: give both or neither")
-    if pair and top is not None:
-        raise SpecError("--pair and --top both say which pairs: give one of them")
     run = reopen(run_dir)
     indices = [run.index(each) for each in dict.fromkeys(pair or ())]
     indices = indices or largest_effects(read_effects(run_dir), top or 1)
@@ -55,6 +98,7 @@ def inspect(
         about.get("n_latents") or None,
         str(about.get("dtype", "float32")),
         device,
+        quiet=quiet,
     )
     run.check(loaded)
     at = At(layer, site) if layer is not None and site is not None else None
@@ -63,4 +107,4 @@ def inspect(
         name = "-".join(f"{index:06d}" for index in indices[:8])
         page = write_page(run_dir, indices, out or run_dir / INSPECTIONS / f"{name}.html")
     ids = ", ".join(run.pairs[index].pair_id for index in indices)
-    typer.echo(f"{page}: {ids}")
+    typer.echo(page if quiet else f"{page}: {ids}")

@@ -1,31 +1,126 @@
-"""What several commands share: their options, loading a model, and being interrupted."""
+"""What several commands share: their options in panels, loading a model, and being interrupted.
 
+The help of an option holds no text in brackets, which would be taken for markup: a default in words is `show_default`.
+"""
+
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from mechpatch.storage.cache_folder import default_folder, size_limit
 
 if TYPE_CHECKING:
     from mechpatch.models import ThoughtModel
 
-Model = Annotated[str, typer.Option("--model", help="demo, the directory of a Hugging Face model, or a hub name.")]
-Adapter = Annotated[Path | None, typer.Option(help="PEFT LoRA directory to merge.")]
-Codi = Annotated[Path | None, typer.Option(help="CODI checkpoint: a directory or a state dict.")]
-LoraAlpha = Annotated[float | None, typer.Option(help="Of a CODI adapter, which does not store it.  [published: 32]")]
-LoraTargets = Annotated[
-    str | None, typer.Option(help="Modules that a CODI adapter must cover, with commas.  [those of the published ones]")
+# The panels of --help, in the order in which a reader decides.
+MODEL, ASKED, EXPERIMENT, RUNNING, OUTPUT = "Model", "Pairs and thoughts", "Experiment", "Running", "Output"
+
+
+def option(*names: str, panel: str, **settings: Any) -> Any:
+    """An option of a panel, its value named in one word so that 80 columns suffice."""
+    return typer.Option(*names, rich_help_panel=panel, **{"metavar": "TEXT", **settings})
+
+
+def flag(name: str, *more: str, panel: str, help: str) -> Any:
+    """An option that is given or not, without a negative form."""
+    return typer.Option(name, *more, rich_help_panel=panel, help=help, show_default=False)
+
+
+Model = Annotated[
+    str,
+    option("--model", panel=MODEL, metavar="NAME", help="demo, the directory of a Hugging Face model, or a hub name."),
 ]
-Latents = Annotated[int | None, typer.Option(min=1, help="Latent or placeholder thoughts.  [published: 6]")]
-Dtype = Annotated[str, typer.Option(help="float32, float64 or bfloat16; report numbers from float32.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
-Pairs = Annotated[str, typer.Option("--pairs", help="demo, or a file of pairs.")]
-Thoughts = Annotated[str, typer.Option(help="latent, text or placeholder.")]
-AnswerPrefix = Annotated[str, typer.Option(help="Text before the answer, and one space unless it ends in \\n or \\t.")]
-Separator = Annotated[str, typer.Option(help="Text before a text chain and before the answer after it; \\n, \\t.")]
-PlaceholderToken = Annotated[int | None, typer.Option(help="Token id of placeholder thoughts.  [pad]")]
-Cache = Annotated[Path, typer.Option(help="Folder of clean activations; safe to delete.")]
+Adapter = Annotated[
+    Path | None, option("--adapter", panel=MODEL, metavar="DIR", help="PEFT LoRA directory to merge into it.")
+]
+Codi = Annotated[
+    Path | None, option("--codi", panel=MODEL, metavar="PATH", help="CODI checkpoint: a directory or a state dict.")
+]
+LoraAlpha = Annotated[
+    float | None,
+    option(
+        "--lora-alpha",
+        panel=MODEL,
+        metavar="ALPHA",
+        help="Alpha of a CODI adapter, which does not store it.",
+        show_default="32, as published",
+    ),
+]
+LoraTargets = Annotated[
+    str | None,
+    option(
+        "--lora-targets",
+        panel=MODEL,
+        metavar="LIST",
+        help="Modules that a CODI adapter must cover, with commas between.",
+        show_default="as published",
+    ),
+]
+Dtype = Annotated[
+    str,
+    option("--dtype", panel=MODEL, metavar="NAME", help="float32, float64 or bfloat16; report numbers from float32."),
+]
+Device = Annotated[str, option("--device", panel=MODEL, metavar="NAME", help="auto, cpu, cuda, cuda:1 or mps.")]
+Pairs = Annotated[str, option("--pairs", panel=ASKED, metavar="FILE", help="demo, or a file of pairs.")]
+Thoughts = Annotated[str, option("--thoughts", panel=ASKED, metavar="KIND", help="latent, text or placeholder.")]
+Latents = Annotated[
+    int | None,
+    option(
+        "--latents",
+        panel=ASKED,
+        metavar="N",
+        help="Number of latent or placeholder thoughts.",
+        show_default="6 with --codi, as published",
+    ),
+]
+AnswerPrefix = Annotated[
+    str,
+    option(
+        "--answer-prefix", panel=ASKED, help="Text before the answer; one space follows unless it ends in \\n or \\t."
+    ),
+]
+Separator = Annotated[
+    str,
+    option(
+        "--separator",
+        panel=ASKED,
+        help="Text before a text chain and before the answer after it; knows \\n and \\t.",
+        show_default="none",
+    ),
+]
+PlaceholderToken = Annotated[
+    int | None,
+    option(
+        "--placeholder-token",
+        panel=ASKED,
+        metavar="ID",
+        help="Token of placeholder thoughts.",
+        show_default="the pad token",
+    ),
+]
+Seed = Annotated[int, option("--seed", panel=RUNNING, metavar="N", help="Seed of everything that is drawn.")]
+Cache = Annotated[
+    Path | None,
+    option(
+        "--cache",
+        panel=RUNNING,
+        metavar="DIR",
+        help="Folder of unpatched runs; safe to delete, see mechpatch cache.",
+        show_default="cache of the project, or the user's",
+        envvar="MECHPATCH_CACHE",
+    ),
+]
+Incorrect = Annotated[
+    bool, flag("--include-incorrect", panel=OUTPUT, help="Let pairs that the model gets wrong into the means.")
+]
+Json = Annotated[bool, flag("--json", panel=OUTPUT, help="Print one JSON object on stdout; all else goes to stderr.")]
+Quiet = Annotated[
+    bool, flag("--quiet", "-q", panel=OUTPUT, help="Print the path of the result only; warnings and errors remain.")
+]
 
 
 def load(
@@ -37,6 +132,8 @@ def load(
     latents: int | None,
     dtype: str,
     device: str,
+    *,
+    quiet: bool = False,
 ) -> "ThoughtModel":
     """Load and say on stderr what was loaded; the tone of the libraries is turned down."""
     from transformers.utils import logging as transformers_logging
@@ -51,13 +148,26 @@ def load(
         adapter,
         codi,
         lora_alpha=lora_alpha,
-        lora_targets=split(lora_targets) if lora_targets else None,
         n_latents=latents,
         dtype=dtype,
         device=device,
+        lora_targets=split(lora_targets) if lora_targets else None,
     )
-    show_model(model, loaded)
+    if not quiet:
+        show_model(model, loaded)
     return loaded
+
+
+def hush() -> None:
+    """Leave only warnings and errors on stderr."""
+    for handler in logging.getLogger().handlers:
+        handler.setLevel(logging.WARNING)
+
+
+def cache_folder(asked: Path | None) -> Path:
+    """The folder that was asked for, or where the cache lies. Refuses a limit of its size that is no number."""
+    size_limit()
+    return asked or default_folder(Path.cwd())
 
 
 def unescaped(text: str) -> str:

@@ -7,18 +7,30 @@ from typing import Annotated, Any
 import typer
 
 from mechpatch.cli.app import app
+from mechpatch.cli.options import ASKED, MODEL, OUTPUT, Json, flag, option
 from mechpatch.data import pair_path
 
 
 @app.command()
 def pairs(
-    file: Annotated[str, typer.Argument(help="File of pairs, or demo.")],
-    out: Annotated[Path | None, typer.Option(help="Write the kept pairs here, in the prepared format.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
-    model: Annotated[str | None, typer.Option(help="Count answer tokens with this model's tokenizer.")] = None,
-    keep_same_answer: Annotated[bool, typer.Option(help="Flag pairs with equal answers instead of dropping.")] = False,
+    file: Annotated[str, typer.Argument(metavar="FILE", help="File of pairs, or demo.")],
+    out: Annotated[
+        Path | None,
+        option("--out", panel=OUTPUT, metavar="FILE", help="Write the kept pairs here, in the prepared format."),
+    ] = None,
+    as_json: Json = False,
+    model: Annotated[
+        str | None,
+        option("--model", panel=MODEL, metavar="NAME", help="Count answer tokens with the tokenizer of this model."),
+    ] = None,
+    keep_same_answer: Annotated[
+        bool, flag("--keep-same-answer", panel=ASKED, help="Flag pairs with equal answers instead of dropping them.")
+    ] = False,
 ) -> None:
-    """Check and screen a file of pairs."""
+    """Check and screen a file of pairs: every fault, what is dropped and why, and how long the answers are.
+
+    Example: mechpatch pairs pairs.json --model path/to/llama
+    """
     from mechpatch.pairs import default_predicates, describe, load_pairs, screen, to_prepared
     from mechpatch.storage.atomic import write_json
 

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from mechpatch.cli.app import app
+from mechpatch.cli.options import OUTPUT, Json, option
 from mechpatch.cli.request import Request, of_request
 
 
@@ -15,15 +16,24 @@ from mechpatch.cli.request import Request, of_request
 def plan(
     asked: Request,
     out: Annotated[
-        Path | None, typer.Option(help="Run directory to keep the plan in; its run says how well it was predicted.")
+        Path | None,
+        option(
+            "--out",
+            panel=OUTPUT,
+            metavar="DIR",
+            help="Run directory to keep the plan in; its run says how well it was predicted.",
+        ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+    as_json: Json = False,
 ) -> None:
-    """Say what a run will take: forward passes, operations, memory, storage and time. Same arguments as `run`."""
+    """Say what a run will take: forward passes, operations, memory, storage and time.
+
+    It takes the arguments of run. Example: mechpatch plan all --nulls other-pair
+    """
     from mechpatch.console import show_plan
     from mechpatch.workflow import plan_run
 
-    made = plan_run(*asked, out)
+    made = plan_run(asked.model, asked.spec, asked.pairs, out)
     if as_json:
         typer.echo(json.dumps(made.as_json()))
     else:

@@ -6,17 +6,35 @@ from typing import Annotated
 import typer
 
 from mechpatch.cli.app import app
-from mechpatch.cli.options import split
+from mechpatch.cli.options import EXPERIMENT, OUTPUT, Incorrect, option, split
+from mechpatch.storage.folders import require_run
 
 
 @app.command()
 def plot(
-    run_dir: Annotated[Path, typer.Argument(help="Directory of a finished run.")],
-    out: Annotated[Path | None, typer.Option(help="Folder for the figures.  [RUN_DIR/figures]")] = None,
-    metric: Annotated[str, typer.Option(help="Further metrics to draw, columns of effects.parquet.")] = "",
-    include_incorrect: Annotated[bool, typer.Option(help="Use pairs the model gets wrong, too.")] = False,
+    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="Directory of a finished run.")],
+    out: Annotated[
+        Path | None,
+        option("--out", panel=OUTPUT, metavar="DIR", help="Folder for the figures.", show_default="RUN_DIR/figures"),
+    ] = None,
+    metric: Annotated[
+        str,
+        option(
+            "--metric",
+            panel=EXPERIMENT,
+            metavar="LIST",
+            help="Further metrics to draw, columns of effects.parquet with commas between.",
+            show_default="none",
+        ),
+    ] = "",
+    include_incorrect: Incorrect = False,
 ) -> None:
-    """Draw the figures of a run, as PNG and SVG."""
+    """Draw the figures of a run, as PNG and SVG.
+
+    Example: mechpatch plot runs/demo --metric answer_logit_diff
+    """
+    require_run(run_dir)
+
     from mechpatch.console import show_paths
     from mechpatch.views.figures import plot_run
 

@@ -6,14 +6,24 @@ from typing import Annotated
 import typer
 
 from mechpatch.cli.app import app
+from mechpatch.cli.options import OUTPUT, option
+from mechpatch.storage.folders import require_run
 
 
 @app.command()
 def report(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN…", help="Directories of finished runs.")],
-    out: Annotated[Path, typer.Option(help="The page; an older one is replaced.")] = Path("report.html"),
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN_DIR", help="Directories of finished runs.")],
+    out: Annotated[
+        Path, option("--out", panel=OUTPUT, metavar="FILE", help="The page; an older one is replaced.")
+    ] = Path("report.html"),
 ) -> None:
-    """Write one page that opens offline: figures, tables and pairs of one or several runs."""
+    """Write one page that opens offline: figures, tables and pairs of one or several runs.
+
+    Example: mechpatch report runs/demo --out demo.html
+    """
+    for run_dir in runs:
+        require_run(run_dir)
+
     from mechpatch.views.report import write_report
 
     written = write_report(runs, out)

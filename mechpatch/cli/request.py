@@ -7,7 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
+from mechpatch.cli import early
 from mechpatch.cli.options import (
+    ASKED,
+    EXPERIMENT,
+    RUNNING,
     Adapter,
     AnswerPrefix,
     Codi,
@@ -19,25 +23,34 @@ from mechpatch.cli.options import (
     Model,
     Pairs,
     PlaceholderToken,
+    Quiet,
+    Seed,
     Separator,
     Thoughts,
+    flag,
+    hush,
     load,
+    option,
     split,
     unescaped,
 )
+from mechpatch.data import pair_path
+from mechpatch.experiments.spec import Spec, parse_experiments, parse_layers
+from mechpatch.pairs import load_pairs
+from mechpatch.storage.folders import require_run_or_empty
 
 if TYPE_CHECKING:
-    from mechpatch.experiments.spec import Spec
     from mechpatch.models import ThoughtModel
     from mechpatch.workflow import PairFile
 
 
 class Request(NamedTuple):
-    """A loaded model, what is to be run on it, and the pairs that will be."""
+    """A loaded model, what is to be run on it, the pairs that will be, and whether to say little on the way."""
 
     model: "ThoughtModel"
-    spec: "Spec"
+    spec: Spec
     pairs: "PairFile"
+    quiet: bool
 
 
 def request(
@@ -45,7 +58,8 @@ def request(
         list[str],
         typer.Argument(
             help="Some of layer, position, relay, cumulative, leave-one-out, pairwise, subset, window; chained for "
-            "relay and cumulative, all for the first four."
+            "relay and cumulative, all for the first four.",
+            metavar="EXPERIMENT",
         ),
     ],
     model: Model = "demo",
@@ -53,34 +67,102 @@ def request(
     codi: Codi = None,
     lora_alpha: LoraAlpha = None,
     lora_targets: LoraTargets = None,
-    latents: Latents = None,
     pairs: Pairs = "demo",
     thoughts: Thoughts = "latent",
+    latents: Latents = None,
     answer_prefix: AnswerPrefix = "The answer is:",
     separator: Separator = "",
     placeholder_token: PlaceholderToken = None,
-    layers: Annotated[str | None, typer.Option(help="For example 0-3,7.  [all]")] = None,
-    sites: Annotated[str, typer.Option(help="all, or some of thoughts,bot,eot,answer,t0,t1,…")] = "all",
-    sets: Annotated[str, typer.Option(help="Sets of sites that subset writes at once: t0+t2,bot+t1.")] = "",
-    window: Annotated[int, typer.Option(help="Layers in a row that window writes.")] = 3,
-    direction: Annotated[str, typer.Option(help="denoise (clean into corrupted), noise, or both.")] = "denoise",
-    nulls: Annotated[str, typer.Option(help="Null donors: self,other-pair,same-value,noise.")] = "",
-    limit: Annotated[int | None, typer.Option(help="Run the first N pairs only.")] = None,
-    keep_same_answer: Annotated[bool, typer.Option(help="Run pairs with equal answers too.")] = False,
-    min_gap: Annotated[float, typer.Option(help="Smallest gap in nats at which recovery is defined.")] = 0.1,
-    batch_size: Annotated[int, typer.Option(help="Pairs in one forward pass.")] = 16,
-    seed: Annotated[int, typer.Option(help="Of null donors and intervals.")] = 0,
-    engine: Annotated[str, typer.Option(help="fast, or reference: one plain hooked run for each patch.")] = "fast",
-    check: Annotated[int, typer.Option(help="Cells of each batch compared with plain hooks.")] = 3,
-    max_memory: Annotated[int | None, typer.Option(help="MB for one chunk of patches.  [from the device]")] = None,
+    layers: Annotated[
+        str | None,
+        option("--layers", panel=EXPERIMENT, metavar="LIST", help="For example 0-3,7.", show_default="all"),
+    ] = None,
+    sites: Annotated[
+        str,
+        option(
+            "--sites",
+            panel=EXPERIMENT,
+            metavar="LIST",
+            help="all, or some of thoughts, bot, eot, answer, t0, t1 and so on, with commas between.",
+        ),
+    ] = "all",
+    sets: Annotated[
+        str,
+        option(
+            "--sets",
+            panel=EXPERIMENT,
+            metavar="LIST",
+            help="Sets of sites that subset writes at once: t0+t2,bot+t1.",
+            show_default="none",
+        ),
+    ] = "",
+    window: Annotated[
+        int, option("--window", panel=EXPERIMENT, metavar="N", help="Layers in a row that window writes.")
+    ] = 3,
+    direction: Annotated[
+        str,
+        option(
+            "--direction",
+            panel=EXPERIMENT,
+            metavar="NAME",
+            help="denoise (clean vectors into the corrupted run), noise, or both.",
+        ),
+    ] = "denoise",
+    nulls: Annotated[
+        str,
+        option(
+            "--nulls",
+            panel=EXPERIMENT,
+            metavar="LIST",
+            help="Null donors beside the effect, some of self, other-pair, same-value, noise.",
+            show_default="none",
+        ),
+    ] = "",
+    limit: Annotated[
+        int | None,
+        option("--limit", panel=ASKED, metavar="N", help="Run the first N pairs only.", show_default="all"),
+    ] = None,
+    keep_same_answer: Annotated[
+        bool, flag("--keep-same-answer", panel=ASKED, help="Run pairs with equal answers too.")
+    ] = False,
+    min_gap: Annotated[
+        float,
+        option(
+            "--min-gap", panel=EXPERIMENT, metavar="NATS", help="Smallest gap in nats at which recovery is defined."
+        ),
+    ] = 0.1,
+    batch_size: Annotated[
+        int, option("--batch-size", panel=RUNNING, metavar="N", help="Pairs in one forward pass.")
+    ] = 16,
+    seed: Seed = 0,
+    engine: Annotated[
+        str,
+        option(
+            "--engine",
+            panel=RUNNING,
+            metavar="NAME",
+            help="fast, or reference: one plain hooked run for each patch.",
+        ),
+    ] = "fast",
+    check: Annotated[
+        int,
+        option("--check", panel=RUNNING, metavar="N", help="Cells of each batch that plain hooks compute too."),
+    ] = 3,
+    max_memory: Annotated[
+        int | None,
+        option(
+            "--max-memory",
+            panel=RUNNING,
+            metavar="MB",
+            help="Memory for one chunk of patches.",
+            show_default="what suits the device",
+        ),
+    ] = None,
     dtype: Dtype = "float32",
     device: Device = "auto",
+    quiet: Quiet = False,
 ) -> Request:
-    """Check what is asked for, load the model, read and screen the pairs."""
-    from mechpatch.console import show_screening
-    from mechpatch.experiments.spec import Spec, parse_experiments, parse_layers
-    from mechpatch.workflow import read_pairs
-
+    """Refuse at once what can be, then load the model, read and screen the pairs."""
     spec = Spec(
         experiments=parse_experiments(experiments),
         layers=parse_layers(layers) if layers else (),
@@ -101,10 +183,21 @@ def request(
         checks=check,
         memory=None if max_memory is None else max_memory * 2**20,
     )
-    loaded = load(model, adapter, codi, lora_alpha, lora_targets, latents, dtype, device)
+    early.judge_machine(dtype, device)
+    early.judge_limit(limit)
+    early.judge(spec, early.outline(model, adapter, codi, latents), latents)
+    if quiet:
+        hush()
+    load_pairs(pair_path(pairs))  # for its faults: they are many, and a model takes long to load
+
+    from mechpatch.console import show_screening
+    from mechpatch.workflow import read_pairs
+
+    loaded = load(model, adapter, codi, lora_alpha, lora_targets, latents, dtype, device, quiet=quiet)
     pair_file = read_pairs(pairs, loaded, spec, limit=limit, keep_same_answer=keep_same_answer)
-    show_screening(pair_file)
-    return Request(loaded, spec, pair_file)
+    if not quiet:
+        show_screening(pair_file)
+    return Request(loaded, spec, pair_file, quiet)
 
 
 def of_request(command: Callable[..., None]) -> Callable[..., None]:
@@ -114,6 +207,8 @@ def of_request(command: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(command)
     def called(**given: Any) -> None:
+        if (out := given.get("out")) is not None:
+            require_run_or_empty(out)
         command(request(**{name: given.pop(name) for name in asked}), **given)
 
     parameters = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in (*asked.values(), *own)]

@@ -1,5 +1,6 @@
 """`mechpatch run`: experiments over all pairs, into a directory."""
 
+import json
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -7,7 +8,7 @@ from typing import Annotated
 import typer
 
 from mechpatch.cli.app import app
-from mechpatch.cli.options import Cache, interruptible
+from mechpatch.cli.options import OUTPUT, Cache, Incorrect, Json, cache_folder, flag, interruptible, option
 from mechpatch.cli.request import Request, of_request
 
 
@@ -15,21 +16,39 @@ from mechpatch.cli.request import Request, of_request
 @of_request
 def run(
     asked: Request,
-    out: Annotated[Path, typer.Option(help="Run directory; the same command goes on where it was stopped.")],
-    include_incorrect: Annotated[bool, typer.Option(help="Let pairs the model gets wrong into the means.")] = False,
-    inspect: Annotated[int, typer.Option(min=0, help="Look inside the N pairs with the largest effect.")] = 0,
-    report: Annotated[bool, typer.Option("--report", help="Write report.html too; --wandb does.")] = False,
-    cache: Cache = Path("cache"),
+    out: Annotated[
+        Path,
+        option(
+            "--out",
+            panel=OUTPUT,
+            metavar="DIR",
+            help="Run directory; the same command goes on where it was stopped.",
+        ),
+    ],
+    include_incorrect: Incorrect = False,
+    inspect: Annotated[
+        int,
+        option("--inspect", panel=OUTPUT, metavar="N", min=0, help="Look inside the N pairs with the largest effect."),
+    ] = 0,
+    report: Annotated[bool, flag("--report", panel=OUTPUT, help="Write report.html too; --wandb does.")] = False,
+    cache: Cache = None,
     wandb: Annotated[
-        bool, typer.Option("--wandb", help="Log to Weights & Biases; offline unless WANDB_MODE=online.")
+        bool, flag("--wandb", panel=OUTPUT, help="Log to Weights & Biases; offline unless WANDB_MODE=online.")
     ] = False,
-    wandb_project: Annotated[str, typer.Option(help="Project of --wandb.")] = "mechpatch",
+    wandb_project: Annotated[
+        str, option("--wandb-project", panel=OUTPUT, metavar="NAME", help="Project of --wandb.")
+    ] = "mechpatch",
+    as_json: Json = False,
 ) -> None:
-    """Run experiments over all pairs."""
+    """Run experiments over all pairs, and leave records, figures and a summary in a directory.
+
+    Example: mechpatch run position relay --out runs/first --limit 5
+    """
     from mechpatch import workflow
     from mechpatch.console import progress, show_paths, show_summary
     from mechpatch.tracking import null_observer, wandb_observer
 
+    folder = cache_folder(cache)
     observer = null_observer()
     if wandb:
         config = {
@@ -41,16 +60,23 @@ def run(
         observer = wandb_observer(wandb_project, out.name, config, out.parent)
     with interruptible(out):
         finished = workflow.run_to_directory(
-            *asked,
+            asked.model,
+            asked.spec,
+            asked.pairs,
             out,
-            cache=cache,
+            cache=folder,
             command=sys.argv,
             include_incorrect=include_incorrect,
             observer=observer,
-            progress=progress,
+            progress=None if asked.quiet else progress,
             inspected=inspect,
             report=report or wandb,
         )
     observer.finish()
-    show_summary(finished.summary)
-    show_paths(finished.folder, finished.figures, finished.report)
+    if as_json:
+        typer.echo(json.dumps(finished.as_json(), ensure_ascii=False))
+    elif asked.quiet:
+        typer.echo(finished.folder)
+    else:
+        show_summary(finished.summary)
+        show_paths(finished.folder, finished.figures, finished.report)

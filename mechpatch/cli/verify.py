@@ -5,25 +5,34 @@ from typing import Annotated
 
 import typer
 
+from mechpatch.cli import early
 from mechpatch.cli.app import app
 from mechpatch.cli.options import (
+    EXPERIMENT,
+    MODEL,
     Adapter,
     AnswerPrefix,
     Codi,
     Device,
+    Json,
     Latents,
     LoraAlpha,
     LoraTargets,
     Model,
     Pairs,
     PlaceholderToken,
+    Seed,
     Separator,
     Thoughts,
     load,
+    option,
     unescaped,
 )
+from mechpatch.data import pair_path
+from mechpatch.experiments.spec import Spec, parse_layers
+from mechpatch.pairs import load_pairs
 
-DTYPES = ("float32", "float64")
+DTYPES = ("float32", "float64")  # other rounding is as large as many faults
 
 
 @app.command()
@@ -33,28 +42,33 @@ def verify(
     codi: Codi = None,
     lora_alpha: LoraAlpha = None,
     lora_targets: LoraTargets = None,
-    latents: Latents = None,
     pairs: Pairs = "demo",
     thoughts: Thoughts = "latent",
+    latents: Latents = None,
     answer_prefix: AnswerPrefix = "The answer is:",
     separator: Separator = "",
     placeholder_token: PlaceholderToken = None,
-    layers: Annotated[str | None, typer.Option(help="For example 0-3,7.  [first, middle and last]")] = None,
-    seed: Annotated[int, typer.Option(help="Of the cells that are drawn.")] = 0,
-    dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float32",
+    layers: Annotated[
+        str | None,
+        option(
+            "--layers",
+            panel=EXPERIMENT,
+            metavar="LIST",
+            help="For example 0-3,7.",
+            show_default="first, middle and last",
+        ),
+    ] = None,
+    seed: Seed = 0,
+    dtype: Annotated[
+        str, option("--dtype", panel=MODEL, metavar="NAME", help="float32 or float64: other rounding hides faults.")
+    ] = "float32",
     device: Device = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+    as_json: Json = False,
 ) -> None:
-    """Try every law of patching on a model and two pairs; exit code 1 if one fails."""
-    from mechpatch import workflow
-    from mechpatch.console import progress, show_report
-    from mechpatch.errors import SpecError
-    from mechpatch.experiments.spec import Spec, parse_layers
-    from mechpatch.verify import LAWS, Source, make_context, read_source
-    from mechpatch.verify import verify as try_all
+    """Try every law of patching on a model and two pairs; exit code 1 if one fails.
 
-    if dtype not in DTYPES:
-        raise SpecError(f"dtype {dtype!r}: expected {' or '.join(DTYPES)}; other rounding is as large as many faults")
+    Example: mechpatch verify --model path/to/llama --codi path/to/codi --pairs pairs.json
+    """
     spec = Spec(
         experiments=("position",),
         layers=parse_layers(layers) if layers else (),
@@ -65,6 +79,15 @@ def verify(
         placeholder=placeholder_token,
         seed=seed,
     )
+    early.judge_machine(dtype, device, DTYPES)
+    early.judge(spec, early.outline(model, adapter, codi, latents), latents)
+    load_pairs(pair_path(pairs))
+
+    from mechpatch import workflow
+    from mechpatch.console import progress, show_report
+    from mechpatch.verify import LAWS, Source, make_context, read_source
+    from mechpatch.verify import verify as try_all
+
     loaded = load(model, adapter, codi, lora_alpha, lora_targets, latents, dtype, device)
     kept = workflow.read_pairs(pairs, loaded, spec).kept
     checkpoint = read_source(

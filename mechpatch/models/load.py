@@ -20,11 +20,13 @@ from mechpatch.models.architectures import architecture_of
 from mechpatch.models.base import build, model_folder, read_config
 from mechpatch.models.files import bounded, exists, read_weights, refusing
 from mechpatch.models.hooked import parity, to_hooked
-from mechpatch.storage.keys import digest, tensor_digest
+from mechpatch.names import DTYPE_NAMES
+from mechpatch.storage.keys import digest
+from mechpatch.storage.tensor_keys import tensor_digest
 
 log = logging.getLogger(__name__)
 
-DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
+DTYPES = {name: getattr(torch, name) for name in DTYPE_NAMES}
 # Files that a tokenizer may be read from, by suffix.
 TEXT = (".json", ".model", ".jinja", ".txt")
 

@@ -1,9 +1,10 @@
-"""Two cells of a run, or the same cells of two runs, compared pair by pair.
+"""Two cells of a run, or the same cells of two runs, compared pair by pair on the pairs that both have.
 
 A pair that the unpatched model gets wrong on either side of a comparison is left out of it, unless asked for.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mechpatch.errors import SpecError
+from mechpatch.names import not_known
 from mechpatch.stats.cells import DERIVED, DONORS, FLAGS, Cells, Column, Group, groups, select
 from mechpatch.stats.contrasts import LEVEL, aligned, contrast, contrast_entry, interval_entry, number
 from mechpatch.stats.estimates import bootstrap_mean, effect_size, minimum_detectable_effect, standard_deviation
@@ -65,20 +67,31 @@ def compare_cells(
 
 
 def compare_runs(
-    a: pa.Table, b: pa.Table, metric: str = "effect", seed: int = 0, include_incorrect: bool = False
+    a: pa.Table,
+    b: pa.Table,
+    metric: str = "effect",
+    seed: int = 0,
+    include_incorrect: bool = False,
+    unlike: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> dict[str, Any]:
-    """The mean of `metric` in two runs of the same pairs, and a − b pair by pair, for every cell that both have.
+    """The mean of `metric` in two runs on the pairs that both have, and a − b pair by pair, for every cell of both.
 
     {metric, seed, level, counts, only_in_a, only_in_b, cells}. A cell is {experiment, direction, donor, layer, width,
     site, step, structural, a, b, difference, effect_size, minimum_detectable_difference}; q is the false discovery rate
     among the cells of the same experiment, direction and donor. `only_in_…` counts the cells of one run alone.
+    `counts` are of pairs: in both, in one run alone, unlike, and those of both that each run uses.
+
+    Args:
+        unlike: pairs that are left out although both runs have their id, see `unlike_questions`.
 
     Raises:
-        SpecError: the pairs differ, or no cell is in both, or the metric is no number.
+        SpecError: no pair or no cell is in both, or the metric is no number.
     """
     for table in (a, b):
         _require_number(table, metric)
-    _require_same_pairs(_ids(a), _ids(b))
+    both = _common_pairs(_ids(a), _ids(b), unlike)
+    only = [len(_ids(table).keys() - both - unlike.keys()) for table in (a, b)]
+    a, b = (table.filter(pc.field("pair_id").isin(both)) for table in (a, b))
     b = _renumbered(b, _ids(a))
     found_a, found_b = groups(a), groups(b)
     shared = [group for group in found_a if group in found_b]
@@ -119,29 +132,28 @@ def compare_runs(
         "metric": metric,
         "seed": seed,
         "level": LEVEL,
-        "counts": {"pairs": len(_ids(a)), "used_a": sizes[0][0], "used_b": sizes[1][0]},
+        "counts": {
+            "pairs": len(both),
+            "only_in_a": only[0],
+            "only_in_b": only[1],
+            "unlike": len(unlike),
+            "used_a": sizes[0][0],
+            "used_b": sizes[1][0],
+        },
         "only_in_a": sizes[0][1] - len(cells),
         "only_in_b": sizes[1][1] - len(cells),
         "cells": cells,
     }
 
 
-def require_same_questions(a: Mapping[str, Mapping[str, Any]], b: Mapping[str, Mapping[str, Any]]) -> None:
-    """Refuse two runs whose pairs, by id, were asked different things.
-
-    Raises:
-        SpecError: that names the first pair that differs, and in what.
-    """
-    _require_same_pairs(a, b)
-    differing = {pair_id: [part for part in a[pair_id] if a[pair_id][part] != b[pair_id].get(part)] for pair_id in a}
-    differing = {pair_id: parts for pair_id, parts in differing.items() if parts}
-    if differing:
-        pair_id, parts = next(iter(differing.items()))
-        raise SpecError(
-            f"the runs are of different pairs: {len(differing)} of {len(a)} differ although their ids agree. "
-            f"{pair_id} differs in {', '.join(parts)}: {parts[0]} is {a[pair_id][parts[0]]!r} in the first and "
-            f"{b[pair_id].get(parts[0])!r} in the second. Run both on one file of pairs"
-        )
+def unlike_questions(a: Mapping[str, Mapping[str, Any]], b: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
+    """The pairs of two runs that have one id and were asked different things, with the parts that differ."""
+    parts = {
+        pair_id: [part for part in a[pair_id] if a[pair_id][part] != b[pair_id].get(part)]
+        for pair_id in a
+        if pair_id in b
+    }
+    return {pair_id: differing for pair_id, differing in parts.items() if differing}
 
 
 def _entries(a: np.ndarray, b: np.ndarray, structural: np.ndarray, seed: int) -> list[dict[str, Any]]:
@@ -197,17 +209,19 @@ def _ids(table: pa.Table) -> dict[str, int]:
     return dict(zip(pairs["pair_id"].to_pylist(), pairs["pair_index"].to_pylist(), strict=True))
 
 
-def _require_same_pairs(a: Mapping[str, Any], b: Mapping[str, Any]) -> None:
-    parts = [
-        f"{len(only)} only in the {which} ({', '.join(only[:3])}{', …' if len(only) > 3 else ''})"
-        for which, only in (("first", sorted(a.keys() - b.keys())), ("second", sorted(b.keys() - a.keys())))
-        if only
-    ]
-    if parts:
-        raise SpecError(
-            f"the runs are of different pairs: {' and '.join(parts)}, {len(a.keys() & b.keys())} in both. "
-            "Run both on one file of pairs; `mechpatch pairs FILE --out KEPT` writes the pairs that are kept"
-        )
+def _common_pairs(a: Mapping[str, Any], b: Mapping[str, Any], unlike: Mapping[str, Sequence[str]]) -> list[str]:
+    """Ids of the pairs that both runs have. Raises `SpecError` if there are none."""
+    if both := [pair_id for pair_id in a if pair_id in b and pair_id not in unlike]:
+        return both
+    said = f"the first has {_some(list(a))}, the second {_some(list(b))}"
+    if unlike:
+        pair_id, parts = next(iter(unlike.items()))
+        said = f"{len(unlike)} ids agree, but what was asked differs: {pair_id} in {', '.join(parts)}"
+    raise SpecError(f"the runs have no pair in common: {said}. Run both on one file of pairs")
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _renumbered(table: pa.Table, ids: dict[str, int]) -> pa.Table:
@@ -231,9 +245,7 @@ def _require_number(table: pa.Table, metric: str) -> None:
         and not field.name.endswith("_run")
     ]
     if metric not in numbers:
-        raise SpecError(
-            f"metric {metric!r} is no measured number of the records; expected one of {', '.join((*DERIVED, *numbers))}"
-        )
+        raise SpecError(not_known("--metric", [metric], [*DERIVED, *numbers]))
 
 
 def _size(table: pa.Table, include_incorrect: bool) -> tuple[int, int]:

@@ -25,20 +25,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mechpatch.errors import SpecError, StorageError
-from mechpatch.storage.atomic import LOCK, TEMPORARY, lock, remove_stale, write_bytes, write_text, writing
+from mechpatch.storage.atomic import lock, remove_stale, write_bytes, write_text, writing
+from mechpatch.storage.folders import PLAN as PLAN
+from mechpatch.storage.folders import SPEC, require_run_or_empty
 from mechpatch.storage.keys import canonical_json, file_digest
 from mechpatch.storage.log import log_to as log_to
 from mechpatch.storage.sealed import read_sealed, write_sealed
 
 logger = logging.getLogger(__name__)
 
-SPEC = "spec.json"
 SHARDS = "shards"
 EFFECTS = "effects.parquet"
 CHECKSUM = "effects.sha256"
 SUMMARY = "summary.json"
 PAIRS = "pairs.json"
-PLAN = "plan.json"
 
 # Entries of a spec that say how a run came about and do not decide its numbers.
 PROVENANCE = frozenset({"command", "created", "environment"})
@@ -121,9 +121,7 @@ def open_run(folder: Path, spec: Mapping[str, object]) -> Iterator[RunDirectory]
     """
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        entries = {path.name for path in folder.iterdir() if not path.name.startswith(TEMPORARY)}
-    if SPEC not in entries and entries - {LOCK, PLAN}:
-        raise StorageError(f"{folder}: not empty, and not a run (no {SPEC}); choose a new or an empty folder")
+    require_run_or_empty(folder)
     with lock(folder):
         if (folder / SPEC).exists():
             _require_same(folder, spec)

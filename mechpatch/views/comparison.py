@@ -13,9 +13,19 @@ def describe_runs(found: Mapping[str, Any], a: str, b: str) -> list[str]:
     """Lines about two runs compared by `compare_runs`; null donors are counted, not listed."""
     counts = found["counts"]
     lines = [
-        f"A {a}, B {b}: {counts['pairs']} pairs, of which A answers {counts['used_a']} and B {counts['used_b']} right "
-        f"on both sides. {_about(found['metric'])}, A − B, over the pairs that both can use:"
+        f"A {a}, B {b}: {counts['pairs']} pairs in both, of which A answers {counts['used_a']} and B "
+        f"{counts['used_b']} right on both sides. {_about(found['metric'])}, A − B, over the pairs that both can use:"
     ]
+    if apart := [
+        f"{counts[key]} {said}"
+        for key, said in (
+            ("only_in_a", "only in A"),
+            ("only_in_b", "only in B"),
+            ("unlike", "with one id and other questions or answers"),
+        )
+        if counts[key]
+    ]:
+        lines.append(f"Pairs left out: {', '.join(apart)}.")
     if found["only_in_a"] or found["only_in_b"]:
         lines.append(f"Not compared: {found['only_in_a']} cells that only A has, {found['only_in_b']} that only B has.")
     movable = [cell for cell in found["cells"] if not cell["structural"] and cell["difference"]["mean"] is not None]

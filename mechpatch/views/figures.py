@@ -11,6 +11,7 @@ import pyarrow as pa
 from matplotlib.figure import Figure
 
 from mechpatch.errors import SpecError, StorageError
+from mechpatch.names import not_known
 from mechpatch.stats import groups
 from mechpatch.stats.cells import Group
 from mechpatch.storage.atomic import remove_stale, write_bytes, writing
@@ -60,7 +61,7 @@ def plot_run(
         StorageError: the run is not finished, is damaged or holds no rows, or a file cannot be written.
     """
     if unknown := [metric for metric in metrics if metric not in METRICS]:
-        raise SpecError(f"metric {', '.join(map(repr, unknown))} is not known; expected some of {', '.join(METRICS)}")
+        raise SpecError(not_known("--metric", unknown, list(METRICS)))
     table = read_effects(run_dir)
     if not table.num_rows:
         raise StorageError(f"{run_dir}: effects.parquet has no rows, so there is nothing to draw; run some pairs first")

@@ -8,7 +8,7 @@ import pytest
 from records import make_records, planted
 
 from mechpatch.errors import SpecError
-from mechpatch.stats.compare import Place, compare_cells, compare_runs, parse_place, require_same_questions
+from mechpatch.stats.compare import Place, compare_cells, compare_runs, parse_place, unlike_questions
 
 SPREAD = np.array([-0.02, -0.01, 0.0, 0.01, 0.02, 0.0, 0.01, -0.01])
 HERE, THERE = ("position", "denoise", "paired", 1, "t2"), ("position", "denoise", "paired", 1, "t3")
@@ -79,7 +79,7 @@ def test_two_runs_are_compared_cell_by_cell():
     assert second["difference"]["mean"] == pytest.approx(0.0, abs=1e-12)
     assert second["minimum_detectable_difference"] > 0.02
     assert (found["only_in_a"], found["only_in_b"]) == (1, 1)
-    assert found["counts"] == {"pairs": 8, "used_a": 8, "used_b": 8}
+    assert found["counts"] == {"pairs": 8, "only_in_a": 0, "only_in_b": 0, "unlike": 0, "used_a": 8, "used_b": 8}
 
 
 def test_pairs_are_matched_by_their_id_and_not_by_their_place():
@@ -95,27 +95,43 @@ def test_a_pair_that_either_run_gets_wrong_is_left_out():
     a = planted({HERE: 0.8 + SPREAD})
     b = edited(a, lambda row: row | {"both_correct": row["pair_index"] > 2})
     found = compare_runs(a, b)
-    assert found["counts"] == {"pairs": 8, "used_a": 8, "used_b": 5}
+    assert (found["counts"]["used_a"], found["counts"]["used_b"]) == (8, 5)
     assert {found["cells"][0][side]["n"] for side in ("a", "b", "difference")} == {5}
     assert compare_runs(a, b, include_incorrect=True)["cells"][0]["difference"]["n"] == 8
 
 
-def test_runs_of_different_pairs_are_refused_with_their_names():
+def test_runs_with_some_pairs_in_common_are_compared_on_those():
     a = planted({HERE: 0.8 + SPREAD})
-    fewer = planted({HERE: (0.8 + SPREAD)[:6]})
-    with pytest.raises(SpecError, match=r"2 only in the first \(pair-006, pair-007\), 6 in both"):
-        compare_runs(a, fewer)
+    shifted = edited(
+        planted({HERE: (0.6 + SPREAD)[:6]}), lambda row: row | {"pair_id": f"pair-{row['pair_index'] + 4:03d}"}
+    )
+    found = compare_runs(a, shifted)
+    assert found["counts"] == {"pairs": 4, "only_in_a": 4, "only_in_b": 2, "unlike": 0, "used_a": 4, "used_b": 4}
+    (cell,) = found["cells"]
+    assert {cell[side]["n"] for side in ("a", "b", "difference")} == {4}
+    assert cell["difference"]["mean"] == pytest.approx(0.2 + SPREAD[4:].mean() - SPREAD[:4].mean())
+    # The same numbers as if nobody had run the other pairs.
+    assert (
+        compare_runs(a, planted({HERE: (0.6 + SPREAD)[:6]}))["cells"]
+        == (compare_runs(planted({HERE: (0.8 + SPREAD)[:6]}), planted({HERE: (0.6 + SPREAD)[:6]}))["cells"])
+    )
     other = edited(a, lambda row: row | {"pair_id": f"other-{row['pair_id']}"})
-    with pytest.raises(SpecError, match=r"8 only in the first .* and 8 only in the second .*, 0 in both"):
+    with pytest.raises(SpecError, match=r"no pair in common: the first has pair-000, .* and 5 more, the second other-"):
         compare_runs(a, other)
 
 
-def test_equal_ids_of_unequal_questions_are_refused():
-    asked = {f"pair-{index}": {"clean question": f"How many of {index}?", "clean answer": 3} for index in range(4)}
-    require_same_questions(asked, dict(reversed(asked.items())))
-    changed = asked | {"pair-2": {"clean question": "How many of 2?", "clean answer": 4}}
-    with pytest.raises(SpecError, match=r"1 of 4 differ .*pair-2 differs in clean answer: .* is 3 .* 4 in the second"):
-        require_same_questions(asked, changed)
+def test_equal_ids_of_unequal_questions_are_left_out():
+    asked = {f"pair-{index:03d}": {"clean question": f"{index}?", "clean answer": 3} for index in range(8)}
+    assert unlike_questions(asked, dict(reversed(asked.items()))) == {}
+    changed = asked | {"pair-002": {"clean question": "2?", "clean answer": 4}, "more": {"clean question": "?"}}
+    unlike = unlike_questions(asked, changed)
+    assert unlike == {"pair-002": ["clean answer"]}
+    table = planted({HERE: 0.8 + SPREAD})
+    found = compare_runs(table, table, unlike=unlike)
+    assert (found["counts"]["pairs"], found["counts"]["unlike"]) == (7, 1)
+    assert found["cells"][0]["difference"]["n"] == 7
+    with pytest.raises(SpecError, match="8 ids agree, but what was asked differs: pair-000 in clean answer"):
+        compare_runs(table, table, unlike={pair_id: ["clean answer"] for pair_id in asked})
 
 
 def test_runs_without_a_common_cell_are_refused():
@@ -126,7 +142,7 @@ def test_runs_without_a_common_cell_are_refused():
 @pytest.mark.parametrize("metric", ["pair_id", "layer", "both_correct", "no_such"])
 def test_a_metric_that_is_no_measured_number_is_refused(metric: str):
     table = planted({HERE: SPREAD})
-    with pytest.raises(SpecError, match=f"metric '{metric}'.*expected one of effect, .*switched, .*kl_divergence"):
+    with pytest.raises(SpecError, match=f"--metric: '{metric}'.*expected effect, .*switched, .*kl_divergence"):
         compare_runs(table, table, metric)
 
 

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import mechpatch
-from mechpatch.storage import keys
-from mechpatch.storage.keys import canonical_json, digest, file_digest, tensor_digest
+from mechpatch.storage import tensor_keys
+from mechpatch.storage.keys import canonical_json, digest, file_digest
+from mechpatch.storage.tensor_keys import tensor_digest
 
 VALUE = {"b": (1, 2.5, None), "a": {"é": [True, "x"]}}
 FINGERPRINT = "45b193bc1626313f"
@@ -64,7 +65,7 @@ def test_order_strides_and_chunks_do_not_change_a_tensor_fingerprint(monkeypatch
     strided = {name: torch.stack([tensor, tensor], -1)[..., 1] for name, tensor in weights().items()}
     assert not any(tensor.is_contiguous() for tensor in strided.values())
     assert tensor_digest(strided.items()) == expected
-    monkeypatch.setattr(keys, "_CHUNK", 17)
+    monkeypatch.setattr(tensor_keys, "_CHUNK", 17)
     assert tensor_digest(weights().items()) == expected
 
 

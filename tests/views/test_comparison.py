@@ -12,7 +12,7 @@ def test_cells_that_clearly_differ_are_listed_with_both_means():
     a = planted({HERE: 0.8 + SPREAD, THERE: 0.5 + SPREAD})
     b = planted({HERE: 0.6 - SPREAD, THERE: 0.5 - SPREAD})
     lines = describe_runs(compare_runs(a, b), "first", "second")
-    assert "A first, B second: 8 pairs, of which A answers 8 and B 8 right" in lines[0]
+    assert "A first, B second: 8 pairs in both, of which A answers 8 and B 8 right" in lines[0]
     assert "1 of 2 cells clearly differ" in lines[1]
     assert "layer 1, t2" in lines[2]
     assert "A 0.80, B 0.60, difference 0.20 (95 % interval 0.1" in lines[2]

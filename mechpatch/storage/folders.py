@@ -1,0 +1,31 @@
+"""What a folder is, told without reading a run: nothing yet, a run, or something else."""
+
+from pathlib import Path
+
+from mechpatch.errors import StorageError
+from mechpatch.storage.atomic import LOCK, TEMPORARY, writing
+
+SPEC = "spec.json"
+PLAN = "plan.json"
+
+
+def require_run_or_empty(folder: Path) -> None:
+    """Refuse a folder in which no run can be made or go on. Raises `StorageError`."""
+    with writing(folder):
+        if not folder.exists():
+            return
+        entries = {path.name for path in folder.iterdir() if not path.name.startswith(TEMPORARY)}
+    if SPEC not in entries and (foreign := sorted(entries - {LOCK, PLAN})):
+        more = f" and {len(foreign) - 3} more" if len(foreign) > 3 else ""
+        raise StorageError(
+            f"{folder}: not empty, and not a run (no {SPEC}, but {', '.join(foreign[:3])}{more}); choose a new or an "
+            "empty folder"
+        )
+
+
+def require_run(folder: Path) -> None:
+    """Refuse what is not the directory of a run. Raises `StorageError`."""
+    if not folder.exists():
+        raise StorageError(f"{folder}: no such directory; name the directory of a run, as `run --out` made it")
+    if not (folder / SPEC).is_file():
+        raise StorageError(f"{folder}: holds no run (no {SPEC}); name the directory of a run, as `run --out` made it")
