@@ -22,7 +22,7 @@ from mechpatch.experiments.engines import ENGINES
 from mechpatch.experiments.experiment import Experiment
 from mechpatch.experiments.spec import recipient
 from mechpatch.patching import collate, engine
-from mechpatch.patching.engine import bytes_of_a_patch
+from mechpatch.patching.engine import bytes_of_logits, bytes_of_rows
 from mechpatch.patching.memory import memory_budget
 from mechpatch.patching.patch import Patch
 from mechpatch.patching.work import Work, base_work, plain_work, sweep_work
@@ -224,4 +224,5 @@ def _batch_bytes(experiment: Experiment, indices: Sequence[int]) -> int:
     kept = base.cache.nbytes + base.resid.nbytes + base.logits.nbytes
     budget = memory_budget(model.device, spec.memory)
     largest = max(map(len, patches_of(experiment.cells(indices), experiment.layouts[indices[0]][0].sites)))
-    return 3 * kept + min(max(budget, bytes_of_a_patch(base)), largest * bytes_of_a_patch(base))
+    chunk = largest * bytes_of_rows(base) + bytes_of_logits(base)
+    return 3 * kept + min(budget, chunk)

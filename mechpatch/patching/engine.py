@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from transformer_lens import HookedTransformer
 
@@ -26,7 +26,7 @@ from mechpatch.patching.decoder import Decoder, read_decoder
 from mechpatch.patching.patch import Patch, RelayStep
 from mechpatch.patching.rollout import Outcome
 from mechpatch.patching.tree import Tree, grow
-from mechpatch.patching.waves import Runs, Wave, base_runs, patched_runs, repeated, wave_of
+from mechpatch.patching.waves import Wave, base_runs, patched_runs, repeated, wave_of
 
 MEMORY = 2**30  # bytes for one chunk of patches, beside model and base run
 
@@ -81,7 +81,7 @@ def base_run(model: HookedTransformer, head: LatentHead | None, batch: Batch) ->
     waves = [wave_of(tree, runs, first, 0, depth, device, repeated(tree), window=window)]
     waves += [wave_of(tree, runs, stage, 0, depth, device, window=window) for stage in later]
     h = _climb(base, waves, base.cache[..., 0, :0, :], base.cache, record)
-    _predict(base, runs, waves[-1], h, base.logits[None])
+    _predict(base, runs.number, waves[-1], h, base.logits[None])
     return base
 
 
@@ -110,7 +110,8 @@ def sweep(
     Args:
         donor: vectors of all layers and sites; a patch writes those at its own. No site has seen an answer, so the
             vectors of both continuations are the same, and those of the first are written into both.
-        memory: bytes that a chunk of patches may take, roughly; a chunk that does not fit after all is halved.
+        memory: bytes that a chunk of patches may take, with the logits of some of them at a time; see `bytes_of_rows`
+            and `bytes_of_logits`. A chunk that does not fit after all is halved.
 
     Yields:
         The patch, and its run with `resid_post` of the patch's layer at every site.
@@ -124,13 +125,16 @@ def sweep(
         raise ValueError(f"`donor` is {donor.dtype} {[*donor.shape]}, but the base run has {own.dtype} {[*own.shape]}")
     source = donor[:, 0]
     same = (source == own[:, 0]).all(-1).cpu()
-    fit = max(1, memory // bytes_of_a_patch(base))
+    at_once = max(1, memory // 4 // bytes_of_logits(base))  # patches whose logits are made together
+    fit = max(1, (memory - at_once * bytes_of_logits(base)) // bytes_of_rows(base))
     size = -(-len(patches) // -(-len(patches) // fit)) if patches else 1  # as few chunks as fit, all of one size
     done = 0
     while done < len(patches):
         chunk = patches[done : done + size]
         try:
-            outcomes = _run_chunk(base, source, chunk, same)
+            for outcome in _run_chunk(base, source, chunk, same, at_once):
+                yield patches[done], outcome
+                done += 1
         except RuntimeError as error:
             if not any(sign in str(error) for sign in ("out of memory", "DefaultCPUAllocator")):
                 raise
@@ -139,10 +143,6 @@ def sweep(
                     f"not even one patch of {len(source)} pairs fits into memory; choose a smaller batch size"
                 ) from error
             size = len(chunk) // 2
-            continue
-        yield from zip(chunk, outcomes, strict=True)
-        done += len(chunk)
-        del outcomes  # before the next chunk needs the memory
 
 
 def relay(
@@ -171,15 +171,15 @@ def _run_chunk(
     source: Float[Tensor, "pair layer site d_model"],
     patches: Sequence[Patch],
     same: Bool[Tensor, "pair layer site"],
-) -> list[Outcome]:
-    """The outcomes of a chunk of patches."""
+    at_once: int,
+) -> Iterator[Outcome]:
+    """The outcomes of a chunk of patches, whose logits are made for `at_once` of them together."""
     tree, depth = base.tree, len(base.model.blocks)
     runs = patched_runs(tree, patches, same)
     # At every site: the donor's vector where it is written, and the base run's until a run produces another.
     resid = base.outcome.resid[:, 0, [patch.layer for patch in patches]].transpose(0, 1).contiguous()
     for vectors, patch in zip(resid, patches, strict=True):
         vectors[:, patch.sites] = source[:, patch.layer, patch.sites]
-    logits = base.logits.repeat(len(patches), 1, 1, 1, 1)
 
     def write_and_read(wave: Wave, layer: int, h: Resid) -> None:
         row, patch, pair, site = wave.written[layer]
@@ -187,14 +187,19 @@ def _run_chunk(
         row, patch, pair, site = wave.read[layer]
         resid[patch, pair, site] = h[row]
 
+    h, waves = None, []
     if len(runs.pair):
         window, stages = base.model.window, tree.stages[1:]
         waves = [wave_of(tree, runs, stage, tree.first, depth, resid.device, window=window) for stage in stages]
         own = base.cache[..., tree.first :, :].repeat_interleave(int(runs.rank.max()) + 1, dim=4)
         h = _climb(base, waves, base.cache[..., 0, : tree.first, :], own, write_and_read)
-        _predict(base, runs, waves[-1], h, logits)
+        del own  # the logits need the memory
     both = resid[:, :, None, None].expand(-1, -1, 2, -1, -1, -1)
-    return [Outcome(*each) for each in zip(logits, both, strict=True)]
+    for number, vectors in zip(runs.number.split(at_once), both.split(at_once), strict=True):
+        logits = base.logits.repeat(len(number), 1, 1, 1, 1)
+        if h is not None:
+            _predict(base, number, waves[-1], h, logits)
+        yield from map(Outcome, logits, vectors)
 
 
 def _climb(
@@ -232,22 +237,35 @@ def _climb(
 
 
 def _predict(
-    base: BaseRun, runs: Runs, wave: Wave, h: Resid, logits: Float[Tensor, "patch pair 2 position vocab"]
+    base: BaseRun,
+    number: Int[Tensor, "patch pair"],
+    wave: Wave,
+    h: Resid,
+    logits: Float[Tensor, "patch pair 2 position vocab"],
 ) -> None:
-    """Set `logits` wherever a run has a row of its own; a row that is read twice is unembedded once."""
-    row = wave.row[runs.number[:, :, None, None], base.tree.reads]
+    """Set `logits` wherever a run has a row of its own; a row that is read twice is unembedded once.
+
+    Args:
+        number: see `Runs.number`.
+    """
+    row = wave.row[number[:, :, None, None], base.tree.reads]
     at = (row >= 0).nonzero(as_tuple=True)
     used, which = row[at].unique(return_inverse=True)
     found = base.model.logits(h[used.to(h.device)])
     logits[tuple(each.to(h.device) for each in at)] = found[which.to(h.device)]
 
 
-def bytes_of_a_patch(base: BaseRun) -> int:
-    """What one patch of all pairs takes at most, roughly."""
+def bytes_of_logits(base: BaseRun) -> int:
+    """Of one patch of all pairs: those just made, as unembedded and as spread over pairs, and those made before."""
+    return 4 * base.logits.nbytes
+
+
+def bytes_of_rows(base: BaseRun) -> int:
+    """What one patch of all pairs takes in the blocks, at most."""
     model, (pairs, slots), late = base.model, base.tree.tokens.shape, base.resid.shape[2]
-    block, d_model = model.blocks[0], model.embed.shape[1]
+    block, d_model, sites = model.blocks[0], model.embed.shape[1], base.tree.sites.shape[1]
     d_mlp, heads = len(block.up.weight), len(block.q.weight) // model.d_head
-    rows = late * (12 * d_model + 3 * d_mlp)
-    scores = 3 * max(map(len, base.tree.stages[1:])) * slots * heads
+    row = max(8 * d_model + 3 * slots * heads, 4 * d_model + 2 * d_mlp)  # in attention, in the MLP
     cache = late * 2 * len(model.blocks) * model.kv_heads * model.d_head
-    return (pairs * (rows + scores + cache) + 3 * base.logits.numel()) * base.resid.element_size()
+    rows = max(map(len, base.tree.stages[1:])) * row + sites * d_model
+    return pairs * (rows + cache) * base.resid.element_size()

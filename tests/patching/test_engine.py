@@ -162,7 +162,7 @@ def test_any_patches_of_any_batch(asked: list[tuple], data: st.DataObject):
     other = torch.rand(shape[:-1], generator=generator) < others
     vectors = torch.randn(shape, generator=generator, dtype=own.resid.dtype)
     donor = torch.where(other[..., None], vectors, own.resid[:, :1]).expand_as(own.resid)
-    memory = engine.bytes_of_a_patch(base) * data.draw(st.integers(1, 9))
+    memory = (engine.bytes_of_rows(base) + engine.bytes_of_logits(base)) * data.draw(st.integers(1, 9))
     found = list(engine.sweep(base, donor, patches, memory))
     expected = reference.sweep(model.hooked, model.head, batch, donor, patches)
     for (patch, outcome), (plain_patch, plain) in zip(found, expected, strict=True):
@@ -306,11 +306,11 @@ def failing(monkeypatch: pytest.MonkeyPatch, error: RuntimeError, fits: int) -> 
     sizes: list[int] = []
     real = engine._run_chunk
 
-    def limited(base: Any, source: Any, patches: Sequence[Patch], same: Any) -> list[Outcome]:
+    def limited(base: Any, source: Any, patches: Sequence[Patch], *rest: Any) -> Iterator[Outcome]:
         sizes.append(len(patches))
         if len(patches) > fits:
             raise error
-        return real(base, source, patches, same)
+        return real(base, source, patches, *rest)
 
     monkeypatch.setattr(engine, "_run_chunk", limited)
     return sizes
@@ -348,10 +348,43 @@ def test_what_cannot_be_halved_is_told(tiny: Case, monkeypatch: pytest.MonkeyPat
 def test_a_chunk_keeps_to_its_memory(tiny: Case, monkeypatch: pytest.MonkeyPatch):
     patches = every_patch(tiny)[:8]
     sizes = failing(monkeypatch, RuntimeError("unused"), len(patches))
-    one = engine.bytes_of_a_patch(base_of(tiny))
-    for memory in (1, 3 * one, 8 * one):
-        swept(tiny, tiny.donor, patches, memory=memory)
-    assert sizes == [*[1] * 8, 3, 3, 2, 8]
+    made: list[int] = []
+    real = engine._predict
+    monkeypatch.setattr(engine, "_predict", lambda *given: (made.append(len(given[1])), real(*given)))
+    base = base_of(tiny)
+    monkeypatch.setattr(engine, "bytes_of_rows", lambda base: 10)
+    monkeypatch.setattr(engine, "bytes_of_logits", lambda base: 100)
+    made.clear()
+    expected = list(engine.sweep(base, tiny.donor, patches))
+    assert (sizes, made) == ([8], [8])
+    for memory, chunks, together in (
+        (1, [1] * 8, [1] * 8),
+        (3 * 10 + 100, [3, 3, 2], [1] * 8),
+        (4 * 6 * 100, [8], [6, 2]),
+    ):
+        sizes.clear()
+        made.clear()
+        for (_, found), (_, whole) in zip(engine.sweep(base, tiny.donor, patches, memory), expected, strict=True):
+            assert_same_outcome(found, whole)
+        assert (sizes, made) == (chunks, together)
+
+
+def test_memory_that_runs_out_among_the_logits_loses_nothing(tiny: Case, monkeypatch: pytest.MonkeyPatch):
+    patches = every_patch(tiny)[:6]
+    base, real, calls = base_of(tiny), engine._predict, iter(range(99))
+    expected = list(engine.sweep(base, tiny.donor, patches))
+
+    def third_fails(*given: Any) -> None:
+        if next(calls) == 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        real(*given)
+
+    monkeypatch.setattr(engine, "_predict", third_fails)
+    memory = 6 * engine.bytes_of_rows(base) + engine.bytes_of_logits(base)
+    found = list(engine.sweep(base, tiny.donor, patches, memory))
+    assert [patch for patch, _ in found] == patches
+    for (_, one), (_, other) in zip(found, expected, strict=True):
+        assert_same_outcome(one, other)
 
 
 @pytest.mark.parametrize("change", [Tensor.float, lambda donor: donor[:1], lambda donor: donor[:, :, 1:]])
