@@ -102,14 +102,15 @@ class BatchRunner:
         baseline = runner.baseline
         names = [self.experiment.pairs[index].pair_id for index in indices]
         layouts = [[self.experiment.layouts[index][side] for index in indices] for side in (0, 1)]
-        given = (baseline.logits, baseline.resid)
-        require_finite(model, layouts[own], names, given, f"the unpatched {SIDES[own]} run")
         sides = [stack_vectors(each) for each in kept]
         sides[own] = baseline.resid
+        given = (baseline.logits, baseline.resid)
+        require_finite(model, layouts[own], names, given, f"the unpatched {SIDES[own]} run")
+        values = [answer_columns(baseline.logits, batch, own, self.continues)]
         given = (stack_logits(kept[1 - own], other), sides[1 - own])
         require_finite(model, layouts[1 - own], names, given, f"the unpatched {SIDES[1 - own]} run")
-        values = [answer_columns(baseline.logits, batch, own, self.continues)]
         values.insert(1 - own, answer_columns(given[0], other, 1 - own, self.continues))
+        del given  # at a large vocabulary its logits are worth a patch
         unpatched = Unpatched(
             baseline=baseline.logits,
             norm=normaliser(baseline.logits[:, own]),
