@@ -3,6 +3,7 @@
 Weights are large enough for one wrong tensor to move the logits far above the tolerance.
 """
 
+import copy
 import json
 import shutil
 import warnings
@@ -14,7 +15,18 @@ import torch
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import (
+    AutoModelForCausalLM,
+    Gemma2Config,
+    Gemma3TextConfig,
+    GPT2Config,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MistralConfig,
+    Qwen2Config,
+    Qwen3Config,
+)
+from transformers.pytorch_utils import Conv1D
 
 from mechpatch.data import DEMO_FOLDER
 
@@ -22,6 +34,7 @@ TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
 VOCAB = json.loads((DEMO_FOLDER / "base" / "config.json").read_text(encoding="utf-8"))["vocab_size"]
 D_MODEL = 32
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+ADAPTED = (*TARGETS, "c_attn", "c_proj", "c_fc")
 CODI = "codi.base_model.model."
 ROPES: dict[str, dict[str, Any]] = {
     "default": {"rope_type": "default", "rope_theta": 1000.0},
@@ -69,7 +82,59 @@ def tiny_llama(seed: int = 0, rope: str = "llama3", **changes: Any) -> LlamaForC
     return model.eval().requires_grad_(False)
 
 
-def write_base(folder: Path, model: LlamaForCausalLM, **save: Any) -> Path:
+SHAPE: dict[str, Any] = {
+    "vocab_size": VOCAB,
+    "hidden_size": D_MODEL,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "max_position_embeddings": 128,
+    "initializer_range": 0.25,
+    "tie_word_embeddings": True,
+}
+GROUPED = {**SHAPE, "intermediate_size": 48, "num_key_value_heads": 2, "head_dim": 12}
+WINDOW = 7  # shorter than every question
+# Every architecture there is, with whatever its blocks may have.
+ARCHITECTURES: dict[str, Any] = {
+    "llama": LlamaConfig(**GROUPED, rope_parameters=ROPES["llama3"]),
+    "gpt2": GPT2Config(**SHAPE, n_inner=48, scale_attn_by_inverse_layer_idx=True),
+    "qwen2": Qwen2Config(
+        **{**GROUPED, "head_dim": 8, "vocab_size": VOCAB + 9, "tie_word_embeddings": False},
+        use_sliding_window=True,
+        sliding_window=WINDOW,
+        max_window_layers=1,
+    ),
+    "qwen3": Qwen3Config(**GROUPED),
+    "mistral": MistralConfig(**GROUPED, sliding_window=WINDOW),
+    "gemma2": Gemma2Config(
+        **GROUPED,
+        sliding_window=WINDOW,
+        query_pre_attn_scalar=20,
+        attn_logit_softcapping=3.0,
+        final_logit_softcapping=9.0,
+    ),
+    "gemma3_text": Gemma3TextConfig(
+        **GROUPED,
+        sliding_window=WINDOW,
+        layer_types=["sliding_attention", "full_attention", "sliding_attention"],
+        query_pre_attn_scalar=20,
+        final_logit_softcapping=9.0,
+    ),
+}
+
+
+def tiny(architecture: str, seed: int = 0) -> Any:
+    """A random model of one of `ARCHITECTURES`, whose every gain and bias can be felt."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = AutoModelForCausalLM.from_config(copy.deepcopy(ARCHITECTURES[architecture]))
+        for name, weight in model.named_parameters():
+            if weight.ndim == 1:
+                gain = name.endswith("weight") and not architecture.startswith("gemma")  # whose gains count from 1
+                nn.init.uniform_(weight, *((0.5, 1.5) if gain else (-0.5, 0.5)))
+    return model.eval().requires_grad_(False)
+
+
+def write_base(folder: Path, model: Any, **save: Any) -> Path:
     """A base directory with the demo tokenizer; `save` goes to `save_pretrained`."""
     model.save_pretrained(folder, **save)
     for name in TOKENIZER_FILES:
@@ -96,8 +161,19 @@ def write_peft(folder: Path, model: LlamaForCausalLM, vocab: int | None = None, 
     return folder
 
 
+def as_published_gpt2(folder: Path) -> None:
+    """GPT-2's file as it is on the hub: names of the model without its head, and the buffers of its masks."""
+
+    def edit(state: dict[str, Tensor]) -> None:
+        inner = {name.removeprefix("transformer."): state.pop(name) for name in [*state]}
+        masks = {f"h.{layer}.attn.bias": torch.ones(1, 1, 128, 128).tril() for layer in range(3)}
+        state.update(inner | masks | {f"h.{layer}.attn.masked_bias": torch.tensor(-1e4) for layer in range(3)})
+
+    edit_state(folder / "model.safetensors", edit)
+
+
 def codi_state(
-    model: LlamaForCausalLM, *, rank: int = 4, head: str = "ln", with_base: bool = False, seed: int = 2
+    model: Any, *, rank: int = 4, head: str = "ln", with_base: bool = False, seed: int = 2
 ) -> dict[str, Tensor]:
     """A CODI state dict for `model` under the published names.
 
@@ -111,20 +187,22 @@ def codi_state(
         return 0.2 * torch.randn(shape, generator=generator)
 
     own = model.state_dict()
-    rows = torch.cat([own["model.embed_tokens.weight"], draw(3, model.config.hidden_size)])
-    state = {f"{CODI}model.embed_tokens.weight": rows}
+    embedding = next(name for name in own if name.endswith(("embed_tokens.weight", "wte.weight")))
+    rows = torch.cat([own[embedding], draw(3, model.config.hidden_size)])
+    state = {CODI + embedding: rows}
     if not model.config.tie_word_embeddings:
         state[f"{CODI}lm_head.weight"] = torch.cat([own["lm_head.weight"], draw(3, model.config.hidden_size)])
     elif with_base:
         state[f"{CODI}lm_head.weight"] = rows.clone()
     for name, module in model.named_modules():
-        if name.endswith(TARGETS) and isinstance(module, nn.Linear):
-            state[f"{CODI}{name}.lora_A.default.weight"] = draw(rank, module.in_features)
-            state[f"{CODI}{name}.lora_B.default.weight"] = draw(module.out_features, rank)
+        if name.endswith(ADAPTED) and isinstance(module, nn.Linear | Conv1D):
+            out, into = module.weight.shape if isinstance(module, nn.Linear) else module.weight.shape[::-1]
+            state[f"{CODI}{name}.lora_A.default.weight"] = draw(rank, into)
+            state[f"{CODI}{name}.lora_B.default.weight"] = draw(out, rank)
     if with_base:
         for name, weight in own.items():
             module = name.removesuffix(".weight")
-            inner = f"{module}.base_layer.weight" if module.endswith(TARGETS) else name
+            inner = f"{module}.base_layer.weight" if name.endswith(".weight") and module.endswith(ADAPTED) else name
             state.setdefault(CODI + inner, weight.clone())
     d_model = model.config.hidden_size
     if head != "none":

@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -88,11 +88,11 @@ def build(config: PreTrainedConfig, weights: Mapping[str, Tensor], source: objec
         source: where they come from, for messages.
     """
     row = architecture_of(config)
-    weights = _known(weights, row, source)
     with refusing(source, f"no {row.cls.__name__} can be built after its config.json"):
         with torch.device("meta"):
             hf: Any = row.cls(config)
         _make_buffers(hf, next(iter(weights.values())).dtype if weights else torch.float32)
+    weights = _known(weights, hf.state_dict().keys(), row, source)
     tied = [weights[name] for name in row.embeddings if name in weights]
     if config.tie_word_embeddings and len(tied) == 2:
         if not torch.equal(*tied):
@@ -104,16 +104,20 @@ def build(config: PreTrainedConfig, weights: Mapping[str, Tensor], source: objec
     return hf.eval().requires_grad_(False)
 
 
-def _known(weights: Mapping[str, Tensor], row: Architecture, source: object) -> dict[str, Tensor]:
+def _known(
+    weights: Mapping[str, Tensor], expected: Collection[str], row: Architecture, source: object
+) -> dict[str, Tensor]:
     """Weights under the names of the whole model, without buffers that it computes itself."""
-    prefix, output = f"{row.cls.base_model_prefix}.", row.embeddings[1]
-    if not any(name.startswith(prefix) for name in weights):
-        weights = {name if name == output else prefix + name: tensor for name, tensor in weights.items()}
     buffers = {name: tensor.nbytes for name, tensor in weights.items() if re.fullmatch(row.buffers, name)}
     if buffers:
         first = min(buffers)
         log.info("%s: left out %d buffers (%s, …), %d bytes", source, len(buffers), first, sum(buffers.values()))
-    return {name: tensor for name, tensor in weights.items() if name not in buffers}
+    found = {}
+    for name, tensor in weights.items():
+        whole = f"{row.cls.base_model_prefix}.{name}"
+        if name not in buffers:
+            found[whole if whole in expected and whole not in weights else name] = tensor
+    return found
 
 
 def _make_buffers(hf: Any, dtype: torch.dtype) -> None:

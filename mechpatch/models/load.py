@@ -164,8 +164,10 @@ def load_tokenizer(source: str | Path) -> PreTrainedTokenizerFast:
     """The fast tokenizer of a directory, of a hub name, or of "demo"."""
     folder = DEMO_FOLDER / "base" if str(source) == DEMO else model_folder(source)
     bounded(*(path for path in folder.iterdir() if path.suffix in TEXT))
+    # AutoTokenizer makes some tokenizers anew after the model's type, whatever tokenizer.json says.
+    kind = PreTrainedTokenizerFast if (folder / "tokenizer.json").is_file() else AutoTokenizer
     with refusing(folder, "its tokenizer cannot be loaded"):
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        tokenizer = kind.from_pretrained(folder, trust_remote_code=False)
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         raise CheckpointError(f"{folder}: a fast tokenizer (tokenizer.json) is needed to locate answers by character")
     return tokenizer
