@@ -28,6 +28,7 @@ from mechpatch.experiments.strongest import largest_effects
 from mechpatch.models import ThoughtModel
 from mechpatch.pairs import Pair, Screening, describe, load_pairs, screen, to_prepared
 from mechpatch.patching.memory import peak_memory
+from mechpatch.reprs import short_repr
 from mechpatch.stats import summarise
 from mechpatch.storage.atomic import writing
 from mechpatch.storage.keys import digest, file_digest
@@ -55,6 +56,8 @@ class Finished:
     figures: list[Path]
     report: Path | None
 
+    __repr__ = short_repr
+
     def as_json(self) -> dict[str, Any]:
         """What a script needs of a run: what was found, which checks failed, and where everything is."""
         checks = self.summary["checks"]
@@ -78,6 +81,8 @@ class PairFile:
     total: int
     screening: Screening
     limit: int | None
+
+    __repr__ = short_repr
 
     @property
     def kept(self) -> list[Pair]:

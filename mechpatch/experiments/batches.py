@@ -35,6 +35,7 @@ from mechpatch.patching import Batch, collate
 from mechpatch.patching.memory import memory_budget
 from mechpatch.patching.patch import Patch
 from mechpatch.patching.recording import Recording, stack_logits, stack_vectors
+from mechpatch.reprs import short_repr
 
 Tick = Callable[[int], None]  # told of every cell that is done, times the pairs of its batch
 
@@ -56,6 +57,8 @@ class BatchRunner:
     continues: Continues
     tick: Tick
     watch: Stopwatch = field(default_factory=Stopwatch)
+
+    __repr__ = short_repr
 
     @classmethod
     def prepare(cls, experiment: Experiment, runs: UnpatchedRuns, tick: Tick) -> "BatchRunner":

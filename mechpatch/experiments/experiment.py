@@ -13,6 +13,7 @@ from mechpatch.experiments.sets import leave_one_out_cells, pairwise_cells, subs
 from mechpatch.experiments.spec import Spec, require_distinct
 from mechpatch.models import ThoughtModel
 from mechpatch.pairs import Pair
+from mechpatch.reprs import short_repr
 from mechpatch.thoughts import Layout, select_sites, thought_sites
 from mechpatch.thoughts.layout import ANSWER, BOT, EOT
 
@@ -63,6 +64,8 @@ class Experiment:
     pairs: Sequence[Pair]
     layouts: Sequence[tuple[Layout, Layout]]
     batches: list[list[int]]
+
+    __repr__ = short_repr
 
     @classmethod
     def prepare(cls, model: ThoughtModel, spec: Spec, pairs: Sequence[Pair]) -> "Experiment":

@@ -18,6 +18,7 @@ from mechpatch.metrics import Continues
 from mechpatch.names import OUTCOMES
 from mechpatch.pairs import Pair
 from mechpatch.patching import Batch
+from mechpatch.reprs import short_repr
 
 FLOATS = (
     "kl_divergence",
@@ -55,6 +56,8 @@ class Unpatched:
     norm: Float[Tensor, "pair position"]
     values: tuple[Columns, Columns]
     recipient: int
+
+    __repr__ = short_repr
 
     @property
     def both_correct(self) -> Bool[np.ndarray, " pair"]:

@@ -8,6 +8,7 @@ from mechpatch.errors import MechpatchError, SpecError, StorageError
 from mechpatch.experiments.spec import Spec
 from mechpatch.models import ThoughtModel
 from mechpatch.pairs import Pair, Side, canonical_answer
+from mechpatch.reprs import short_repr
 from mechpatch.storage.results import PAIRS, read_pairs, read_spec
 
 _OTHER = "the run was made by another version of mechpatch, or by hand; run it again"
@@ -28,6 +29,8 @@ class Reopened:
     fingerprint: str
     model: dict[str, Any]
     pairs: list[Pair]
+
+    __repr__ = short_repr
 
     def index(self, pair_id: str) -> int:
         """Place of a pair in the run. Raises `SpecError` that names some pairs if it is not there."""

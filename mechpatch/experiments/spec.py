@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from mechpatch.errors import SpecError
 from mechpatch.names import OPTIONS as OPTIONS
@@ -61,6 +61,11 @@ class Spec:
     engine: str = "fast"
     checks: int = 3
     memory: int | None = None
+
+    def __repr__(self) -> str:
+        given = {each.name: getattr(self, each.name) for each in fields(self)}
+        told = [f"{each.name}={given[each.name]!r}" for each in fields(self) if given[each.name] != each.default]
+        return f"Spec({', '.join(told)})"
 
     def __post_init__(self) -> None:
         self._check_names()

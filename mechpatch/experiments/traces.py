@@ -18,6 +18,7 @@ from transformer_lens.utilities.activation_functions import apply_softcap
 from mechpatch.axes import LatentHead, Logits
 from mechpatch.patching import Read, Write, collate, rollout
 from mechpatch.patching.rollout import unembed
+from mechpatch.reprs import short_repr
 from mechpatch.thoughts import Layout
 
 ATTENTION_BYTES = 2**27  # of one run as it is stored; past it, queries of the question are left out
@@ -38,6 +39,8 @@ class Trace:
     first_query: int
     resid: Float[Tensor, "layer token d_model"]
     logits: Logits
+
+    __repr__ = short_repr
 
 
 @torch.no_grad()

@@ -28,6 +28,8 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
+from mechpatch.reprs import short_repr
+
 Convert = Callable[[Any, HookedTransformerConfig], dict[str, Tensor]]
 LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 ROPE = ("rope_parameters", "max_position_embeddings", "num_attention_heads", "num_key_value_heads")
@@ -158,6 +160,8 @@ class Architecture:
     biases: tuple[str, ...] = ()
     first_gain: float = 0.0
     buffers: str = r".*rotary_emb\.inv_freq"
+
+    __repr__ = short_repr
 
     @property
     def model_type(self) -> str:

@@ -20,6 +20,7 @@ from mechpatch.errors import CheckpointError
 from mechpatch.models import adapter
 from mechpatch.models.architectures import EMBEDDINGS, Architecture
 from mechpatch.models.files import account, exists, first_existing, read_tensors
+from mechpatch.reprs import short_repr
 
 PREFIX = "codi." + adapter.PREFIX
 LORA_ALPHA = 32  # published default; the state dict does not store it
@@ -71,6 +72,8 @@ class CodiState:
     base: dict[str, Tensor]
     head: dict[str, Tensor]
     rank: int
+
+    __repr__ = short_repr
 
     @property
     def has_base(self) -> bool:

@@ -57,6 +57,13 @@ class ThoughtModel:
     parity: float
     about: dict[str, Any] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        thoughts = f"{self.n_latents} latent thoughts, " if self.n_latents else ""
+        return (
+            f"ThoughtModel({self.about.get('base')}, {self.n_layers} layers, {thoughts}{self.about.get('dtype')} on "
+            f"{self.device}, fingerprint {self.fingerprint})"
+        )
+
     @property
     def device(self) -> torch.device:
         """Where the weights are."""

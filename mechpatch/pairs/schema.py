@@ -40,6 +40,9 @@ class Side:
     cot: str | None
     fields: Mapping[str, object]
 
+    def __repr__(self) -> str:
+        return f"Side({self.answer}, {shown(self.question)})"
+
     def __post_init__(self) -> None:
         try:
             canonical = canonical_answer(self.answer)
@@ -60,6 +63,9 @@ class Pair:
     clean: Side
     corrupted: Side
     fields: Mapping[str, object]
+
+    def __repr__(self) -> str:
+        return f"Pair({self.pair_id!r}: {self.clean.answer} → {self.corrupted.answer}, {shown(self.clean.question)})"
 
     @property
     def answer_difference(self) -> float:

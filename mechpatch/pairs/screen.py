@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from statistics import fmean
 
 from mechpatch.pairs.schema import Pair
+from mechpatch.reprs import short_repr
 
 Count = Callable[[str], int]
 
@@ -42,6 +43,8 @@ class Screening:
     kept: tuple[Pair, ...]
     dropped: tuple[Dropped, ...]
     flags: Mapping[str, tuple[str, ...]]
+
+    __repr__ = short_repr
 
 
 def screen(pairs: Iterable[Pair], predicates: Iterable[Predicate]) -> Screening:

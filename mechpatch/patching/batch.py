@@ -12,6 +12,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from mechpatch.errors import ThoughtError
+from mechpatch.reprs import short_repr
 from mechpatch.thoughts.layout import Layout
 
 PAD = 0  # any token: what it computes is masked (left) or never read (right)
@@ -41,6 +42,8 @@ class Batch:
     columns: Int[Tensor, "pair 2 site"]
     reads: Int[Tensor, "pair 2 position"]
     targets: Int[Tensor, "pair 2 position"]
+
+    __repr__ = short_repr
 
     @property
     def size(self) -> int:

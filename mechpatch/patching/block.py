@@ -14,6 +14,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
+from mechpatch.reprs import short_repr
+
 Resid = Float[Tensor, "row d_model"]
 SharedKeys = Float[Tensor, "2 pair kv_head shared d_head"]  # 0 keys, rotated; 1 values
 OwnKeys = Float[Tensor, "2 pair kv_head run key d_head"]
@@ -28,6 +30,8 @@ class Norm:
     bias: Float[Tensor, " width"] | None
     eps: float
 
+    __repr__ = short_repr
+
     def __call__(self, x: Tensor) -> Tensor:
         if self.bias is None:
             return F.rms_norm(x, self.gain.shape, self.gain, self.eps)
@@ -41,6 +45,8 @@ class Linear:
     weight: Float[Tensor, "out into"]
     bias: Float[Tensor, " out"] | None = None
 
+    __repr__ = short_repr
+
     def __call__(self, x: Tensor) -> Tensor:
         return F.linear(x, self.weight, self.bias)
 
@@ -51,6 +57,8 @@ class Rotary:
 
     cos: Float[Tensor, "position 1 d_head"]
     sin: Float[Tensor, "position 1 d_head"]
+
+    __repr__ = short_repr
 
     def __call__(self, x: Float[Tensor, "row heads d_head"]) -> Float[Tensor, "row heads d_head"]:
         first, second = x.chunk(2, dim=-1)
@@ -94,6 +102,8 @@ class Block:
     down: Linear
     out_norm: Piece
 
+    __repr__ = short_repr
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Grid:
@@ -108,6 +118,8 @@ class Grid:
     places: Int[Tensor, "4 row"]
     repeats: Int[Tensor, "4 _"]
     rotary: Rotary | None
+
+    __repr__ = short_repr
 
     def at(self, rows: Int[Tensor, " _"] | slice) -> "Grid":
         """Some of the rows."""

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from transformer_lens import HookedTransformer
 
 from mechpatch.patching.block import Block, Linear, Norm, Piece, Resid, Rotary, capped, same
+from mechpatch.reprs import short_repr
 
 tanh_gelu = partial(F.gelu, approximate="tanh")
 # By transformer-lens' names, of which two say the same.
@@ -41,6 +42,8 @@ class Decoder:
     window: int | None
     kv_heads: int
     d_head: int
+
+    __repr__ = short_repr
 
     def enter(self, h: Resid, positions: Int[Tensor, " row"]) -> Resid:
         """What enters the first block where `h` are embeddings or thoughts."""

@@ -27,6 +27,7 @@ from mechpatch.patching.patch import Patch, RelayStep
 from mechpatch.patching.rollout import Outcome
 from mechpatch.patching.tree import Tree, grow
 from mechpatch.patching.waves import Wave, base_runs, patched_runs, repeated, wave_of
+from mechpatch.reprs import short_repr
 
 MEMORY = 2**30  # bytes for one chunk of patches, beside model and base run
 
@@ -49,6 +50,8 @@ class BaseRun:
     cache: Cache
     resid: Float[Tensor, "layer pair late d_model"]
     logits: Logits
+
+    __repr__ = short_repr
 
     @property
     def outcome(self) -> Outcome:

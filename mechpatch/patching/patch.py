@@ -6,6 +6,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mechpatch.axes import Logits
+from mechpatch.reprs import short_repr
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,3 +34,5 @@ class RelayStep:
 
     written: Float[Tensor, "pair 2 d_model"]
     logits: Logits
+
+    __repr__ = short_repr

@@ -16,6 +16,7 @@ from mechpatch.axes import LatentHead, SiteVectors
 from mechpatch.patching.batch import Batch, collate
 from mechpatch.patching.engine import BaseRun, base_run, empty_base
 from mechpatch.patching.tree import Tree, grow
+from mechpatch.reprs import short_repr
 from mechpatch.thoughts.layout import Layout
 
 Shapes = dict[str, tuple[int, ...]]
@@ -36,6 +37,8 @@ class Recording:
     resid: Float[Tensor, "layer late d_model"]
     sites: Int[Tensor, " site"]
     logits: Float[Tensor, "2 position vocab"]
+
+    __repr__ = short_repr
 
     @property
     def vectors(self) -> Float[Tensor, "layer site d_model"]:

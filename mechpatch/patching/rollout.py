@@ -24,6 +24,7 @@ from mechpatch.axes import LatentHead, Logits
 from mechpatch.errors import ThoughtError
 from mechpatch.patching.batch import Batch
 from mechpatch.patching.hooks import patch_positions, rows
+from mechpatch.reprs import short_repr
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,6 +35,8 @@ class Write:
     columns: Int[Tensor, "pair 2 site"]
     source: Float[Tensor, "pair 2 site d_model"]
 
+    __repr__ = short_repr
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Read:
@@ -41,6 +44,8 @@ class Read:
 
     layers: tuple[int, ...]
     columns: Int[Tensor, "pair 2 site"]
+
+    __repr__ = short_repr
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,6 +59,8 @@ class Outcome:
 
     logits: Logits
     resid: Float[Tensor, "pair 2 layer site d_model"]
+
+    __repr__ = short_repr
 
 
 def rollout(

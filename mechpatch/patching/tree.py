@@ -16,6 +16,7 @@ from torch import Tensor
 
 from mechpatch.errors import ThoughtError
 from mechpatch.patching.batch import Batch
+from mechpatch.reprs import short_repr
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -43,6 +44,8 @@ class Tree:
     heard: Bool[Tensor, "pair slot"]
     stages: tuple[range, ...]
     fed: range
+
+    __repr__ = short_repr
 
     @property
     def apart(self) -> int:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from mechpatch.patching.patch import Patch
 from mechpatch.patching.tree import Tree
+from mechpatch.reprs import short_repr
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -39,6 +40,8 @@ class Runs:
     start: Int[Tensor, " run"]
     writes: Bool[Tensor, "run site"]
     number: Int[Tensor, "patch pair"]
+
+    __repr__ = short_repr
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -78,6 +81,8 @@ class Wave:
     written: list[Int[Tensor, "4 _"]]
     read: list[Int[Tensor, "4 _"]]
     unseen: tuple[Bool[Tensor, "pair query key"], Bool[Tensor, "pair query key"]]
+
+    __repr__ = short_repr
 
 
 def base_runs(tree: Tree) -> Runs:

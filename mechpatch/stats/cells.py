@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, Int
 
 from mechpatch.errors import StorageError
 from mechpatch.names import OUTCOMES
+from mechpatch.reprs import short_repr
 
 KEYS = ("experiment", "direction", "donor", "pair_index", "layer", "width", "site", "site_index", "step")
 FLAGS = ("both_correct", "structural")
@@ -60,6 +61,8 @@ class Cells:
     width: int
     rows: pa.Table
     address: Int[np.ndarray, " row"]
+
+    __repr__ = short_repr
 
     def values(self, metric: str) -> Float[np.ndarray, "pair layer column"]:
         """A column of the records or one of `DERIVED`; NaN where null or not run.

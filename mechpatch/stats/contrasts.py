@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
+from mechpatch.reprs import short_repr
 from mechpatch.stats.cells import Cells
 from mechpatch.stats.estimates import Interval, benjamini_hochberg, bootstrap_mean, sign_flip_p
 
@@ -29,6 +30,8 @@ class Contrast:
     interval: Interval
     p: Float[np.ndarray, "*cell"]
     q: Float[np.ndarray, "*cell"]
+
+    __repr__ = short_repr
 
 
 def contrast(

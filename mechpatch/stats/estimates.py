@@ -20,6 +20,8 @@ from jaxtyping import Bool, Float, Int, Shaped
 from scipy import stats
 from scipy.special import nctdtrinc, ndtr, ndtri
 
+from mechpatch.reprs import short_repr
+
 Values = Float[np.ndarray, " pair *cell"]
 ROUNDING = 1e-12  # of the largest term: sums that are this near count as equal, whatever the order of their terms
 
@@ -40,6 +42,8 @@ class Interval:
     high: Float[np.ndarray, "*cell"]
     n: Int[np.ndarray, "*cell"]
     method: Shaped[np.ndarray, "*cell"]
+
+    __repr__ = short_repr
 
 
 def bootstrap_mean(values: Values, seed: int, level: float = 0.95, resamples: int = 2000) -> Interval:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
+from mechpatch.reprs import short_repr
 from mechpatch.stats.cells import JOIN, Cells, Column, Group
 from mechpatch.stats.contrasts import Contrast, contrast, contrast_entry, number
 from mechpatch.stats.estimates import benjamini_hochberg
@@ -34,6 +35,8 @@ class Difference:
 
     values: Float[np.ndarray, "pair layer column"]
     structural: Bool[np.ndarray, "layer column"]
+
+    __repr__ = short_repr
 
 
 def lost(cells: Cells, whole: Cells, single: Cells | None) -> Difference:

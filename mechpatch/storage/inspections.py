@@ -20,6 +20,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from mechpatch.errors import StorageError
+from mechpatch.reprs import short_repr
 from mechpatch.storage.atomic import remove_stale, write_bytes, write_json, writing
 from mechpatch.storage.keys import canonical_json
 
@@ -41,6 +42,8 @@ class Inspection:
 
     about: dict[str, Any]
     arrays: dict[str, np.ndarray]
+
+    __repr__ = short_repr
 
 
 def write_inspection(run_dir: Path, index: int, inspection: Inspection) -> Path:

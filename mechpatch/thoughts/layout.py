@@ -58,6 +58,11 @@ class Layout:
     has_eot: bool
     question: int
 
+    def __repr__(self) -> str:
+        latents = f" + {self.n_latents} latents" if self.n_latents else ""
+        tails = " or ".join(dict.fromkeys(str(len(tail.tokens)) for tail in self.tails))
+        return f"Layout({len(self.prompt)} tokens{latents} + {tails} tokens, sites {' '.join(self.sites)})"
+
     @property
     def sites(self) -> tuple[str, ...]:
         """Every named site, in the order of the sequence."""

@@ -17,6 +17,7 @@ from mechpatch.pairs import Pair
 from mechpatch.patching import Batch, Outcome, collate, reference
 from mechpatch.patching.batch import padded_width
 from mechpatch.patching.patch import Patch
+from mechpatch.reprs import short_repr
 from mechpatch.thoughts import Layout, thought_sites
 from mechpatch.verify import huggingface
 from mechpatch.verify.law import NotApplicable
@@ -54,6 +55,8 @@ class Context:
     cells: int = N_CELLS
     _alone: dict[tuple[int, int], tuple[Batch, Outcome]] = field(default_factory=dict, init=False)
     _hugging_face: dict[tuple[int, int, int], huggingface.Run] = field(default_factory=dict, init=False)
+
+    __repr__ = short_repr
 
     @cached_property
     def batches(self) -> tuple[Batch, Batch]:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from transformers import DynamicCache, PreTrainedModel
 
 from mechpatch.models.architectures import architecture_of
+from mechpatch.reprs import short_repr
 from mechpatch.thoughts.layout import Layout
 from mechpatch.verify.source import Head
 
@@ -34,6 +35,8 @@ class Run:
     resid: Float[Tensor, "layer position d_model"]
     logits: Float[Tensor, "answer vocab"]
 
+    __repr__ = short_repr
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Written:
@@ -42,6 +45,8 @@ class Written:
     layer: int
     position: int
     vector: Float[Tensor, " d_model"]
+
+    __repr__ = short_repr
 
 
 @torch.no_grad()

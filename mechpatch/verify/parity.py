@@ -16,6 +16,7 @@ from mechpatch.experiments.layouts import pair_layouts
 from mechpatch.experiments.positionwise import positionwise_cells
 from mechpatch.models.hooked import converted
 from mechpatch.patching import Outcome, Write, rollout
+from mechpatch.reprs import short_repr
 from mechpatch.verify import huggingface
 from mechpatch.verify.context import Context
 from mechpatch.verify.law import Measured, NotApplicable, Worst
@@ -134,6 +135,8 @@ class Weight:
     expected: Tensor
     of: str
     start: int
+
+    __repr__ = short_repr
 
     def view(self, whole: Tensor) -> Tensor:
         """A matrix of the shape that the weight `of` has, seen as `expected` sees that weight."""

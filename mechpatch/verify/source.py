@@ -25,6 +25,7 @@ from mechpatch.models.architectures import EMBEDDINGS, architecture_of
 from mechpatch.models.base import model_folder
 from mechpatch.models.codi import FILES, LORA_ALPHA
 from mechpatch.models.files import first_existing, read_tensors
+from mechpatch.reprs import short_repr
 from mechpatch.verify.exact import make_exact
 
 PEFT, CODI = "base_model.model.", "codi.base_model.model."
@@ -68,6 +69,8 @@ class Delta:
     scale: float
     transposed: bool = False
 
+    __repr__ = short_repr
+
     def matrix(self) -> Float[Tensor, "rows columns"]:
         """What is added, in float64."""
         matrix = self.scale * (self.b.double() @ self.a.double())
@@ -92,6 +95,8 @@ class Checkpoint:
     deltas: Mapping[str, Delta]
     head: Head | None
     unusual: str = ""
+
+    __repr__ = short_repr
 
     def set_scale(self, factor: float) -> None:
         """Merge anew, with `factor` times the alpha; 0 gives the base."""

@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from mechpatch.errors import SpecError, StorageError
+from mechpatch.reprs import short_repr
 from mechpatch.stats import groups, summarise
 from mechpatch.stats.cells import Group
 from mechpatch.storage.results import read_effects, read_pairs, read_spec, read_summary
@@ -31,6 +32,8 @@ class Run:
     summary: dict[str, Any]
     pairs: dict[str, Any]
     groups: tuple[Group, ...]
+
+    __repr__ = short_repr
 
     @property
     def name(self) -> str:
@@ -58,6 +61,8 @@ class Study:
     summary: dict[str, Any]
     pairs: dict[str, dict[str, Any]]
     screening: dict[str, Any]
+
+    __repr__ = short_repr
 
     @property
     def name(self) -> str:
