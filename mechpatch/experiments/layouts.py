@@ -21,7 +21,7 @@ def pair_layouts(model: ThoughtModel, spec: Spec, pair: Pair) -> tuple[Layout, L
     answers = (pair.clean.answer, pair.corrupted.answer)
     count = spec.n_thoughts or model.n_latents
     if count >= model.n_ctx:  # before so many are laid out
-        raise SpecError(f"{count} thoughts were asked for, and the model runs at most {model.n_ctx} tokens")
+        raise SpecError(f"--latents {count}: too many, the model runs at most {model.n_ctx} tokens in all")
     try:
         if spec.thoughts == "text":
             clean, corrupted = (
@@ -75,7 +75,9 @@ def placeholder_token(model: ThoughtModel, spec: Spec) -> int:
     candidates = (spec.placeholder, model.pad, model.tokenizer.pad_token_id, model.tokenizer.eos_token_id)
     token = next((each for each in candidates if isinstance(each, int)), None)
     if token is None or not 0 <= token < model.hooked.cfg.d_vocab:
-        raise SpecError(f"placeholder token {token} is not in the vocabulary of {model.hooked.cfg.d_vocab}")
+        raise SpecError(
+            f"--placeholder-token {token}: no such token; the vocabulary has 0 to {model.hooked.cfg.d_vocab - 1}"
+        )
     return token
 
 

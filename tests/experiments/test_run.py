@@ -338,7 +338,7 @@ def test_the_run_of_either_side_is_looked_at(demo_model, shipped_pairs, tmp_path
 
 def test_more_thoughts_than_the_model_runs(demo_model, shipped_pairs):
     spec = Spec(experiments=("layer",), thoughts="placeholder", n_thoughts=10**8)
-    with pytest.raises(SpecError, match="100000000 thoughts were asked for, and the model runs at most 512 tokens"):
+    with pytest.raises(SpecError, match="--latents 100000000: too many, the model runs at most 512 tokens"):
         Experiment.prepare(demo_model, spec, shipped_pairs[:1])
 
 
