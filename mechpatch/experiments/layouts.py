@@ -93,6 +93,20 @@ def run_predicates(model: ThoughtModel, spec: Spec, keep_same_answer: bool) -> t
             return None
         return Finding("too_long", {"tokens": longest, "limit": model.n_ctx})
 
+    def unknown_answer(pair: Pair) -> Finding | None:
+        unknown = model.tokenizer.unk_token_id
+        clean, corrupted = (tail.answer_tokens for tail in pair_layouts(model, spec, pair)[0].tails)
+        sides = [name for name, tokens in (("clean", clean), ("corrupted", corrupted)) if unknown in tokens]
+        return Finding("unknown_answer", {"sides": sides}) if sides else None
+
+    def same_answer_tokens(pair: Pair) -> Finding | None:
+        clean, corrupted = (tail.answer_tokens for tail in pair_layouts(model, spec, pair)[0].tails)
+        if clean != corrupted or pair.clean.value == pair.corrupted.value:
+            return None
+        return Finding(
+            "same_answer_tokens", {"clean_answer": pair.clean.answer, "corrupted_answer": pair.corrupted.answer}
+        )
+
     def has_chains(pair: Pair) -> Finding | None:
         missing = [name for name, side in (("clean", pair.clean), ("corrupted", pair.corrupted)) if not side.cot]
         return Finding("no_cot", {"sides": missing}) if missing else None
@@ -100,7 +114,7 @@ def run_predicates(model: ThoughtModel, spec: Spec, keep_same_answer: bool) -> t
     predicates = default_predicates(count_tokens, keep_same_answer=keep_same_answer)
     if spec.thoughts == "text":
         predicates += (has_chains, unequal_steps(lambda cot: len(step_ends(cot))))
-    return (*predicates, fits)
+    return (*predicates, unknown_answer, same_answer_tokens, fits)
 
 
 def groups(layouts: Sequence[tuple[Layout, Layout]], batch_size: int, n_ctx: int) -> list[list[int]]:
