@@ -85,6 +85,8 @@ def show_summary(summary: Mapping[str, Any]) -> None:
     typer.echo("\n\n".join(paragraphs(dict(summary))))
     for note in summary["run"]["notes"]:
         typer.echo(f"Note: {note}")
+    if rounding := summary["run"]["rounding"]:
+        typer.echo(rounding["says"])
     if expected := summary["run"]["expected"]:
         took = summary["run"]["run_seconds"]
         typer.echo(
@@ -118,6 +120,8 @@ def show_report(report: Report, pairs: Sequence[str]) -> None:
         style = "red" if each.failed else "dim" if each.deviation is None else ""
         table.add_row(str(each.number), each.says, *numbers, each.verdict, style=style)
     typer.echo(f"verified on {', '.join(pairs)}; deviations of logits unless the law says otherwise")
+    if report.rounding:
+        typer.echo(report.rounding)
     Console().print(table)
     for each in report.verdicts:
         if each.failed or each.deviation is None or each.key == "alpha":  # how many are right is worth knowing anyway

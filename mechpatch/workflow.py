@@ -4,7 +4,7 @@ import logging
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -12,15 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import torch
 
 from mechpatch.data import pair_path
-from mechpatch.errors import SpecError
+from mechpatch.errors import SpecError, StorageError
 from mechpatch.experiments.batches import Tick
 from mechpatch.experiments.experiment import Experiment
 from mechpatch.experiments.inspection import inspect_pairs
 from mechpatch.experiments.layouts import run_predicates
+from mechpatch.experiments.notes import notes
+from mechpatch.experiments.numerics import Rounding, record_tolerance
 from mechpatch.experiments.plan import Plan, make_plan
 from mechpatch.experiments.run import Pace, run_experiment
 from mechpatch.experiments.spec import Spec
@@ -32,7 +33,7 @@ from mechpatch.reprs import short_repr
 from mechpatch.stats import summarise
 from mechpatch.storage.atomic import writing
 from mechpatch.storage.keys import digest, file_digest
-from mechpatch.storage.results import PAIRS, PLAN, log_to, open_run
+from mechpatch.storage.results import PAIRS, PLAN, SUMMARY, log_to, open_run
 from mechpatch.storage.sealed import read_sealed, write_sealed
 from mechpatch.thoughts.layout import encode
 from mechpatch.tracking import Observer, null_observer
@@ -141,7 +142,9 @@ def run_to_directory(
         with progress("patched runs", total) if progress else nullcontext(lambda cells: None) as tick:
             records = run_experiment(experiment, directory, cache, tick, observer.pair_done, paces.append)
         (pace,) = paces
-        summary = summarise(records, spec.seed, include_incorrect)
+        rounding = _rounding(out, pace)
+        tolerance = record_tolerance(rounding, experiment.layouts)
+        summary = summarise(records, spec.seed, include_incorrect, tolerance)
         summary["run"] = {
             "seconds": round(time.monotonic() - started, 3),
             "run_seconds": round(pace.seconds, 3),
@@ -150,7 +153,8 @@ def run_to_directory(
             "peak_memory_bytes": peak_memory(model.device),
             "pairs_total": pairs.total,
             "pairs_dropped": len(pairs.screening.dropped),
-            "notes": notes(spec, records),
+            "rounding": rounding and rounding.as_json(),
+            "notes": notes(spec, records, rounding),
         }
         directory.write_summary(summary)
         figures = plot_run(out, include_incorrect=include_incorrect)
@@ -183,6 +187,16 @@ def _expected(out: Path, model: ThoughtModel, spec: Spec, pairs: PairFile, pace:
         if plan["of"] == _identity(model, spec, pairs):
             return {"of": "its plan", "seconds": plan["seconds"]}
     return None if pace.expected is None else {"of": "its first batch", "seconds": round(pace.expected, 3)}
+
+
+def _rounding(out: Path, pace: Pace) -> Rounding | None:
+    """What rounding does, by the cells that were computed both ways, those of earlier parts of the run included."""
+    earlier = None
+    with suppress(StorageError):  # there is none yet, or it is written anew because it is damaged
+        earlier = read_sealed(out / SUMMARY, "").get("run", {}).get("rounding")
+    if earlier is None or pace.rounding is None:
+        return pace.rounding or (earlier and Rounding.of_json(earlier))
+    return Rounding.of_json(earlier).joined(pace.rounding)
 
 
 def _identity(model: ThoughtModel, spec: Spec, pairs: PairFile) -> str:
@@ -233,32 +247,6 @@ def describe_pairs(model: ThoughtModel, pairs: PairFile, experiment: Experiment)
         "screening": describe(pairs.screening, pairs.total, lambda answer: len(encode(model.tokenizer, answer))),
         "pairs": described,
     }
-
-
-def notes(spec: Spec, records: pa.Table) -> list[str]:
-    """What a reader must know before the numbers: which kind of thought this was, and which zeros are no findings."""
-    said = []
-    if spec.thoughts == "placeholder":
-        said.append(
-            "No thought was rolled out: the thought positions hold copies of one placeholder token, in one forward "
-            "pass. What is measured is how the model uses those positions, not what it thinks there."
-        )
-    if spec.thoughts == "text":
-        said.append("The thoughts are explicit text, teacher-forced: each run reads its own chain, right or not.")
-    structural = records.filter(pc.field("structural"))
-    if structural.num_rows:
-        kinds = sorted(set(structural["experiment"].to_pylist()))
-        said.append(
-            f"{structural.num_rows} of {records.num_rows} rows ({', '.join(kinds)}) are zero by construction, whatever "
-            "the model has learnt; they are flagged `structural`, drawn grey, and are no findings."
-        )
-        if "relay" in kinds and spec.thoughts != "latent":
-            said.append(
-                "Without feedback a write at one thought cannot reach the same layer at the next, so every relay step "
-                "after the first writes the patched run's own vector. That says nothing about whether thoughts depend "
-                "on each other."
-            )
-    return said
 
 
 def headline(summary: Mapping[str, Any]) -> dict[str, Any]:

@@ -26,9 +26,11 @@ from mechpatch.patching.reference import Patch
 from mechpatch.thoughts import Layout
 
 MODELS = ("tiny-float64", "tiny-float32", "demo-float64")
+DEEP = ("deep-float32", "deep-float64")  # six layers and six latents: rounding grows a thousandfold
 KINDS = ("latent", "text", "placeholder")
 DTYPES = {"float64": torch.float64, "float32": torch.float32}
 N_LATENTS = 3
+LAYERS, LATENTS = {"tiny": 3, "deep": 6}, {"tiny": N_LATENTS, "demo": N_LATENTS, "deep": 6}
 
 
 def make_pair(name: str, questions: tuple[str, str], answers: tuple[str, str], cots: tuple[str, str]) -> Pair:
@@ -61,13 +63,13 @@ ALL, EQUAL_LENGTH = (0, 1, 2), (0,)
 
 
 @cache
-def tiny_llama(dtype: torch.dtype) -> LlamaForCausalLM:
+def tiny_llama(dtype: torch.dtype, layers: int = LAYERS["tiny"]) -> LlamaForCausalLM:
     """A random Llama with grouped queries and llama3 rope, whose weights are large enough for a patch to be felt."""
     config = LlamaConfig(
         vocab_size=len(load_tokenizer("demo")) + len(SPECIAL),
         hidden_size=32,
         intermediate_size=48,
-        num_hidden_layers=3,
+        num_hidden_layers=layers,
         num_attention_heads=4,
         num_key_value_heads=2,
         max_position_embeddings=128,
@@ -104,17 +106,17 @@ def random_head(d_model: int, dtype: torch.dtype) -> LatentHead:
 
 @cache
 def model_under_test(name: str) -> ThoughtModel:
-    """One of `MODELS`."""
+    """One of `MODELS` or `DEEP`."""
     world, dtype = name.split("-")
     if world == "demo":
         return load_model("demo", dtype=dtype, device="cpu")
-    hf, tokenizer = tiny_llama(DTYPES[dtype]), load_tokenizer("demo")
+    hf, tokenizer = tiny_llama(DTYPES[dtype], LAYERS[world]), load_tokenizer("demo")
     special = range(len(tokenizer), len(tokenizer) + len(SPECIAL))
     return ThoughtModel(
         hooked=to_hooked(hf, hf.config.max_position_embeddings),
         tokenizer=tokenizer,
         head=random_head(hf.config.hidden_size, DTYPES[dtype]),
-        n_latents=N_LATENTS,
+        n_latents=LATENTS[world],
         pad=special[0],
         bot=special[1],
         eot=special[2],
@@ -167,9 +169,9 @@ class Case:
 def make_case(
     name: str, kind: str, direction: str = "denoise", pairs: tuple[int, ...] = ALL, prefix: str = "The answer is:"
 ) -> Case:
-    """A batch of some of `PAIRS` with thoughts of one kind, on one of `MODELS`."""
+    """A batch of some of `PAIRS` with thoughts of one kind, on one of `MODELS` or `DEEP`."""
     model = model_under_test(name)
-    spec = Spec(experiments=("position",), thoughts=kind, n_thoughts=N_LATENTS, prefix=prefix)
+    spec = Spec(experiments=("position",), thoughts=kind, n_thoughts=LATENTS[name.split("-")[0]], prefix=prefix)
     layouts = [pair_layouts(model, spec, PAIRS[index]) for index in pairs]
     side = recipient(direction)
     own = tuple(sides[side] for sides in layouts)

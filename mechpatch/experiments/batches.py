@@ -15,11 +15,12 @@ from torch import Tensor
 from mechpatch.axes import Logits, SiteVectors
 from mechpatch.experiments.activations import SIDES, UnpatchedRuns
 from mechpatch.experiments.cells import Cell
-from mechpatch.experiments.continuations import Openings
+from mechpatch.experiments.continuations import number_continuations
 from mechpatch.experiments.donors import Donors, generator
-from mechpatch.experiments.engines import ENGINES, Runner, recompute
+from mechpatch.experiments.engines import ENGINES, Runner
 from mechpatch.experiments.experiment import Experiment
 from mechpatch.experiments.finite import Written, require_finite
+from mechpatch.experiments.numerics import EngineCheck
 from mechpatch.experiments.records import (
     Gathered,
     RecordBuilder,
@@ -30,7 +31,7 @@ from mechpatch.experiments.records import (
 )
 from mechpatch.experiments.spec import PAIRED, recipient
 from mechpatch.experiments.stopwatch import Stopwatch
-from mechpatch.metrics import normaliser
+from mechpatch.metrics import Continues, normaliser
 from mechpatch.patching import Batch, collate
 from mechpatch.patching.memory import memory_budget
 from mechpatch.patching.patch import Patch
@@ -45,8 +46,9 @@ class BatchRunner:
     """Runs the batches of an experiment, one after the other.
 
     Attributes:
-        openings: how each token goes on with an answer before it.
+        continues: tokens that would prolong an answer.
         tick: progress.
+        check: what plain hooks gave for some cells of the fast engine.
         watch: where the time of all batches so far went.
     """
 
@@ -54,19 +56,27 @@ class BatchRunner:
     runs: UnpatchedRuns
     donors: dict[str, Donors]
     builder: RecordBuilder
-    openings: Openings
+    continues: Continues
     tick: Tick
+    check: EngineCheck
     watch: Stopwatch = field(default_factory=Stopwatch)
 
     __repr__ = short_repr
 
     @classmethod
-    def prepare(cls, experiment: Experiment, runs: UnpatchedRuns, tick: Tick) -> "BatchRunner":
-        """All that the batches of an experiment share."""
+    def prepare(
+        cls, experiment: Experiment, runs: UnpatchedRuns, tick: Tick, check: EngineCheck | None = None
+    ) -> "BatchRunner":
+        """All that the batches of an experiment share.
+
+        Args:
+            check: one that was begun before.
+        """
         model, spec, pairs = experiment.model, experiment.spec, experiment.pairs
         names = [pair.pair_id for pair in pairs]
-        answers = [(pair.clean.value, pair.corrupted.value) for pair in pairs]
+        answers = [(pair.clean.answer, pair.corrupted.answer) for pair in pairs]
         sites = [clean.sites for clean, _ in experiment.layouts]
+        continues = number_continuations(model.tokenizer, model.hooked.cfg.d_vocab)
         return cls(
             experiment=experiment,
             runs=runs,
@@ -75,15 +85,16 @@ class BatchRunner:
                 for direction in spec.directions
             },
             builder=RecordBuilder(pairs, experiment.site_index()),
-            openings=Openings.of(model.tokenizer, model.hooked.cfg.d_vocab, model.device),
+            continues=Continues(*(each.to(model.device) for each in continues)),
             tick=tick,
+            check=EngineCheck(model=model, seed=spec.seed) if check is None else check,
         )
 
     def run(self, indices: Sequence[int]) -> list[pa.Table]:
         """The records of each pair of a batch.
 
         Raises:
-            NumericsError: a forward pass gave NaN or infinity, or the fast engine is not what plain hooks give.
+            NumericsError: a forward pass gave NaN or infinity, or engine or plain hooks are wrong beyond rounding.
         """
         with self.watch.measure("unpatched"):
             recorded = [self.runs.get(index) for index in indices]
@@ -108,12 +119,10 @@ class BatchRunner:
         sides[own] = baseline.resid
         given = (baseline.logits, baseline.resid)
         require_finite(model, layouts[own], names, given, f"the unpatched {SIDES[own]} run")
-        pairs = [self.experiment.pairs[index] for index in indices]
-        continues = self.openings.after([(pair.clean.answer, pair.corrupted.answer) for pair in pairs])
-        values = [answer_columns(baseline.logits, batch, own, continues)]
+        values = [answer_columns(baseline.logits, batch, own, self.continues)]
         given = (stack_logits(kept[1 - own], other), sides[1 - own])
         require_finite(model, layouts[1 - own], names, given, f"the unpatched {SIDES[1 - own]} run")
-        values.insert(1 - own, answer_columns(given[0], other, 1 - own, continues))
+        values.insert(1 - own, answer_columns(given[0], other, 1 - own, self.continues))
         del given  # at a large vocabulary its logits are worth a patch
         unpatched = Unpatched(
             baseline=baseline.logits,
@@ -134,9 +143,9 @@ class BatchRunner:
                 require_finite(model, layouts[own], names, [done.logits], where, written)
                 if donor == PAIRED and cell in checked:
                     with self.watch.measure("checks"):
-                        recompute(model.hooked, model.head, batch, done.patch, done.written, done.logits, where)
+                        self.check.compare(batch, layouts[own], names, written, done.logits, where)
                 with self.watch.measure("records"):
-                    columns = effect_columns(done.logits, batch, unpatched, continues, spec.min_gap)
+                    columns = effect_columns(done.logits, batch, unpatched, self.continues, spec.min_gap)
                     compared = [side[:, :, cell.layer, done.compared_at] for side in sides]
                     columns |= similarity_columns(done.compared, *compared)
                     gathered.add(cell, donor, columns, present)

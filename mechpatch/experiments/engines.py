@@ -1,25 +1,19 @@
 """The two ways to run questions and their patches: one plain hooked run for each, or all in a few exact passes.
 
-Both have the same surface and, to rounding, the same numbers; `recompute` holds the fast one to the plain one.
+Both have the same surface and, to rounding, the same numbers; `numerics` holds the fast one to the plain one.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 from transformer_lens import HookedTransformer
 
-from mechpatch.axes import LatentHead, Logits, SiteVectors
-from mechpatch.errors import NumericsError
+from mechpatch.axes import LatentHead, SiteVectors
 from mechpatch.patching import Batch, Outcome, collate, engine, recording, reference
 from mechpatch.patching.patch import Patch, RelayStep
 from mechpatch.patching.recording import Recording
 from mechpatch.thoughts import Layout
-
-# Largest difference of a logit between the two, over the largest logit (at least 1).
-TOLERANCE = {torch.float64: 1e-10, torch.float32: 2e-5, torch.bfloat16: 5e-2}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,38 +103,3 @@ ENGINES = {
     "fast": Engine(record=recording.record, shapes=recording.recorded_shapes, runner=_fast_runner),
     "reference": Engine(record=_record_plainly, shapes=_plain_shapes, runner=_plain_runner),
 }
-
-
-def recompute(
-    model: HookedTransformer,
-    head: LatentHead | None,
-    batch: Batch,
-    patch: Patch,
-    written: Float[Tensor, "pair 2 layer site d_model"],
-    found: Logits,
-    where: str,
-) -> float:
-    """Run one patch with plain hooks and compare; the largest difference of a logit.
-
-    Args:
-        written: what was written at the patch's layers and sites.
-        found: the logits that came out.
-        where: names the cell, for the message.
-
-    Raises:
-        NumericsError: they differ by more than the tolerance; gives both values.
-    """
-    shape = (*written.shape[:2], model.cfg.n_layers, len(batch.sites), written.shape[-1])
-    donor = written.new_zeros(shape)
-    donor[:, :, patch.layers.start : patch.layers.stop, list(patch.sites)] = written
-    ((_, outcome),) = reference.sweep(model, head, batch, donor, [patch])
-    difference = (found - outcome.logits).abs()
-    allowed = TOLERANCE[found.dtype] * max(1.0, outcome.logits.abs().max().item())
-    worst = difference.argmax()
-    if not difference.max() <= allowed:
-        raise NumericsError(
-            f"{where}: the fast engine gives a logit of {found.flatten()[worst]:.6g}, plain hooks give "
-            f"{outcome.logits.flatten()[worst]:.6g}; at most {allowed:.1e} apart was expected. Run with "
-            "--engine reference, and report this"
-        )
-    return difference.max().item()

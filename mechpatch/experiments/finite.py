@@ -23,6 +23,12 @@ class Written(NamedTuple):
     patch: Patch
     vectors: Float[Tensor, "pair 2 layer site d_model"]
 
+    def writes(self, batch: Batch) -> list[Write]:
+        """The same, for a rollout of `batch`, on its device."""
+        columns = batch.columns[:, :, list(self.patch.sites)]
+        vectors = self.vectors.to(columns.device)
+        return [Write(layer, columns, vectors[:, :, place]) for place, layer in enumerate(self.patch.layers)]
+
 
 def require_finite(
     model: ThoughtModel,
@@ -64,8 +70,7 @@ def _origin(model: ThoughtModel, layout: Layout, written: Written | None) -> str
         patch, vectors = written
         if not bool(torch.isfinite(vectors).all()):
             return f"in the vectors that are written at layer {patch.layer}: look at the run that they were taken from"
-        columns = batch.columns[:, :, list(patch.sites)]
-        writes = [Write(layer, columns, vectors[:, :, place]) for place, layer in enumerate(patch.layers)]
+        writes = written.writes(batch)
     prompt, tail, end = len(layout.prompt), batch.tail_start, batch.width
     everywhere = torch.arange(end, device=model.device).expand(1, 2, end)
     outcome = rollout(model.hooked, model.head, batch, writes, Read(tuple(range(model.n_layers)), everywhere))

@@ -14,6 +14,7 @@ import pyarrow as pa
 from mechpatch.experiments.activations import UnpatchedRuns
 from mechpatch.experiments.batches import BatchRunner, Tick
 from mechpatch.experiments.experiment import Experiment
+from mechpatch.experiments.numerics import Rounding
 from mechpatch.experiments.plan import Timing, count, predict
 from mechpatch.experiments.spec import PAIRED
 from mechpatch.patching.memory import peak_memory
@@ -31,12 +32,14 @@ class Pace:
         whole: nothing was there before.
         expected: what was expected after the first batch; None where it was the only one.
         sections: seconds by section, see `Stopwatch`.
+        rounding: of the cells that were computed both ways; None if there were none.
     """
 
     seconds: float
     whole: bool
     expected: float | None
     sections: Mapping[str, float]
+    rounding: Rounding | None
 
 
 def run_experiment(
@@ -81,10 +84,12 @@ def run_experiment(
             first = Timing(count(experiment, [indices]), dict(runner.watch.seconds))
             expected = predict(first, first, count(experiment, missing), len(missing))
             log.info("expected to take %.1f s in all", expected)
+    if runner.check.found is not None:
+        log.info("%s", runner.check.found)
     path = directory.finish(range(len(experiment.pairs)))
     log.info("wrote %s; peak memory %.0f MB", path.name, peak_memory(experiment.model.device) / 1e6)
     whole = len(missing) == len(experiment.batches)
-    done_in(Pace(time.monotonic() - started, whole, expected, runner.watch.seconds))
+    done_in(Pace(time.monotonic() - started, whole, expected, runner.watch.seconds, runner.check.found))
     return read_effects(directory.folder)
 
 

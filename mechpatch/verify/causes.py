@@ -183,7 +183,7 @@ def shift(context: Context) -> str:
         places = context.places(0, 1)
     except NotApplicable:
         return ""
-    batch, own = context.alone(0, 1)
+    batch, own, _ = context.alone(0, 1)
     resid = context.hugging_face(0, 1, 0).resid
     middle = len(resid) // 2
     steps = set()
@@ -213,7 +213,7 @@ def padding(context: Context) -> str:
     for side, batch in enumerate(context.batches):
         together = context.runs[side]
         for index in range(batch.size):
-            _, alone = context.alone(index, side)
+            alone = context.alone(index, side).outcome
             width = alone.logits.shape[2]
             differs = _distance(together.logits[[index], :, :width], alone.logits) > context.tolerance
             if differs and bool(batch.real[index].all()):

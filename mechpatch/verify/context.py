@@ -3,19 +3,23 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from mechpatch.errors import ThoughtError
 from mechpatch.experiments.cells import Cell, Frame
-from mechpatch.experiments.engines import TOLERANCE
 from mechpatch.experiments.layouts import pair_layouts
 from mechpatch.experiments.spec import Spec
 from mechpatch.models import ThoughtModel
 from mechpatch.pairs import Pair
-from mechpatch.patching import Batch, Outcome, collate, reference
+from mechpatch.patching import Batch, Outcome, Read, Write, collate, reference, rollout
 from mechpatch.patching.batch import padded_width
+from mechpatch.patching.noise import moved_input, spread, tolerance
 from mechpatch.patching.patch import Patch
 from mechpatch.reprs import short_repr
 from mechpatch.thoughts import Layout, thought_sites
@@ -28,6 +32,33 @@ SIDES = ("clean", "corrupted")
 N_PAIRS = 2
 N_CELLS = 12
 N_PROBES = 6  # pairs that alphas are compared on
+MOVED = 2  # runs of each question with moved input
+
+
+class Alone(NamedTuple):
+    """One question run in a batch of its own, with plain hooks.
+
+    Attributes:
+        fed: its latent thoughts, as they were fed back.
+    """
+
+    batch: Batch
+    outcome: Outcome
+    fed: Float[Tensor, "thought d_model"]
+
+
+class Floors(NamedTuple):
+    """How far plain computations of one run lie apart, at most.
+
+    Attributes:
+        logits: of unpatched and patched runs.
+        resid: `resid_post` at the sites.
+        fed: latent thoughts.
+    """
+
+    logits: float
+    resid: float
+    fed: float
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -42,6 +73,7 @@ class Context:
         probes: further pairs, on which alphas are compared.
         seed: of every draw.
         cells: that are drawn where plain hooks would take too long for all.
+        tables: records of one experiment and direction, once it was run.
     """
 
     model: ThoughtModel
@@ -53,7 +85,8 @@ class Context:
     probes: Sequence[Pair] = field(default=())
     seed: int = 0
     cells: int = N_CELLS
-    _alone: dict[tuple[int, int], tuple[Batch, Outcome]] = field(default_factory=dict, init=False)
+    tables: dict[tuple[str, str], pa.Table] = field(default_factory=dict, init=False)
+    _alone: dict[tuple[int, int], Alone] = field(default_factory=dict, init=False)
     _hugging_face: dict[tuple[int, int, int], huggingface.Run] = field(default_factory=dict, init=False)
 
     __repr__ = short_repr
@@ -103,10 +136,20 @@ class Context:
         return [self.batch.sites.index(site) for site in self.frame.thoughts]
 
     @cached_property
+    def floors(self) -> Floors:
+        """The noise floor of this model: of every question, as it is and with moved input, unpatched and patched."""
+        floors = [self._floors(index, side) for index in range(len(self.pairs)) for side in (0, 1)]
+        return Floors(*map(max, zip(*floors, strict=True)))
+
+    @property
     def tolerance(self) -> float:
         """Largest difference of a logit that rounding makes."""
+        return self.allowed(self.floors.logits)
+
+    def allowed(self, floor: float) -> float:
+        """Largest difference that rounding makes of something with this noise floor."""
         largest = max(run.logits.abs().max().item() for run in self.runs)
-        return TOLERANCE[self.own.logits.dtype] * max(1.0, largest)
+        return tolerance(self.own.logits.dtype, largest, floor)
 
     def collate(self, layouts: Sequence[Layout]) -> Batch:
         """A batch on the model's device."""
@@ -116,12 +159,38 @@ class Context:
         """An unpatched run with plain hooks."""
         return reference.baseline(self.model.hooked, self.model.head, batch)
 
-    def alone(self, index: int, side: int) -> tuple[Batch, Outcome]:
+    def alone(self, index: int, side: int) -> Alone:
         """One question in a batch of its own, and its unpatched run; run once."""
         if (index, side) not in self._alone:
-            batch = self.collate([self.layouts[index][side]])
-            self._alone[index, side] = batch, self.baseline(batch)
+            self._alone[index, side] = self._listened(self.collate([self.layouts[index][side]]))
         return self._alone[index, side]
+
+    def _listened(self, batch: Batch) -> Alone:
+        """The unpatched run of a question, and what was fed back in it."""
+        model, head, fed = self.model, self.model.head, [self.model.hooked.W_E[:0]]
+
+        def listening(hidden: Tensor) -> Tensor:
+            assert head is not None
+            fed.append(head(hidden))
+            return fed[-1]
+
+        read = Read(tuple(range(model.n_layers)), batch.columns)
+        outcome = rollout(model.hooked, head and listening, batch, read=read)
+        return Alone(batch, outcome, torch.cat(fed))
+
+    def _floors(self, index: int, side: int) -> Floors:
+        """Of one question, without its batch: that a batch gives the same is a law that is tried."""
+        hooked, one, patched = self.model.hooked, self.alone(index, side), []
+        layer, source = self.layers[0], self.alone(index, 1 - side).outcome.resid
+        write = Write(layer, one.batch.columns[:, :, :1], source[:, :, layer, :1])
+        runs = [one]
+        for draw in range(MOVED):
+            with moved_input(hooked, self.seed + draw):
+                runs.append(self._listened(one.batch))
+                patched.append(rollout(hooked, self.model.head, one.batch, [write]).logits)
+        logits = spread([run.outcome.logits for run in runs])
+        resid = spread([run.outcome.resid for run in runs])
+        return Floors(max(logits, spread(patched)), resid, spread([run.fed for run in runs]))
 
     def hugging_face(self, index: int, side: int, tail: int) -> huggingface.Run:
         """The unpatched run of a question with one of its continuations, by Hugging Face alone; run once.

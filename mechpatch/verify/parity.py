@@ -83,7 +83,7 @@ def latents(context: Context) -> Measured:
         expected = context.hugging_face(index, side, 0).fed
         for thought, (one, other) in enumerate(zip(fed, expected, strict=True)):
             worst.show(one, other, f"t{thought}, {context.name(index, side)}")
-    return worst.measured(context.tolerance)
+    return worst.measured(context.allowed(context.floors.fed))
 
 
 def sites(context: Context) -> Measured:
@@ -95,7 +95,7 @@ def sites(context: Context) -> Measured:
             for site, place in enumerate(context.places(index, side)):
                 found, name = outcome.resid[0, tail, :, site], context.batch.sites[site]
                 worst.show(found, resid[:, place], f"{name}, {context.name(index, side)}, continuation {tail}")
-    return worst.measured(context.tolerance)
+    return worst.measured(context.allowed(context.floors.resid))
 
 
 def patched(context: Context) -> Measured:
@@ -103,8 +103,7 @@ def patched(context: Context) -> Measured:
     worst, files = Worst(), context.files()
     for index in range(len(context.pairs)):
         layout = context.layouts[index][1]
-        batch, _ = context.alone(index, 1)
-        donor = context.alone(index, 0)[1].resid
+        batch, donor = context.alone(index, 1).batch, context.alone(index, 0).outcome.resid
         places = context.places(index, 1)
         for cell in context.draw(positionwise_cells(context.frame), N_WRITTEN):
             site = batch.sites.index(cell.site)
@@ -201,21 +200,12 @@ def better_alpha(context: Context) -> tuple[float, float, int, int]:
 
 def fed_back(context: Context) -> Iterator[tuple[int, int, Tensor]]:
     """Pair, side, and what the rollout fed back in its thoughts [thought, d_model]."""
-    head = context.model.head
-    assert head is not None
-    for index, pair in enumerate(context.layouts):
-        for side, layout in enumerate(pair):
-            seen: list[Tensor] = []
-
-            def listening(hidden: Tensor, seen: list[Tensor] = seen) -> Tensor:
-                seen.append(head(hidden))
-                return seen[-1]
-
-            rollout(context.model.hooked, listening, context.collate([layout]))
-            yield index, side, torch.cat(seen)
+    for index in range(len(context.pairs)):
+        for side in (0, 1):
+            yield index, side, context.alone(index, side).fed
 
 
 def _alone(context: Context) -> Iterator[tuple[int, int, Outcome]]:
     for index in range(len(context.pairs)):
         for side in (0, 1):
-            yield index, side, context.alone(index, side)[1]
+            yield index, side, context.alone(index, side).outcome

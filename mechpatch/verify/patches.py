@@ -47,7 +47,7 @@ def clean_everywhere(context: Context) -> Measured:
     for index, (clean, corrupted) in enumerate(context.layouts):
         if len(clean.prompt) != len(corrupted.prompt):
             continue
-        (clean_batch, _), (batch, _) = context.alone(index, 0), context.alone(index, 1)
+        clean_batch, batch = context.alone(index, 0).batch, context.alone(index, 1).batch
         end = batch.width
         columns = torch.arange(corrupted.question, end, device=context.model.device).expand(1, 2, -1)
         expected = _run(context, clean_batch, read=Read(context.layers, columns))
@@ -148,8 +148,8 @@ def batch_of_one(context: Context) -> Measured:
         "fast engine": [base.outcome, *(run for _, run in engine.sweep(base, context.donor, patches))],
     }
     for index in range(context.batch.size):
-        batch, own = context.alone(index, 1)
-        donor = context.alone(index, 0)[1].resid
+        batch, own, _ = context.alone(index, 1)
+        donor = context.alone(index, 0).outcome.resid
         model = context.model
         alone_fast = engine.base_run(model.hooked, model.head, batch)
         alone = {

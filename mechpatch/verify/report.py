@@ -4,8 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from mechpatch.experiments.numerics import drowned
 from mechpatch.verify import causes, parity, patches, runs
-from mechpatch.verify.context import Context
+from mechpatch.verify.context import Context, Floors
 from mechpatch.verify.law import Law, NotApplicable, Verdict
 
 LAWS = (
@@ -42,17 +43,21 @@ CAUSES: tuple[tuple[Callable[[Context], str], frozenset[str]], ...] = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Report:
     """What all laws gave.
 
     Attributes:
         verdicts: one for each law, in order.
         relations: what is reported and not asserted.
+        floors: what rounding does to this model; None where that could not be measured.
+        rounding: the same in words.
     """
 
     verdicts: list[Verdict]
     relations: list[dict[str, Any]]
+    floors: Floors | None = None
+    rounding: str = ""
 
     @property
     def failed(self) -> list[Verdict]:
@@ -67,7 +72,9 @@ class Report:
     def as_json(self) -> dict[str, Any]:
         """Plain values; a deviation that is not finite is null."""
         laws = [asdict(verdict) | {"deviation": _finite(verdict.deviation)} for verdict in self.verdicts]
-        return {"holds": not self.failed, "laws": laws, "causes": self.causes, "reported": self.relations}
+        floors = self.floors and {name: _finite(value) for name, value in self.floors._asdict().items()}
+        found = {"holds": not self.failed, "laws": laws, "causes": self.causes, "reported": self.relations}
+        return found | {"noise_floor": floors}
 
 
 def verify(context: Context, tick: Callable[[str], None] = lambda key: None, laws: Sequence[Law] = LAWS) -> Report:
@@ -84,7 +91,7 @@ def verify(context: Context, tick: Callable[[str], None] = lambda key: None, law
     if any(verdict.failed for verdict in verdicts):
         found = [(_quietly(cause, context), keys) for cause, keys in CAUSES]
         verdicts = [_explained(verdict, found) for verdict in verdicts]
-    return Report(verdicts=verdicts, relations=_relations(context))
+    return Report(verdicts, _relations(context), *_rounding(context))
 
 
 def try_law(law: Law, context: Context) -> Verdict:
@@ -125,6 +132,18 @@ def _relations(context: Context) -> list[dict[str, Any]]:
         return runs.relations(context)
     except Exception:  # the laws have said what is wrong
         return []
+
+
+def _rounding(context: Context) -> tuple[Floors | None, str]:
+    """The noise floor, and what it means for the laws."""
+    try:
+        floors = context.floors
+        kind = str(context.own.logits.dtype).removeprefix("torch.")
+        said = f"Two plain {kind} computations of this model differ by {floors.logits:.1e} in a logit."
+        tables = [table for (_, direction), table in context.tables.items() if direction == "denoise"]
+        return floors, " ".join([said, *filter(None, (drowned(table, kind, floors.logits) for table in tables[:1]))])
+    except Exception:  # the laws have said what is wrong
+        return None, ""
 
 
 def _finite(value: float | None) -> float | None:

@@ -2,7 +2,6 @@
 
 import tempfile
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +32,7 @@ def baselines(context: Context) -> Measured:
         base = engine.base_run(model.hooked, model.head, context.batches[side])
         worst.show(base.outcome.logits, expected.logits, f"fast and plain, {SIDES[side]}")
         for index in range(len(context.pairs)):
-            _, alone = context.alone(index, side)
+            alone = context.alone(index, side).outcome
             width = alone.logits.shape[2]
             worst.show(alone.logits, expected.logits[[index], :, :width], f"alone, {context.name(index, side)}")
     tables = [_records(context, experiment, direction) for experiment in EXPERIMENTS for direction in DIRECTIONS]
@@ -78,12 +77,13 @@ def _spec(context: Context, experiment: str, direction: str, **changes: Any) -> 
     )
 
 
-@cache
 def _records(context: Context, experiment: str, direction: str) -> pa.Table:
-    """All rows of one experiment on the two pairs."""
-    with tempfile.TemporaryDirectory() as name, open_run(Path(name) / "run", {}) as directory:
-        prepared = Experiment.prepare(context.model, _spec(context, experiment, direction), context.pairs)
-        return run_experiment(prepared, directory, None)
+    """All rows of one experiment on the two pairs; run once."""
+    if (key := (experiment, direction)) not in context.tables:
+        with tempfile.TemporaryDirectory() as name, open_run(Path(name) / "run", {}) as directory:
+            prepared = Experiment.prepare(context.model, _spec(context, experiment, direction), context.pairs)
+            context.tables[key] = run_experiment(prepared, directory, None)
+    return context.tables[key]
 
 
 def _run(context: Context, spec: Spec, folder: Path, stop: bool) -> bytes:

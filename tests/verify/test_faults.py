@@ -20,6 +20,7 @@ from mechpatch.models import codi as codi_format
 from mechpatch.pairs import Pair
 from mechpatch.patching import batch as batch_module
 from mechpatch.patching import hooks as hooks_module
+from mechpatch.patching.noise import tolerance
 from mechpatch.thoughts import latent as latent_module
 from mechpatch.verify import LAWS, Report, Source, causes, make_context, parity, read_source, verify
 from mechpatch.verify.source import Checkpoint
@@ -71,6 +72,25 @@ def test_a_sound_model_keeps_every_law(source: Source, dtype: str):
     silent = {key for key, verdict in verdicts(report).items() if verdict == "not applicable"}
     assert silent == {"last-layer"}
     assert {relation["name"] for relation in report.relations} > {"kl_sum_of_positions_over_all_positions"}
+
+
+def test_a_deep_model_keeps_every_law_though_rounding_grows(tmp_path: Path):
+    """Six layers and six latents in float32, where a fixed tolerance said not to rely on numbers from this model."""
+    hf = tiny_llama(num_hidden_layers=6)
+    codi = write_state(tmp_path / "codi.safetensors", codi_state(hf))
+    source = Source(base=write_base(tmp_path / "base", hf), codi=codi, alpha=ALPHA)
+    model = load_model(source.base, codi=codi, lora_alpha=ALPHA, n_latents=6, device="cpu")
+    context = make_context(
+        model, Spec(experiments=("position",)), PAIRS, read_source(source, torch.float32, model.device), cells=4
+    )
+    report = verify(context, laws=[law for law in SOME if law.key in {"engine", "batch", "logits", "sites", "latents"}])
+    assert not report.failed
+    fixed = tolerance(torch.float32, context.own.logits.abs().max().item(), 0.0)
+    deviations = {verdict.key: verdict.deviation or 0.0 for verdict in report.verdicts}
+    assert all(deviation > fixed for deviation in deviations.values())
+    assert report.floors is not None
+    assert report.as_json()["noise_floor"]["logits"] == report.floors.logits > fixed
+    assert report.rounding.startswith("Two plain float32 computations of this model differ by ")
 
 
 @pytest.mark.parametrize("thoughts", ["text", "placeholder"])

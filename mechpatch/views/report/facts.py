@@ -33,7 +33,7 @@ def describe_study(study: Study) -> list[tuple[str, str]]:
         ("Adapter", _adapter(about)),
         ("Thoughts", _thoughts(asked, about)),
         ("Pairs", _pairs(study)),
-        ("Engine", _engine(asked)),
+        ("Engine", _engine(asked, study.runs)),
         ("Laws", _laws(study.summary["checks"])),
         ("Cost", _cost(study.runs)),
     ]
@@ -98,15 +98,18 @@ def _counted(reasons: Counter[str]) -> str:
     return ", ".join(f"{n} {reason.replace('_', ' ')}" for reason, n in reasons.most_common())
 
 
-def _engine(asked: Mapping[str, Any]) -> str:
+def _engine(asked: Mapping[str, Any], runs: Sequence[Run]) -> str:
     engine, checks = str(asked.get("engine", "")), asked.get("checks", 0)
     words = ENGINES.get(engine, engine)
     if engine == "fast":
         words += (
-            f" {checks} cells of each batch were recomputed with plain hooks; a difference would have stopped the run."
+            f" {checks} cells of each batch were recomputed with plain hooks; a difference beyond rounding would have "
+            "stopped the run."
             if checks
             else " Nothing was recomputed with plain hooks (checks were turned off)."
         )
+    found = [run.summary.get("run", {}).get("rounding") for run in runs]
+    words += "".join(f" {said}" for said in dict.fromkeys(each["says"] for each in found if each))
     return text(words)
 
 

@@ -1,0 +1,40 @@
+"""What must be said of a run before its numbers are read."""
+
+import logging
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mechpatch.experiments.numerics import Rounding, drowned
+from mechpatch.experiments.spec import Spec
+
+log = logging.getLogger(__name__)
+
+
+def notes(spec: Spec, records: pa.Table, rounding: Rounding | None = None) -> list[str]:
+    """What a reader must know before the numbers: which kind of thought this was, and which zeros are no findings."""
+    said = []
+    if spec.thoughts == "placeholder":
+        said.append(
+            "No thought was rolled out: the thought positions hold copies of one placeholder token, in one forward "
+            "pass. What is measured is how the model uses those positions, not what it thinks there."
+        )
+    if spec.thoughts == "text":
+        said.append("The thoughts are explicit text, teacher-forced: each run reads its own chain, right or not.")
+    structural = records.filter(pc.field("structural"))
+    if structural.num_rows:
+        kinds = sorted(set(structural["experiment"].to_pylist()))
+        said.append(
+            f"{structural.num_rows} of {records.num_rows} rows ({', '.join(kinds)}) are zero by construction, whatever "
+            "the model has learnt; they are flagged `structural`, drawn grey, and are no findings."
+        )
+        if "relay" in kinds and spec.thoughts != "latent":
+            said.append(
+                "Without feedback a write at one thought cannot reach the same layer at the next, so every relay step "
+                "after the first writes the patched run's own vector. That says nothing about whether thoughts depend "
+                "on each other."
+            )
+    if rounding and (warning := drowned(records, rounding.dtype, rounding.largest)):
+        log.warning("%s", warning)
+        said.append(warning)
+    return said
