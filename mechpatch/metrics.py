@@ -23,15 +23,17 @@ CHUNK = 2**25  # bytes of float64 that are worked on at once: a batch at 128,000
 
 
 class Continues(NamedTuple):
-    """Which tokens would prolong a number that they follow.
+    """Which tokens would prolong each answer that they follow.
 
     Attributes:
-        prolongs: they start with a digit, or with a separator and a digit (`8`, `.5`, `,000`).
-        separates: a separator alone (`.`): whether it prolongs depends on the token after it.
+        prolongs: they go on with its number or with its last word (`8`, `.5`, `,000` after 18; `s` after apple).
+        separates: a separator alone (`.`) after a digit: whether it prolongs depends on the token after it.
+        digit: the tokens that prolong after a separator.
     """
 
-    prolongs: Bool[Tensor, " vocab"]
-    separates: Bool[Tensor, " vocab"]
+    prolongs: Bool[Tensor, "pair answer vocab"]
+    separates: Bool[Tensor, "pair answer vocab"]
+    digit: Bool[Tensor, " vocab"]
 
 
 def normaliser(logits: Float[Tensor, "pair *position vocab"]) -> Float[Tensor, " pair *position"]:
@@ -118,24 +120,26 @@ def greedy_answers(
 ) -> Bool[Tensor, "pair answer"]:
     """Whether greedy decoding gives each answer, read off the teacher-forced top-1s.
 
-    An answer is given if all its tokens are the most likely ones and what follows does not prolong the number. One
-    token is known of what follows. If that is a separator alone, the number ends there: `18.` closes a sentence far
-    more often than it opens `18.5`. Only where another answer of the pair goes on with that separator (18 beside 18.5)
-    is the next token known too, and a digit there prolongs. An answer in another spelling (`1,800` for 1800) is not
-    seen as given.
+    An answer is given if all its tokens are the most likely ones and what follows does not prolong it. One token is
+    known of what follows. If that is a separator alone, a number ends there: `18.` closes a sentence far more often
+    than it opens `18.5`. More is known only where another answer of the pair begins with this one: if it goes on with
+    that separator (18 beside 18.5), a digit after it prolongs; and if it is what the model says (Mary Ann beside
+    Mary), it prolongs too. An answer in another spelling (`1,800` for 1800) is not seen as given.
     """
     top = logits.argmax(-1)
     length = (targets >= 0).sum(-1)
     right = ((top == targets) | (targets < 0)).all(-1)
-    follows = top.gather(-1, length[..., None])[..., 0]
-    prolonged = continues.prolongs[follows]
+    follows = top.gather(-1, length[..., None])
+    prolonged = continues.prolongs.gather(-1, follows)[..., 0]
+    separated = continues.separates.gather(-1, follows)[..., 0]
     places = torch.arange(targets.shape[-1], device=targets.device)
     for other in range(targets.shape[1]):
         longer, said = targets[:, other, None], top[:, other]
         shared = ((targets == longer) | (places >= length[..., None])).all(-1)
-        reads_on = shared & (targets[:, other].gather(-1, length) == follows)
+        reads_on = shared & (targets[:, other].gather(-1, length) == follows[..., 0])
         second = said.gather(-1, (length + 1).clamp(max=len(places) - 1))
-        prolonged = prolonged | (continues.separates[follows] & reads_on & continues.prolongs[second])
+        prolonged = prolonged | (separated & reads_on & continues.digit[second])
+        prolonged = prolonged | (shared & (length[:, other, None] > length) & right[:, other, None])
     return right & ~prolonged
 
 

@@ -214,11 +214,14 @@ def test_a_pair_file_with_three_faults_names_all_three(tmp_path):
         assert not (tmp_path / "run").exists()
 
 
-BASE = str(DEMO_FOLDER / "base")
+BASE, CODI = str(DEMO_FOLDER / "base"), str(DEMO_FOLDER / "codi")
 MISTAKES = {
     "no such adapter": (["--model", BASE, "--adapter", "nowhere"], "nowhere: no such directory"),
     "no such model": (["--model", "./nowhere"], "nowhere: no such directory"),
     "no such codi": (["--model", BASE, "--codi", "nowhere"], "nowhere: no such file"),
+    "a CODI checkpoint as an adapter": (["--model", BASE, "--adapter", CODI], "A CODI checkpoint is given with --codi"),
+    "a CODI checkpoint as a model": (["--model", CODI], "given with --codi or --adapter beside it"),
+    "one thought to leave out": (["leave-one-out", "--latents", "1"], "leave-one-out needs two thoughts or more"),
     "two adapters": (["--model", BASE, "--codi", "a", "--adapter", "b"], "--adapter and --codi were both given"),
     "a directory without a model": (["--model", str(Path(__file__).parent)], "config.json: no such file"),
     "latent without codi": (["--model", BASE], "latent thoughts need a CODI checkpoint"),
@@ -265,6 +268,35 @@ def test_a_mistake_gives_one_clear_message(mistake, tmp_path, monkeypatch, capsy
     assert message in found
     assert found.count("error:") == 1
     assert not (tmp_path / "run").exists()
+
+
+def test_what_is_seen_when_the_model_is_there(tmp_path, monkeypatch, capsys):
+    pair = {"pair_id": "a"} | {
+        side: {"question": f"Tom has {number} pens.", "answer": 3} for side, number in (("clean", 3), ("corrupted", 4))
+    }
+    (tmp_path / "pairs.json").write_text(json.dumps([pair]))
+    (tmp_path / "peft").mkdir()
+    (tmp_path / "peft" / "adapter_config.json").write_text("{}")
+    pairs = ["--pairs", str(tmp_path / "pairs.json")]
+    for arguments, message in (
+        (pairs, "none of 1 pairs can be run: 1 same_answer (--keep-same-answer runs them all the same)"),
+        ([*pairs, "--keep-same-answer", "--thoughts", "text"], "1 no_cot (text thoughts need a field `cot`"),
+        (["--latents", "5000"], "--latents 5000: too many, the model runs at most 512 tokens"),
+        (
+            ["--thoughts", "placeholder", "--placeholder-token", "999"],
+            "--placeholder-token 999: no such token; the vocabulary has 0 to 162",
+        ),
+        (["--model", BASE, "--codi", str(tmp_path / "peft")], "is a PEFT adapter"),
+        (
+            ["--model", BASE, "--codi", CODI, "--placeholder-token", "999", "--thoughts", "placeholder"],
+            "not given, so taken as published: --lora-alpha 32 and --latents 6\n",
+        ),
+    ):
+        monkeypatch.setattr(sys, "argv", ["mechpatch", "plan", "position", *arguments])
+        with pytest.raises(SystemExit) as exit_:
+            cli.main()
+        assert exit_.value.code == 1
+        assert message in capsys.readouterr().err
 
 
 SINGLE = {

@@ -13,13 +13,20 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mechpatch import metrics
-from mechpatch.experiments.continuations import number_continuations
+from mechpatch.experiments.continuations import Openings
 from mechpatch.metrics import Continues
 from mechpatch.models.load import load_tokenizer
 
+
+def continuing(prolongs: Tensor, separates: Tensor | None = None, pairs: int = 1) -> Continues:
+    """The same tokens after both answers of every pair."""
+    separates = torch.zeros_like(prolongs) if separates is None else separates
+    return Continues(prolongs.expand(pairs, 2, -1), separates.expand(pairs, 2, -1), prolongs)
+
+
 ALL = torch.tensor([[True, True]])
 FIRST = torch.tensor([[True, False]])
-NONE_CONTINUES = Continues(*torch.zeros(2, 5, dtype=torch.bool))
+NONE_CONTINUES = continuing(torch.zeros(5, dtype=torch.bool))
 
 
 def exact(*values: float) -> Tensor:
@@ -118,17 +125,21 @@ def says(*answers: list[int]) -> Tensor:
 @pytest.mark.parametrize(
     ("clean", "corrupted", "expected"),
     [
-        ([1, 2, 0], [1, 0, 0], [True, True]),
-        ([1, 3, 0], [1, 0, 0], [False, True]),
-        ([1, 2, 4], [1, 0, 0], [False, True]),  # goes on after the clean answer
-        ([1, 2, 0], [1, 4, 0], [True, False]),  # goes on after the corrupted one
-        ([1, 2, 0], [1, 0, 4], [True, True]),  # what follows later is not read
+        ([1, 2, 0], [1, 2, 0], [True, False]),  # the longer one is what is said
+        ([1, 0, 0], [1, 0, 0], [False, True]),
+        ([1, 3, 0], [1, 3, 0], [False, True]),
+        ([1, 2, 4], [1, 2, 0], [False, False]),  # goes on after the clean answer
+        ([1, 4, 0], [1, 4, 0], [False, False]),  # goes on after the corrupted one
+        ([1, 0, 0], [1, 0, 4], [False, True]),  # what follows later is not read
         ([3, 2, 0], [3, 0, 0], [False, False]),
     ],
 )
 def test_greedy_answers(clean: list[int], corrupted: list[int], expected: list[bool]):
-    """The clean answer is tokens 1 2, the corrupted one 1; token 4 would prolong either."""
-    continues = Continues(torch.tensor([False, False, False, False, True]), NONE_CONTINUES.separates)
+    """The clean answer is tokens 1 2, the corrupted one 1; token 4 would prolong either.
+
+    After 1 the model says the same in both continuations.
+    """
+    continues = continuing(torch.arange(5) == 4)
     targets = torch.tensor([[[1, 2, -1], [1, -1, -1]]])
     assert metrics.greedy_answers(says(clean, corrupted), targets, continues).tolist() == [expected]
 
@@ -141,10 +152,10 @@ def test_14_is_not_148(said: str, expected: list[bool]):
     spoken = [*tokenizer.encode(said, add_special_tokens=False), end, end][:3]
     # Position 1 of both continuations comes after "14", so the model says the same there.
     logits = F.one_hot(torch.tensor([[spoken, spoken]]), len(tokenizer)).float()
-    continues = number_continuations(tokenizer, len(tokenizer))
+    continues = Openings.of(tokenizer, len(tokenizer)).after([("148", "14")])
     assert metrics.greedy_answers(logits, targets, continues).tolist() == [expected]
-    careless = metrics.greedy_answers(logits, targets, Continues(*map(torch.zeros_like, continues)))
-    assert careless.tolist() == [[expected[0], any(expected)]]
+    careless = metrics.greedy_answers(logits, targets[:, [1, 1]], Continues(*map(torch.zeros_like, continues)))
+    assert careless.tolist() == [[any(expected)] * 2]
 
 
 SPOKEN = ["18", ".", "5", "7", ",000", ".5", "</s>", ". So"]
@@ -176,7 +187,7 @@ def test_18_is_not_given_by_18_and_a_half(said: list[str], expected: list[bool],
         for place in range(len(answer) + 1):
             if answer[:place] == said[:place] and place < len(said):
                 tops[0, at, place] = SPOKEN.index(said[place])
-    continues = Continues(
+    continues = continuing(
         torch.tensor([token in ("5", "7", ",000", ".5", "18") for token in SPOKEN]),
         torch.tensor([token == "." for token in SPOKEN]),
     )
@@ -260,7 +271,8 @@ def test_a_batch_gives_what_each_pair_gives_alone():
             end = int((targets[pair, answer] >= 0).sum())
             values[pair, answer, end:] = values[pair, answer, end]
     for own in (0, 1):
-        together = metrics.answer_metrics(logits, targets, own, NONE_CONTINUES)
+        nothing = continuing(torch.zeros(5, dtype=torch.bool), pairs=3)
+        together = metrics.answer_metrics(logits, targets, own, nothing)
         mask = targets[:, own] >= 0
         together |= metrics.distribution_metrics(logits[:, own], baseline[:, own], mask)
         for pair, length in enumerate(lengths):

@@ -17,6 +17,7 @@ from mechpatch.names import DTYPE_NAMES, not_known
 PUBLISHED_LATENTS = 6
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 THOUGHT = re.compile(r"t\d+")
+PEFT_CONFIG = "adapter_config.json"
 MAX_CONFIG = 2**20  # bytes of a config.json that is looked at
 
 
@@ -45,11 +46,16 @@ def outline(model: str, adapter: Path | None, codi: Path | None, latents: int | 
         if adapter or codi:
             raise CheckpointError("the demo model brings its own CODI checkpoint: give neither --adapter nor --codi")
         return Outline(n_layers=_layers(DEMO_FOLDER / "base"), latents=latents or DEMO_LATENTS, has_bot=True)
-    if adapter and not (_path(adapter) / "adapter_config.json").is_file():
-        what = "no adapter_config.json in it" if adapter.is_dir() else "no such directory"
-        raise CheckpointError(f"{adapter}: {what}; expected a PEFT adapter (adapter_config.json and weights)")
+    if adapter and not (_path(adapter) / PEFT_CONFIG).is_file():
+        what = f"no {PEFT_CONFIG} in it" if adapter.is_dir() else "no such directory"
+        raise CheckpointError(
+            f"{adapter}: {what}; expected a PEFT adapter ({PEFT_CONFIG} and weights). A CODI checkpoint is given with "
+            "--codi"
+        )
     if codi and not _path(codi).exists():
         raise CheckpointError(f"{codi}: no such file or directory; expected a CODI checkpoint")
+    if codi and (codi / PEFT_CONFIG).is_file():
+        raise CheckpointError(f"{codi}: is a PEFT adapter (it has {PEFT_CONFIG}); give it with --adapter")
     n_layers = None
     if (folder := _path(model)).is_dir():
         n_layers = _layers(folder)
@@ -74,7 +80,10 @@ def _layers(folder: Path) -> int | None:
     """Blocks of the model in `folder`; None where its config.json is not plain enough to tell."""
     path = folder / "config.json"
     if not path.is_file():
-        raise CheckpointError(f"{path}: no such file; expected the directory of a Hugging Face model")
+        raise CheckpointError(
+            f"{path}: no such file; expected the directory of a Hugging Face model (config.json, weights, "
+            "tokenizer.json). What was trained on top of one is given with --codi or --adapter beside it"
+        )
     try:
         if path.stat().st_size > MAX_CONFIG:
             return None
@@ -102,6 +111,8 @@ def judge(spec: Spec, model: Outline, latents: int | None) -> None:
                 f"--window {spec.window}: no {spec.window} layers in a row begin at layer {min(layers)} of "
                 f"{model.n_layers}"
             )
+    if "leave_one_out" in spec.experiments and spec.thoughts != "text" and count == 1:
+        raise SpecError("leave-one-out needs two thoughts or more: with one, nothing is left to write")
     thoughts = None if spec.thoughts == "text" else [f"t{step}" for step in range(count or 0)]
     marks = ["bot", "eot", "answer"] if model.has_bot and spec.thoughts != "text" else ["answer"]
     _judge_sites("--sites", spec.sites, thoughts, marks)

@@ -155,6 +155,13 @@ def load(
     )
     if not quiet:
         show_model(model, loaded)
+        values = {
+            "--lora-alpha": (lora_alpha, loaded.about.get("lora_alpha")),
+            "--latents": (latents, loaded.n_latents),
+        }
+        assumed = [f"{name} {found:g}" for name, (given, found) in values.items() if codi and found and given is None]
+        if assumed:  # neither is stored in a checkpoint, and a wrong one changes every number
+            typer.echo(f"not given, so taken as published: {' and '.join(assumed)}", err=True)
     return loaded
 
 

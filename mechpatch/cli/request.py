@@ -1,6 +1,7 @@
 """What `run` and `plan` are both asked: a model, experiments, pairs. One set of options: a plan is of that run."""
 
 import inspect
+from collections import Counter
 from collections.abc import Callable
 from functools import wraps
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
@@ -35,6 +36,7 @@ from mechpatch.cli.options import (
     unescaped,
 )
 from mechpatch.data import pair_path
+from mechpatch.errors import PairError
 from mechpatch.experiments.spec import Spec, parse_experiments, parse_layers
 from mechpatch.pairs import load_pairs
 from mechpatch.storage.folders import require_run_or_empty
@@ -42,6 +44,16 @@ from mechpatch.storage.folders import require_run_or_empty
 if TYPE_CHECKING:
     from mechpatch.models import ThoughtModel
     from mechpatch.workflow import PairFile
+
+
+# What helps against a reason to drop a pair.
+HELP = {
+    "same_answer": "--keep-same-answer runs them all the same",
+    "no_cot": "text thoughts need a field `cot` on each side",
+    "unequal_steps": "step i is patched with step i, so both sides need equally many",
+    "too_long": "the model runs no longer sequences; take fewer --latents or shorter questions",
+    "identical_questions": "the two sides must ask different things",
+}
 
 
 class Request(NamedTuple):
@@ -197,7 +209,16 @@ def request(
     pair_file = read_pairs(pairs, loaded, spec, limit=limit, keep_same_answer=keep_same_answer)
     if not quiet:
         show_screening(pair_file)
+    if not pair_file.kept:
+        raise PairError(_none_left(pair_file))
     return Request(loaded, spec, pair_file, quiet)
+
+
+def _none_left(pairs: "PairFile") -> str:
+    """Why no pair of a file can be run, and what helps."""
+    counts = Counter(each.reason for each in pairs.screening.dropped)
+    reasons = [f"{count} {reason}{f' ({HELP[reason]})' if reason in HELP else ''}" for reason, count in counts.items()]
+    return f"{pairs.path}: none of {pairs.total} pairs can be run: {', '.join(reasons)}"
 
 
 def of_request(command: Callable[..., None]) -> Callable[..., None]:

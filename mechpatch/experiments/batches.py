@@ -15,7 +15,7 @@ from torch import Tensor
 from mechpatch.axes import Logits, SiteVectors
 from mechpatch.experiments.activations import SIDES, UnpatchedRuns
 from mechpatch.experiments.cells import Cell
-from mechpatch.experiments.continuations import number_continuations
+from mechpatch.experiments.continuations import Openings
 from mechpatch.experiments.donors import Donors, generator
 from mechpatch.experiments.engines import ENGINES, Runner
 from mechpatch.experiments.experiment import Experiment
@@ -31,7 +31,7 @@ from mechpatch.experiments.records import (
 )
 from mechpatch.experiments.spec import PAIRED, recipient
 from mechpatch.experiments.stopwatch import Stopwatch
-from mechpatch.metrics import Continues, normaliser
+from mechpatch.metrics import normaliser
 from mechpatch.patching import Batch, collate
 from mechpatch.patching.memory import memory_budget
 from mechpatch.patching.patch import Patch
@@ -46,7 +46,7 @@ class BatchRunner:
     """Runs the batches of an experiment, one after the other.
 
     Attributes:
-        continues: tokens that would prolong an answer.
+        openings: how each token goes on with an answer before it.
         tick: progress.
         check: what plain hooks gave for some cells of the fast engine.
         watch: where the time of all batches so far went.
@@ -56,7 +56,7 @@ class BatchRunner:
     runs: UnpatchedRuns
     donors: dict[str, Donors]
     builder: RecordBuilder
-    continues: Continues
+    openings: Openings
     tick: Tick
     check: EngineCheck
     watch: Stopwatch = field(default_factory=Stopwatch)
@@ -74,9 +74,8 @@ class BatchRunner:
         """
         model, spec, pairs = experiment.model, experiment.spec, experiment.pairs
         names = [pair.pair_id for pair in pairs]
-        answers = [(pair.clean.answer, pair.corrupted.answer) for pair in pairs]
+        answers = [(pair.clean.value, pair.corrupted.value) for pair in pairs]
         sites = [clean.sites for clean, _ in experiment.layouts]
-        continues = number_continuations(model.tokenizer, model.hooked.cfg.d_vocab)
         return cls(
             experiment=experiment,
             runs=runs,
@@ -85,7 +84,7 @@ class BatchRunner:
                 for direction in spec.directions
             },
             builder=RecordBuilder(pairs, experiment.site_index()),
-            continues=Continues(*(each.to(model.device) for each in continues)),
+            openings=Openings.of(model.tokenizer, model.hooked.cfg.d_vocab, model.device),
             tick=tick,
             check=EngineCheck(model=model, seed=spec.seed) if check is None else check,
         )
@@ -119,10 +118,12 @@ class BatchRunner:
         sides[own] = baseline.resid
         given = (baseline.logits, baseline.resid)
         require_finite(model, layouts[own], names, given, f"the unpatched {SIDES[own]} run")
-        values = [answer_columns(baseline.logits, batch, own, self.continues)]
+        pairs = [self.experiment.pairs[index] for index in indices]
+        continues = self.openings.after([(pair.clean.answer, pair.corrupted.answer) for pair in pairs])
+        values = [answer_columns(baseline.logits, batch, own, continues)]
         given = (stack_logits(kept[1 - own], other), sides[1 - own])
         require_finite(model, layouts[1 - own], names, given, f"the unpatched {SIDES[1 - own]} run")
-        values.insert(1 - own, answer_columns(given[0], other, 1 - own, self.continues))
+        values.insert(1 - own, answer_columns(given[0], other, 1 - own, continues))
         del given  # at a large vocabulary its logits are worth a patch
         unpatched = Unpatched(
             baseline=baseline.logits,
@@ -145,7 +146,7 @@ class BatchRunner:
                     with self.watch.measure("checks"):
                         self.check.compare(batch, layouts[own], names, written, done.logits, where)
                 with self.watch.measure("records"):
-                    columns = effect_columns(done.logits, batch, unpatched, self.continues, spec.min_gap)
+                    columns = effect_columns(done.logits, batch, unpatched, continues, spec.min_gap)
                     compared = [side[:, :, cell.layer, done.compared_at] for side in sides]
                     columns |= similarity_columns(done.compared, *compared)
                     gathered.add(cell, donor, columns, present)

@@ -17,6 +17,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from mechpatch.experiments.activations import UnpatchedRuns
+from mechpatch.pairs import Value
 from mechpatch.storage.keys import digest
 
 Vectors = Float[Tensor, "pair 2 layer site d_model"]
@@ -33,7 +34,7 @@ class Donors:
     Args:
         runs: unpatched runs of all pairs.
         names: id of each pair.
-        answers: clean and corrupted answer of each pair.
+        answers: what the clean and the corrupted answer of each pair are compared by.
         sites: site names of each pair; a donor must have the same.
         recipient: which side is patched, 0 clean or 1 corrupted.
     """
@@ -42,7 +43,7 @@ class Donors:
         self,
         runs: UnpatchedRuns,
         names: Sequence[str],
-        answers: Sequence[tuple[str, str]],
+        answers: Sequence[tuple[Value, Value]],
         sites: Sequence[tuple[str, ...]],
         recipient: int,
         seed: int,

@@ -21,7 +21,7 @@ def pair_layouts(model: ThoughtModel, spec: Spec, pair: Pair) -> tuple[Layout, L
     answers = (pair.clean.answer, pair.corrupted.answer)
     count = spec.n_thoughts or model.n_latents
     if count >= model.n_ctx:  # before so many are laid out
-        raise SpecError(f"{count} thoughts were asked for, and the model runs at most {model.n_ctx} tokens")
+        raise SpecError(f"--latents {count}: too many, the model runs at most {model.n_ctx} tokens in all")
     try:
         if spec.thoughts == "text":
             clean, corrupted = (
@@ -75,7 +75,9 @@ def placeholder_token(model: ThoughtModel, spec: Spec) -> int:
     candidates = (spec.placeholder, model.pad, model.tokenizer.pad_token_id, model.tokenizer.eos_token_id)
     token = next((each for each in candidates if isinstance(each, int)), None)
     if token is None or not 0 <= token < model.hooked.cfg.d_vocab:
-        raise SpecError(f"placeholder token {token} is not in the vocabulary of {model.hooked.cfg.d_vocab}")
+        raise SpecError(
+            f"--placeholder-token {token}: no such token; the vocabulary has 0 to {model.hooked.cfg.d_vocab - 1}"
+        )
     return token
 
 
@@ -91,6 +93,20 @@ def run_predicates(model: ThoughtModel, spec: Spec, keep_same_answer: bool) -> t
             return None
         return Finding("too_long", {"tokens": longest, "limit": model.n_ctx})
 
+    def unknown_answer(pair: Pair) -> Finding | None:
+        unknown = model.tokenizer.unk_token_id
+        clean, corrupted = (tail.answer_tokens for tail in pair_layouts(model, spec, pair)[0].tails)
+        sides = [name for name, tokens in (("clean", clean), ("corrupted", corrupted)) if unknown in tokens]
+        return Finding("unknown_answer", {"sides": sides}) if sides else None
+
+    def same_answer_tokens(pair: Pair) -> Finding | None:
+        clean, corrupted = (tail.answer_tokens for tail in pair_layouts(model, spec, pair)[0].tails)
+        if clean != corrupted or pair.clean.value == pair.corrupted.value:
+            return None
+        return Finding(
+            "same_answer_tokens", {"clean_answer": pair.clean.answer, "corrupted_answer": pair.corrupted.answer}
+        )
+
     def has_chains(pair: Pair) -> Finding | None:
         missing = [name for name, side in (("clean", pair.clean), ("corrupted", pair.corrupted)) if not side.cot]
         return Finding("no_cot", {"sides": missing}) if missing else None
@@ -98,7 +114,7 @@ def run_predicates(model: ThoughtModel, spec: Spec, keep_same_answer: bool) -> t
     predicates = default_predicates(count_tokens, keep_same_answer=keep_same_answer)
     if spec.thoughts == "text":
         predicates += (has_chains, unequal_steps(lambda cot: len(step_ends(cot))))
-    return (*predicates, fits)
+    return (*predicates, unknown_answer, same_answer_tokens, fits)
 
 
 def groups(layouts: Sequence[tuple[Layout, Layout]], batch_size: int, n_ctx: int) -> list[list[int]]:

@@ -7,7 +7,7 @@ from typing import Any
 from mechpatch.errors import MechpatchError, SpecError, StorageError
 from mechpatch.experiments.spec import Spec
 from mechpatch.models import ThoughtModel
-from mechpatch.pairs import Pair, Side, canonical_answer
+from mechpatch.pairs import Pair, Side, answer_text
 from mechpatch.reprs import short_repr
 from mechpatch.storage.results import PAIRS, read_pairs, read_spec
 
@@ -69,7 +69,7 @@ def reopen(folder: Path) -> Reopened:
 
 def _pair(described: dict[str, Any]) -> Pair:
     clean, corrupted = (
-        Side(str(side["question"]), canonical_answer(side["answer"]), side.get("cot"), {})
+        Side(str(side["question"]), answer_text(side["answer"]), side.get("cot"), {})
         for side in (_object(described["clean"]), _object(described["corrupted"]))
     )
     return Pair(str(described["pair_id"]), clean, corrupted, {})

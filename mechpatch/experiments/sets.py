@@ -14,7 +14,7 @@ from mechpatch.experiments.cells import JOIN, Cell, Frame
 def leave_one_out_cells(frame: Frame) -> list[Cell]:
     """One cell for each layer and thought, named by the thought that is left out."""
     if len(frame.thoughts) < 2:
-        raise SpecError("leave_one_out needs two thoughts or more: with one, nothing is left to write")
+        raise SpecError("leave-one-out needs two thoughts or more: with one, nothing is left to write")
     return [
         _cell("leave_one_out", frame, layer, tuple(each for each in frame.thoughts if each != left_out), left_out)
         for layer in frame.layers

@@ -1,12 +1,14 @@
-"""Pairs of questions that differ in one number: what they are, how they are read and which of them are usable."""
+"""Pairs of questions that differ in one thing: what they are, how they are read and which of them are usable."""
 
+from mechpatch.pairs.answers import Value as Value
+from mechpatch.pairs.answers import answer_text as answer_text
+from mechpatch.pairs.answers import answer_value as answer_value
 from mechpatch.pairs.faults import Fault as Fault
 from mechpatch.pairs.faults import PairFileError as PairFileError
 from mechpatch.pairs.load import load_pairs as load_pairs
 from mechpatch.pairs.load import to_prepared as to_prepared
 from mechpatch.pairs.schema import Pair as Pair
 from mechpatch.pairs.schema import Side as Side
-from mechpatch.pairs.schema import canonical_answer as canonical_answer
 from mechpatch.pairs.screen import Dropped as Dropped
 from mechpatch.pairs.screen import Finding as Finding
 from mechpatch.pairs.screen import Predicate as Predicate

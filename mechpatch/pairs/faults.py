@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from mechpatch.errors import PairError
-from mechpatch.pairs.schema import shown
+from mechpatch.pairs.answers import shown
 
 FAULTS_PRINTED = 20
 

@@ -6,8 +6,8 @@ from collections import Counter
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
+from mechpatch.pairs.answers import MAX_LENGTH
 from mechpatch.pairs.faults import Place, Report
-from mechpatch.pairs.schema import MAX_DIGITS
 
 MAX_BYTES = 256 * 2**20
 MAX_OPENED = 4 * 10**6  # brackets and braces: each value that they open takes a hundred times its two bytes
@@ -86,7 +86,7 @@ def _decode(text: str, place: Place) -> list:
 
 
 def _integer(text: str) -> int | HugeNumber:
-    return int(text) if len(text) <= MAX_DIGITS else HugeNumber(text)
+    return int(text) if len(text) <= MAX_LENGTH else HugeNumber(text)
 
 
 def _decimal(text: str) -> Decimal | HugeNumber:

@@ -6,15 +6,17 @@ kept as a field and decides nothing. The content says which it is, never the fil
 """
 
 import math
+import re
 from collections.abc import Iterable, Iterator, Set
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import TypeGuard
 
+from mechpatch.pairs.answers import answer_text, number_text, shown
 from mechpatch.pairs.faults import Place, Report
 from mechpatch.pairs.items import HugeNumber, Object, read_items
-from mechpatch.pairs.schema import Pair, Side, canonical_answer, shown
+from mechpatch.pairs.schema import Pair, Side
 
 MAX_DEPTH = 32  # of a value kept as a field
 VARIANTS = ("clean", "corrupted")
@@ -36,7 +38,7 @@ def load_pairs(path: str | Path) -> list[Pair]:
 def to_prepared(pairs: Iterable[Pair]) -> list[dict]:
     """`pairs` as a prepared list for `json.dumps`, which loads as equal pairs.
 
-    A whole answer is written as a number, a decimal one as text, which keeps it exact.
+    An answer that is a plain whole number is written as one, every other answer as text, which keeps it exact.
     """
     return [
         {"pair_id": pair.pair_id, **pair.fields, "clean": _raw(pair.clean), "corrupted": _raw(pair.corrupted)}
@@ -45,7 +47,8 @@ def to_prepared(pairs: Iterable[Pair]) -> list[dict]:
 
 
 def _raw(side: Side) -> dict:
-    answer = side.answer if "." in side.answer else int(side.answer)
+    whole = re.fullmatch(r"0|-?[1-9][0-9]*", side.answer)
+    answer = int(side.answer) if whole else side.answer
     cot = {} if side.cot is None else {"cot": side.cot}
     return {"question": side.question, "answer": answer, **side.fields, **cot}
 
@@ -94,7 +97,7 @@ def _objects(items: list[tuple[Place, object]]) -> Iterator[tuple[Object, Place]
             continue
         value = item.get("pair_id", _MISSING)
         try:
-            pair_id = value if _is_text(value) else canonical_answer(value)
+            pair_id = value if _is_text(value) else number_text(value)
         except ValueError:
             pair_id = ""
         if pair_id.strip():
@@ -119,15 +122,22 @@ def _side(item: object, place: Place, elsewhere: Set[str] = frozenset()) -> Side
     if place.pair_id is not None and question and asked.setdefault(question, place.pair_id) != place.pair_id:
         place.fault("question", f"the same as in pair {shown(asked[question])}; drop one of the two pairs")
     cot = None if item.get("cot") is None else _text(item, "cot", place)
-    answer = ""
-    try:
-        answer = canonical_answer(item["answer"])
-    except KeyError:
-        place.fault("answer", "missing; expected a number")
-    except ValueError as error:
-        place.fault("answer", f'found {error}; expected one such as 18 or "3.5"')
+    answer = _answer(item.get("answer", _MISSING), place)
     fields = _fields(item, {"question", "answer", "cot"} | elsewhere, place)
     return Side(question, answer, cot, fields) if len(place.report.faults) == faults else None
+
+
+def _answer(value: object, place: Place) -> str:
+    """The text of an answer; "" after a fault."""
+    expected = "expected text on one line, or a number"
+    if value is _MISSING or isinstance(value, HugeNumber) or (isinstance(value, str) and not _is_text(value)):
+        place.fault("answer", f"{_found(value)}; {expected}")
+        return ""
+    try:
+        return answer_text(value)
+    except ValueError as error:
+        place.fault("answer", f"found {error}; {expected}")
+        return ""
 
 
 def _text(item: Object, name: str, place: Place) -> str:

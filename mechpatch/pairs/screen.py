@@ -84,8 +84,8 @@ def identical_questions(pair: Pair) -> Finding | None:
 
 
 def same_answer(pair: Pair) -> Finding | None:
-    """Both answers are one number: no metric can tell the sides apart."""
-    if pair.clean.answer != pair.corrupted.answer:
+    """Both answers are one text or one number: no metric can tell the sides apart."""
+    if pair.clean.value != pair.corrupted.value:
         return None
     return Finding("same_answer", {"clean_answer": pair.clean.answer, "corrupted_answer": pair.corrupted.answer})
 
@@ -155,10 +155,10 @@ def default_predicates(
 def describe(screening: Screening, total: int, answer_tokens: Count | None) -> dict:
     """A screening of `total` pairs as one JSON object.
 
-    `answer_difference` is over kept pairs, null where there is none. `answer_tokens` counts the answers of kept pairs,
-    two per pair, by their number of tokens; null without a counter.
+    `answer_difference` is over the kept pairs whose answers are numbers, null where there is none. `answer_tokens`
+    counts the answers of kept pairs, two per pair, by their number of tokens; null without a counter.
     """
-    differences = [pair.answer_difference for pair in screening.kept]
+    differences = [each for pair in screening.kept if (each := pair.answer_difference) is not None]
     answers = [side.answer for pair in screening.kept for side in (pair.clean, pair.corrupted)]
     return {
         "total": total,

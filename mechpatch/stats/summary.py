@@ -104,7 +104,7 @@ def _note(counts: dict[str, int], include_incorrect: bool) -> str | None:
         return "There are no records: nothing was run."
     return (
         f"The unpatched model answers none of the {counts['pairs']} pairs right on both sides, so no mean is given; "
-        "pass include_incorrect to use them all the same."
+        "--include-incorrect uses them all the same."
     )
 
 

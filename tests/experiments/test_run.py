@@ -13,19 +13,15 @@ import pytest
 import torch
 from helpers import WithoutFloat64
 from models_under_test import make_pair
-from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
-from transformers import PreTrainedTokenizerFast
 
 from mechpatch.errors import NumericsError, SpecError, ThoughtError
-from mechpatch.experiments.continuations import number_continuations
 from mechpatch.experiments.experiment import Experiment
-from mechpatch.experiments.layouts import pair_layouts
+from mechpatch.experiments.layouts import pair_layouts, run_predicates
 from mechpatch.experiments.records import FLOATS, similarity_columns
 from mechpatch.experiments.run import run_experiment
 from mechpatch.experiments.spec import NULLS, Spec, parse_experiments
 from mechpatch.models import load_model
-from mechpatch.pairs import Pair, Side
+from mechpatch.pairs import Pair, Side, screen
 from mechpatch.patching import Outcome, engine, reference
 from mechpatch.storage.results import open_run, read_effects
 
@@ -338,7 +334,7 @@ def test_the_run_of_either_side_is_looked_at(demo_model, shipped_pairs, tmp_path
 
 def test_more_thoughts_than_the_model_runs(demo_model, shipped_pairs):
     spec = Spec(experiments=("layer",), thoughts="placeholder", n_thoughts=10**8)
-    with pytest.raises(SpecError, match="100000000 thoughts were asked for, and the model runs at most 512 tokens"):
+    with pytest.raises(SpecError, match="--latents 100000000: too many, the model runs at most 512 tokens"):
         Experiment.prepare(demo_model, spec, shipped_pairs[:1])
 
 
@@ -371,27 +367,29 @@ def test_what_cannot_be_run_is_refused_before_anything_runs(demo_model, shipped_
         Experiment.prepare(demo_model, Spec(experiments=("layer",)), [])
 
 
-def test_tokens_that_prolong_a_number(demo_model):
-    found = number_continuations(demo_model.tokenizer, demo_model.hooked.cfg.d_vocab)
-    prolonging, separators = (
-        set(demo_model.tokenizer.convert_ids_to_tokens(flags.nonzero().flatten().tolist())) for flags in found
-    )
-    assert {"##0", "##9", "14"} <= prolonging
-    assert not {".", "apples", "</s>"} & prolonging
-    assert "." in separators
-    assert not {"14", "apples", "</s>"} & separators
-
-
 def test_columns_are_made_on_a_device_without_float64():
     vectors = torch.randn(2, 2, 1, 8).as_subclass(WithoutFloat64)
     columns = similarity_columns(vectors, vectors, -vectors)
     assert columns["bias"] == pytest.approx([2, 2])
 
 
-def test_a_separator_with_a_digit_prolongs_a_number():
-    words = [".5", ",000", "5", "##.5", ".", ",", ".\n", "Ġ5", "▁5", "..", ", 5", "five", ""]
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(WordLevel({w: i for i, w in enumerate(words)})))
-    found = number_continuations(tokenizer, len(words) + 2)  # a vocabulary that is padded
-    prolonging, separators = ([words[i] for i in flags.nonzero().flatten().tolist()] for flags in found)
-    assert prolonging == [".5", ",000", "5", "##.5"]
-    assert separators == [".", ","]
+def test_answers_may_be_words(demo_model, shipped_pairs, tmp_path):
+    words = [("apples", "coins"), ("books", "Mary"), ("14", "apples"), ("apples", "apples"), ("Mary", "John")]
+    pairs = [
+        replace(pair, clean=replace(pair.clean, answer=clean), corrupted=replace(pair.corrupted, answer=corrupted))
+        for pair, (clean, corrupted) in zip(shipped_pairs, words, strict=False)
+    ]
+    spec = Spec(experiments=("layer",), layers=(1, 3), nulls=("same_value", "other_pair"))
+    screening = screen(pairs, run_predicates(demo_model, spec, keep_same_answer=False))
+    assert list(screening.kept) == [pairs[0], pairs[2]]
+    assert [(each.reason, each.detail.get("sides")) for each in screening.dropped] == [
+        ("unknown_answer", ["corrupted"]),
+        ("same_answer", None),
+        ("unknown_answer", ["clean", "corrupted"]),
+    ]
+    table = run(demo_model, list(screening.kept), spec, tmp_path / "run")
+    assert set(column(table, "corrupted_answer")) == {"coins", "apples"}
+    assert set(column(table, "outcome")) == {"other"}  # the model says a number
+    assert np.isfinite(np.array(column(table, "answer_logprob_diff"), dtype=float)).all()
+    # Only the second pair's corrupted answer is an answer of the first one too.
+    assert set(column(table, "pair_id", donor="same_value")) == {pairs[2].pair_id}

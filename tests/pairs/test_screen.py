@@ -43,6 +43,7 @@ STEPS = pair("steps", cots=("<<1>>", "<<1>><<2>>"))
     ("predicate", "hit", "detail"),
     [
         (same_answer, SAME_ANSWER, {"clean_answer": "7", "corrupted_answer": "7"}),
+        (same_answer, pair(answers=("1,000", "1e3")), {"clean_answer": "1,000", "corrupted_answer": "1e3"}),
         (identical_questions, IDENTICAL, {}),
         (too_long(words, 8), LONG, {"clean_tokens": 9, "corrupted_tokens": 2, "limit": 8}),
         (too_long(words, 1), SOUND, {"clean_tokens": 2, "corrupted_tokens": 2, "limit": 1}),
@@ -134,6 +135,13 @@ def test_describe():
         "answer_tokens": {"1": 2, "2": 1, "3": 1},
     }
     assert json.loads(json.dumps(describe(result, 3, len))) == describe(result, 3, len)
+
+
+def test_the_difference_is_that_of_numbers():
+    words_alone = pair("words", questions=("x", "y"), answers=("Mary", "John"))
+    result = screen([SOUND, words_alone], default_predicates())
+    assert describe(result, 2, None)["answer_difference"] == {"min": 1.0, "mean": 1.0, "max": 1.0}
+    assert describe(screen([words_alone], []), 1, None)["answer_difference"] is None
 
 
 def test_describe_of_nothing_kept():

@@ -32,6 +32,7 @@ DEMO = load_tokenizer("demo")
 PLAIN = character_tokenizer()
 SPACE = character_tokenizer((" ", "1"), (" ", "2"))
 MINUS = character_tokenizer((" ", "-"))  # as LLaMA-3 does
+WORDS = character_tokenizer((" ", "T"), (" T", "o"), (" To", "m"), (" ", "n"), (" n", "o"), (" ", "A"))
 COLON = character_tokenizer((":", " "), (": ", "-"), (": ", "4"))
 
 
@@ -47,7 +48,10 @@ def cut(tokenizer: PreTrainedTokenizerFast, tail: Tail) -> tuple[list[str], list
         (DEMO, ("148", "14"), "The answer is :", "14 ##8", "14"),
         (DEMO, ("-3", "3.5"), "The answer is :", "- 3", "3 . 5"),
         (DEMO, ("1234", "5"), "The answer is :", "12 ##3 ##4", "5"),
+        (DEMO, ("apples", "times as many"), "The answer is :", "apples", "times as many"),
+        (DEMO, ("1,234", "Tom"), "The answer is :", "1 <unk> 23 ##4", "Tom"),
         (PLAIN, ("18", "7"), "s : ␣", "1 8", "7"),
+        (PLAIN, ("Tom", "an"), "s : ␣", "T o m", "a n"),
         (PLAIN, ("-3.5", "1.2"), "s : ␣", "- 3 . 5", "1 . 2"),
         # The space is part of the first answer token.
         (SPACE, ("18", "25"), "i s :", "␣1 8", "␣2 5"),
@@ -58,6 +62,8 @@ def cut(tokenizer: PreTrainedTokenizerFast, tail: Tail) -> tuple[list[str], list
         (COLON, ("3", "-3"), "␣ i s", ":␣ 3", ":␣- 3"),
         (COLON, ("-3", "45"), "␣ i s", ":␣- 3", ":␣4 5"),
         (COLON, ("3", "5"), "i s :␣", "3", "5"),
+        (WORDS, ("Tom", "Ann"), "i s :", "␣Tom", "␣A n n"),
+        (WORDS, ("not", "no"), "i s :", "␣no t", "␣no"),
     ],
 )
 def test_the_answers_tokens(
@@ -101,10 +107,11 @@ def test_a_line_break_before_the_answer_is_a_token_where_the_tokenizer_has_one()
 
 
 numbers = st.decimals(-9999, 9999, places=2).map(lambda number: f"{number.normalize():f}")
-tokenizers = st.sampled_from([DEMO, PLAIN, SPACE, MINUS, COLON])
+answers = numbers | st.sampled_from(["Tom", "Tom has", "Ann", "has", "times as many", "6 boxes"])
+tokenizers = st.sampled_from([DEMO, PLAIN, SPACE, MINUS, WORDS, COLON])
 
 
-@given(tokenizers, numbers, numbers, st.sampled_from([PREFIX, "is", " is: ", "is:\n", ""]))
+@given(tokenizers, answers, answers, st.sampled_from([PREFIX, "is", " is: ", "is:\n", ""]))
 @settings(max_examples=200, derandomize=True, deadline=None)
 def test_tails_share_all_that_precedes_and_lose_nothing(
     tokenizer: PreTrainedTokenizerFast, first: str, second: str, prefix: str
@@ -116,10 +123,10 @@ def test_tails_share_all_that_precedes_and_lose_nothing(
     for answer, tail in zip((first, second), tails, strict=True):
         text = before_answer(prefix) + answer
         assert list(tail.tokens) == [eot, *tokenizer.encode(text, add_special_tokens=False)]
-        assert spelled(cut(tokenizer, tail)[1]).endswith(answer)
+        assert spelled(cut(tokenizer, tail)[1]).endswith(spelled([answer]))
     # No token too many: without the first of them, one of the answers is no longer whole.
     shorter = [spelled(cut(tokenizer, tail)[1][1:]) for tail in tails]
-    assert not all(rest.endswith(answer) for rest, answer in zip(shorter, (first, second), strict=True))
+    assert not all(rest.endswith(spelled([answer])) for rest, answer in zip(shorter, (first, second), strict=True))
 
 
 def spelled(tokens: list[str]) -> str:
