@@ -142,13 +142,13 @@ def write_base(folder: Path, model: Any, **save: Any) -> Path:
     return folder
 
 
-def write_peft(folder: Path, model: LlamaForCausalLM, vocab: int | None = None, **config: Any) -> Path:
+def write_peft(folder: Path, model: Any, vocab: int | None = None, **config: Any) -> Path:
     """A PEFT LoRA directory as PEFT itself writes it, trained on `model` with, if given, `vocab` embedding rows."""
-    settings: dict[str, Any] = {"r": 4, "lora_alpha": 6, "target_modules": list(TARGETS), "task_type": "CAUSAL_LM"}
+    settings: dict[str, Any] = {"r": 4, "lora_alpha": 6, "target_modules": list(ADAPTED), "task_type": "CAUSAL_LM"}
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of what a training should have thought of
         torch.manual_seed(1)
-        base = LlamaForCausalLM(model.config)
+        base = type(model)(model.config)
         base.load_state_dict(model.state_dict())
         if vocab is not None:
             base.resize_token_embeddings(vocab, mean_resizing=False)

@@ -54,6 +54,7 @@ def merge(model: Any, state: Mapping[str, Tensor], alpha: float, dtype: torch.dt
     rows = {name.removeprefix(CODI): each for name, each in state.items() if name.endswith(EMBEDDINGS)}
     for name, each in rows.items():
         model.get_submodule(name.removesuffix(".weight")).weight = nn.Parameter(each, requires_grad=False)
+    model.config.vocab_size = len(next(iter(rows.values())))
     if model.config.tie_word_embeddings:
         model.lm_head.weight = model.get_input_embeddings().weight
     if hasattr(model.get_input_embeddings(), "embed_scale"):

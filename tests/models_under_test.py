@@ -5,8 +5,11 @@ Everything is made once, on the first call.
 
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
+from tempfile import mkdtemp
 
 import torch
+from checkpoints import as_published_gpt2, codi_state, edit_json, tiny, write_base, write_state
 from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -31,6 +34,7 @@ KINDS = ("latent", "text", "placeholder")
 DTYPES = {"float64": torch.float64, "float32": torch.float32}
 N_LATENTS = 3
 LAYERS, LATENTS = {"tiny": 3, "deep": 6}, {"tiny": N_LATENTS, "demo": N_LATENTS, "deep": 6}
+ARCHITECTURE_ALPHA = 6.0
 
 
 def make_pair(name: str, questions: tuple[str, str], answers: tuple[str, str], cots: tuple[str, str]) -> Pair:
@@ -122,6 +126,34 @@ def model_under_test(name: str) -> ThoughtModel:
         eot=special[2],
         fingerprint=name,
         parity=0.0,
+    )
+
+
+@cache
+def architecture_files(architecture: str) -> Path:
+    """A base and a CODI checkpoint on disk; GPT-2's base as it is published, Qwen's and Gemma's in shards."""
+    folder, model = Path(mkdtemp()), tiny(architecture)
+    sharded = {"max_shard_size": "40KB"} if architecture in ("qwen2", "gemma3_text") else {}
+    write_base(folder / "base", model, **sharded)
+    assert len(list((folder / "base").glob("*.safetensors"))) > 2 * bool(sharded)
+    if architecture == "gpt2":
+        as_published_gpt2(folder / "base")
+        edit_json(folder / "base" / "tokenizer.json", post_processor=None)  # it puts no token before a question
+    write_state(folder / "codi" / "model.safetensors", codi_state(model))
+    return folder
+
+
+@cache
+def load_architecture(architecture: str, dtype: str) -> ThoughtModel:
+    """The model of these files."""
+    folder = architecture_files(architecture)
+    return load_model(
+        folder / "base",
+        codi=folder / "codi",
+        lora_alpha=ARCHITECTURE_ALPHA,
+        n_latents=N_LATENTS,
+        dtype=dtype,
+        device="cpu",
     )
 
 
