@@ -58,7 +58,13 @@ def test_pairs_lists_what_was_dropped_and_why(tmp_path):
     none = mechpatch("pairs", tmp_path / "all.json")
     assert none.returncode == 0, none.stderr
     assert "0 of 1 pairs kept" in none.stdout
+    assert "warning" not in found.stderr
+    pairs[0]["clean"]["question"] += " "
+    pairs[2]["corrupted"]["question"] = "  " + pairs[2]["corrupted"]["question"]
+    (tmp_path / "pairs.json").write_text(json.dumps(pairs))
     kept = mechpatch("pairs", tmp_path / "pairs.json", "--keep-same-answer")
+    assert "warning: 2 of 6 questions have two blanks in a row" in kept.stderr
+    assert "flagged demo-000: odd_blanks" in kept.stdout
     assert "3 of 3 pairs kept" in kept.stdout
     assert "flagged demo-001: same_answer" in kept.stdout
 

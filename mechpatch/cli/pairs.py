@@ -31,16 +31,25 @@ def pairs(
 
     Example: mechpatch pairs pairs.json --model path/to/llama
     """
-    from mechpatch.pairs import default_predicates, describe, load_pairs, screen, to_prepared
+    from mechpatch.pairs import default_predicates, describe, flag_only, load_pairs, odd_blanks, screen, to_prepared
     from mechpatch.storage.atomic import write_json
 
     path = pair_path(file)
     loaded = load_pairs(path)
     count = _token_counter(model or "demo") if model is not None or file == "demo" else None
-    screening = screen(loaded, default_predicates(count, keep_same_answer=keep_same_answer))
+    predicates = (*default_predicates(count, keep_same_answer=keep_same_answer), flag_only(odd_blanks))
+    screening = screen(loaded, predicates)
     found = describe(screening, len(loaded), count)
     if out is not None:
         write_json(out, to_prepared(screening.kept))
+    odd = sum(len(each.detail["sides"]) for pair in loaded if (each := odd_blanks(pair)))
+    if odd:
+        typer.echo(
+            f"warning: {odd} of {2 * len(loaded)} questions have two blanks in a row, or white space at an end. CODI "
+            "was trained on questions as they are, which is how they are run here; its own evaluation strips them and "
+            "halves double blanks",
+            err=True,
+        )
     if as_json:
         typer.echo(json.dumps(found, ensure_ascii=False))
         return

@@ -6,6 +6,7 @@ from mechpatch.pairs.answers import answer_value as answer_value
 from mechpatch.pairs.faults import Fault as Fault
 from mechpatch.pairs.faults import PairFileError as PairFileError
 from mechpatch.pairs.load import load_pairs as load_pairs
+from mechpatch.pairs.load import pairs_from as pairs_from
 from mechpatch.pairs.load import to_prepared as to_prepared
 from mechpatch.pairs.schema import Pair as Pair
 from mechpatch.pairs.schema import Side as Side
@@ -17,6 +18,7 @@ from mechpatch.pairs.screen import default_predicates as default_predicates
 from mechpatch.pairs.screen import describe as describe
 from mechpatch.pairs.screen import flag_only as flag_only
 from mechpatch.pairs.screen import identical_questions as identical_questions
+from mechpatch.pairs.screen import odd_blanks as odd_blanks
 from mechpatch.pairs.screen import same_answer as same_answer
 from mechpatch.pairs.screen import screen as screen
 from mechpatch.pairs.screen import too_long as too_long

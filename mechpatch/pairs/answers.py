@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from decimal import Decimal
 from fractions import Fraction
+from numbers import Integral
 
 MAX_LENGTH = 200  # characters of an answer, digits of a number
 Value = str | Fraction
@@ -34,8 +35,11 @@ def answer_text(value: object) -> str:
 def number_text(value: object) -> str:
     """The plain decimal text of an int, float or Decimal: 1000.0 is "1000", 3.50 is "3.5", negative zero is "0"."""
     match value:
-        case int() if not isinstance(value, bool) and value.bit_length() <= 4 * MAX_LENGTH:
-            return str(value)
+        case bool():
+            raise ValueError(f"{shown(value)}, neither text nor a number")
+        case Integral():  # of NumPy too
+            if int(value).bit_length() <= 4 * MAX_LENGTH:
+                return str(int(value))
         case float() | Decimal():
             number = Decimal(repr(value)) if isinstance(value, float) else value  # 0.1 stays 0.1
             if not number.is_finite():
@@ -46,8 +50,6 @@ def number_text(value: object) -> str:
             if first < MAX_LENGTH and int(last) > -MAX_LENGTH:
                 text = f"{number:f}"
                 return text.rstrip("0").rstrip(".") if "." in text else text
-        case int() if not isinstance(value, bool):
-            pass
         case _:
             raise ValueError(f"{shown(value)}, neither text nor a number")
     raise ValueError(f"a number of more than {MAX_LENGTH} digits")

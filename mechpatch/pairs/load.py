@@ -1,19 +1,20 @@
-"""Pairs from a file, and back.
+"""Pairs from a file or from Python objects, and back.
 
-A file is a JSON list or JSON Lines, and its items are *flat*, one per side (`pair_id`, `variant`, `question`,
-`answer`), or *prepared*, one per pair (`pair_id`, `clean`, `corrupted`). A side may have a `cot`; every other key is
-kept as a field and decides nothing. The content says which it is, never the file's name.
+A file is a JSON list or JSON Lines. Its items, or the dicts that are given, are *flat*, one per side (`pair_id`,
+`variant`, `question`, `answer`), or *prepared*, one per pair (`pair_id`, `clean`, `corrupted`). A side may have a
+`cot`; every other key is kept as a field and decides nothing. The content says which it is, never the file's name.
 """
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import replace
 from decimal import Decimal
+from numbers import Integral
 from pathlib import Path
 from typing import TypeGuard
 
-from mechpatch.pairs.answers import answer_text, number_text, shown
+from mechpatch.pairs.answers import MAX_LENGTH, answer_text, number_text, shown
 from mechpatch.pairs.faults import Place, Report
 from mechpatch.pairs.items import HugeNumber, Object, read_items
 from mechpatch.pairs.schema import Pair, Side
@@ -26,13 +27,38 @@ _MISSING = object()
 def load_pairs(path: str | Path) -> list[Pair]:
     """The pairs of a file, in its order. Raises `PairFileError` with every fault there is."""
     report = Report(str(path))
-    items = read_items(Path(path), report)
+    return _pairs(read_items(Path(path), report), report)
+
+
+def pairs_from(items: Iterable[Pair | Mapping[str, object]], name: str = "pairs") -> list[Pair]:
+    """The pairs that dicts (as the items of a file) or `Pair`s describe, under the checks of a file.
+
+    Args:
+        name: what errors call the items, in the place of a file.
+
+    Raises:
+        PairFileError: with every fault there is; items are counted from 0.
+    """
+    report = Report(name)
+    return _pairs([(Place(report, f"item {index}"), _as_object(item)) for index, item in enumerate(items)], report)
+
+
+def _pairs(items: list[tuple[Place, object]], report: Report) -> list[Pair]:
     first = next((item for _, item in items if isinstance(item, Object)), {})
     pairs = _prepared(items) if any(variant in first for variant in VARIANTS) else _flat(items)
     if not items and not report.faults:
         Place(report).fault(None, "holds no pair; expected at least one")
     report.check()
     return pairs
+
+
+def _as_object(item: object) -> object:
+    """A `Pair` or a mapping as the object that a file would hold, with its sides; all else as it is."""
+    if isinstance(item, Pair):
+        [item] = to_prepared([item])
+    if not isinstance(item, Mapping):
+        return item
+    return Object([(name, _as_object(value) if name in VARIANTS else value) for name, value in item.items()])
 
 
 def to_prepared(pairs: Iterable[Pair]) -> list[dict]:
@@ -155,9 +181,9 @@ def _fields(item: Object, used: Set[str], place: Place) -> dict[str, object]:
     for name in item:
         if name not in used:
             try:
-                fields[_plain(name)] = _plain(item[name])
+                fields[_key(name)] = _plain(item[name])
             except ValueError as error:
-                place.fault(name, str(error))
+                place.fault(str(name), str(error))
     return fields
 
 
@@ -166,7 +192,7 @@ def _plain(value: object, depth: int = 0) -> object:
     if depth > MAX_DEPTH:
         raise ValueError(f"nested deeper than {MAX_DEPTH} levels; flatten it or leave it out")
     match value:
-        case float():
+        case float() if not math.isfinite(value):
             raise ValueError(f"found {value}, which JSON does not have; expected a number or null")
         case Decimal():
             return float(value) if math.isfinite(float(value)) else str(value)
@@ -176,11 +202,21 @@ def _plain(value: object, depth: int = 0) -> object:
             raise ValueError("found half of a surrogate pair; expected Unicode text")
         case Object() if value.repeated:
             raise ValueError(f"found the key {shown(value.repeated[0])} more than once; expected it once")
-        case Object():
-            return {_plain(name): _plain(each, depth + 1) for name, each in value.items()}
-        case list():
+        case Mapping():
+            return {_key(name): _plain(each, depth + 1) for name, each in value.items()}
+        case list() | tuple():
             return [_plain(each, depth + 1) for each in value]
-    return value
+        case str() | bool() | float() | None:
+            return value
+        case Integral() if int(value).bit_length() <= 4 * MAX_LENGTH:
+            return int(value)
+    raise ValueError(f"found {shown(value)}; expected what JSON can hold")
+
+
+def _key(name: object) -> str:
+    if not isinstance(name, str):
+        raise ValueError(f"found the key {shown(name)}; expected text")
+    return str(_plain(name))
 
 
 def _keys_once(item: Object, place: Place) -> None:

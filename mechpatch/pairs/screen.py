@@ -90,6 +90,16 @@ def same_answer(pair: Pair) -> Finding | None:
     return Finding("same_answer", {"clean_answer": pair.clean.answer, "corrupted_answer": pair.corrupted.answer})
 
 
+def odd_blanks(pair: Pair) -> Finding | None:
+    """A question has two blanks in a row, or white space at an end."""
+    sides = [name for name, side in (("clean", pair.clean), ("corrupted", pair.corrupted)) if _odd(side.question)]
+    return Finding("odd_blanks", {"sides": sides}) if sides else None
+
+
+def _odd(question: str) -> bool:
+    return "  " in question or question != question.strip()
+
+
 def too_long(count_tokens: Count, limit: int) -> Predicate:
     """A question has more than `limit` tokens."""
 

@@ -4,13 +4,15 @@ import os
 import pickle
 import re
 from fractions import Fraction
+from types import MappingProxyType
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mechpatch.errors import PairError
-from mechpatch.pairs import PairFileError, answer_text, items, load_pairs, to_prepared
+from mechpatch.pairs import Pair, PairFileError, Side, answer_text, items, load_pairs, pairs_from, to_prepared
 from mechpatch.pairs.answers import MAX_LENGTH
 from mechpatch.pairs.faults import FAULTS_PRINTED
 from mechpatch.pairs.load import MAX_DEPTH
@@ -416,6 +418,53 @@ def test_text_that_names_a_file_stays_text(write, tmp_path):
     pair = load_pairs(write(changed(PREPARED, 0, "clean", "question", to=path)))[0]
     assert pair.clean.question == path
     assert load_pairs(write(changed(PREPARED, 0, "clean", "answer", to=path)))[0].clean.answer == path
+
+
+@pytest.mark.parametrize("document", [PREPARED, FLAT])
+def test_python_objects_give_the_pairs_of_a_file(write, document):
+    pairs = load_pairs(write(document))
+    assert pairs_from(document) == pairs
+    assert pairs_from(iter(pairs)) == pairs
+    assert pairs_from([MappingProxyType(each) for each in document]) == pairs
+
+
+def test_numbers_and_containers_of_python_are_taken(write):
+    given = changed(PREPARED, 0, "clean", "answer", to=np.int64(5))
+    given = changed(given, 0, "source", to=(np.int64(3), 0.5, {"x": None}))
+    [first, _] = pairs_from(given)
+    assert (first.clean.answer, first.fields["source"]) == ("5", [3, 0.5, {"x": None}])
+    assert load_pairs(write(json.dumps(to_prepared([first])))) == [first]
+
+
+@pytest.mark.parametrize(
+    ("keys", "to", "name", "problem"),
+    [
+        (("extra",), {1, 2}, "extra", "found a value of type set; expected what JSON can hold"),
+        (("extra",), {3: "x"}, "extra", "found the key the number 3; expected text"),
+        (("extra",), float("nan"), "extra", "found nan"),
+        (("extra",), 10**1000, "extra", "found a huge number"),
+        (("clean", "answer"), np.float32(0.1), "clean.answer", "a value of type float32, neither text nor a number"),
+        (("clean", "answer"), float("nan"), "clean.answer", "found NaN, not a finite number"),
+        (("clean", "cot"), float("nan"), "clean.cot", "expected text that is not blank"),
+        (("clean",), "x", "clean", "found 'x'; expected an object"),
+    ],
+)
+def test_a_fault_of_an_object_has_its_item(keys, to, name, problem):
+    with pytest.raises(PairFileError, match=r"^my pairs: item 1, pair '7', field") as caught:
+        pairs_from(changed(PREPARED, 1, *keys, to=to), name="my pairs")
+    [fault] = caught.value.faults
+    assert (fault.index, fault.field) == ("item 1", name)
+    assert problem in fault.problem
+
+
+def test_pairs_that_were_made_by_hand_are_checked_together():
+    side = Side("2 and 3?", "5", None, {})
+    twin = [Pair("a", side, Side("2 and 4?", "6", None, {}), {}), Pair("a", Side("?", "5", None, {}), side, {})]
+    with pytest.raises(PairFileError) as caught:
+        pairs_from([*twin, "no pair"])
+    assert [(each.index, each.field) for each in caught.value.faults] == [("item 1", "pair_id"), ("item 2", None)]
+    with pytest.raises(PairFileError, match="holds no pair"):
+        pairs_from([])
 
 
 TEXTS = [

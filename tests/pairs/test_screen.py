@@ -10,6 +10,7 @@ from mechpatch.pairs import (
     describe,
     flag_only,
     identical_questions,
+    odd_blanks,
     same_answer,
     screen,
     too_long,
@@ -45,6 +46,8 @@ STEPS = pair("steps", cots=("<<1>>", "<<1>><<2>>"))
         (same_answer, SAME_ANSWER, {"clean_answer": "7", "corrupted_answer": "7"}),
         (same_answer, pair(answers=("1,000", "1e3")), {"clean_answer": "1,000", "corrupted_answer": "1e3"}),
         (identical_questions, IDENTICAL, {}),
+        (odd_blanks, pair(questions=("one  two", "one two ")), {"sides": ["clean", "corrupted"]}),
+        (odd_blanks, pair(questions=("one two", "\none two")), {"sides": ["corrupted"]}),
         (too_long(words, 8), LONG, {"clean_tokens": 9, "corrupted_tokens": 2, "limit": 8}),
         (too_long(words, 1), SOUND, {"clean_tokens": 2, "corrupted_tokens": 2, "limit": 1}),
         (unequal_length(words), LONGER, {"clean_tokens": 1, "corrupted_tokens": 2}),
@@ -58,7 +61,7 @@ def test_a_predicate_finds_what_it_is_named_for(predicate, hit, detail):
 
 @pytest.mark.parametrize(
     "predicate",
-    [same_answer, identical_questions, too_long(words, 2), unequal_length(words), unequal_steps(steps)],
+    [same_answer, identical_questions, odd_blanks, too_long(words, 2), unequal_length(words), unequal_steps(steps)],
 )
 def test_a_predicate_passes_a_sound_pair(predicate):
     assert predicate(SOUND) is None
