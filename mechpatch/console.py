@@ -56,7 +56,8 @@ def show_plan(plan: Plan, spec: Spec) -> None:
         f"{_amount(counts.plain.flops)}FLOP",
         f"{spec.engine} engine": f"{_amount(computed.token_layers)} token-layers, {_amount(computed.flops)}FLOP "
         f"({fewer:.1f} × fewer), and {_amount(counts.checks.flops)}FLOP for its checks",
-        "memory": f"weights {_amount(plan.weights)}B, peak about {_amount(plan.peak_memory)}B beside the libraries",
+        "memory": f"weights {_amount(plan.weights)}B, peak about {_amount(plan.peak_memory)}B, libraries included",
+        "model": f"answers {plan.answered} of the {plan.calibrated_on} tried pairs right on both sides",
         "storage": f"about {_amount(plan.storage)}B, records and cache",
         "time": f"about {_duration(plan.seconds)} (timed on {plan.calibrated_on} of the pairs; loading, summary and "
         "figures come on top)",

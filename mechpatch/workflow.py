@@ -18,6 +18,7 @@ from mechpatch.data import pair_path
 from mechpatch.errors import SpecError, StorageError
 from mechpatch.experiments.batches import Tick
 from mechpatch.experiments.experiment import Experiment
+from mechpatch.experiments.footprint import require_memory
 from mechpatch.experiments.inspection import inspect_pairs
 from mechpatch.experiments.layouts import run_predicates
 from mechpatch.experiments.notes import notes
@@ -28,7 +29,7 @@ from mechpatch.experiments.spec import Spec
 from mechpatch.experiments.strongest import largest_effects
 from mechpatch.models import ThoughtModel
 from mechpatch.pairs import Pair, Screening, describe, load_pairs, screen, to_prepared
-from mechpatch.patching.memory import peak_memory
+from mechpatch.patching.memory import memory_bound, peak_memory
 from mechpatch.reprs import short_repr
 from mechpatch.stats import summarise
 from mechpatch.storage.atomic import writing
@@ -133,6 +134,7 @@ def run_to_directory(
     """
     observer = observer or null_observer()
     experiment = Experiment.prepare(model, spec, pairs.kept)
+    require_memory(experiment)
     started = time.monotonic()
     with open_run(out, describe_run(model, spec, pairs, command)) as directory, log_to(out):
         log.info("started: %d pairs, model %s, parity %.1e", len(experiment.pairs), model.fingerprint, model.parity)
@@ -221,6 +223,7 @@ def describe_run(model: ThoughtModel, spec: Spec, pairs: PairFile, command: Sequ
             "python": platform.python_version(),
             "platform": platform.platform(),
             "threads": torch.get_num_threads(),
+            "memory": memory_bound(model.device, spec.memory),
         },
     }
 

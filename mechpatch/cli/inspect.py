@@ -1,5 +1,6 @@
 """`mechpatch inspect`: look inside single pairs of a run."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -7,7 +8,7 @@ import typer
 
 from mechpatch.cli import early
 from mechpatch.cli.app import app
-from mechpatch.cli.options import ASKED, EXPERIMENT, MODEL, OUTPUT, Adapter, Codi, Device, Quiet, load, option
+from mechpatch.cli.options import ASKED, EXPERIMENT, MODEL, OUTPUT, RUNNING, Adapter, Codi, Device, Quiet, load, option
 from mechpatch.errors import SpecError
 from mechpatch.storage.folders import require_run
 
@@ -60,6 +61,10 @@ def inspect(
     adapter: Adapter = None,
     codi: Codi = None,
     device: Device = "auto",
+    max_memory: Annotated[
+        int | None,
+        option("--max-memory", panel=RUNNING, metavar="MB", help="Memory it may take.", show_default="as in the run"),
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Look inside pairs of a run: attention, logit lens, residual stream and answers, as data and as one offline page.
@@ -101,9 +106,10 @@ def inspect(
         quiet=quiet,
     )
     run.check(loaded)
+    spec = run.spec if max_memory is None else replace(run.spec, memory=max_memory * 2**20)
     at = At(layer, site) if layer is not None and site is not None else None
     with lock(run_dir):
-        inspect_pairs(loaded, run.spec, run.pairs, indices, run_dir, at)
+        inspect_pairs(loaded, spec, run.pairs, indices, run_dir, at)
         name = "-".join(f"{index:06d}" for index in indices[:8])
         page = write_page(run_dir, indices, out or run_dir / INSPECTIONS / f"{name}.html")
     ids = ", ".join(run.pairs[index].pair_id for index in indices)

@@ -20,6 +20,7 @@ from mechpatch.experiments.donors import Donors, generator
 from mechpatch.experiments.engines import ENGINES, Runner
 from mechpatch.experiments.experiment import Experiment
 from mechpatch.experiments.finite import Written, require_finite
+from mechpatch.experiments.footprint import footprint_of_batch
 from mechpatch.experiments.numerics import EngineCheck
 from mechpatch.experiments.records import (
     Gathered,
@@ -33,7 +34,6 @@ from mechpatch.experiments.spec import PAIRED, recipient
 from mechpatch.experiments.stopwatch import Stopwatch
 from mechpatch.metrics import normaliser
 from mechpatch.patching import Batch, collate
-from mechpatch.patching.memory import memory_budget
 from mechpatch.patching.patch import Patch
 from mechpatch.patching.recording import Recording, stack_logits, stack_vectors
 from mechpatch.reprs import short_repr
@@ -108,7 +108,7 @@ class BatchRunner:
             collate([self.experiment.layouts[index][side] for index in indices], model.device)
             for side in (own, 1 - own)
         )
-        memory = memory_budget(model.device, spec.memory)
+        memory = footprint_of_batch(self.experiment, indices).chunk
         kept = [[pair[side] for pair in recorded] for side in (0, 1)]
         runner = ENGINES[spec.engine].runner(model.hooked, model.head, batch, kept[own], memory)
         baseline = runner.baseline

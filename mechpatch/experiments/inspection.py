@@ -29,11 +29,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from mechpatch.errors import NumericsError, SpecError, ThoughtError
+from mechpatch.experiments.footprint import footprint, require_fit
 from mechpatch.experiments.layouts import pair_layouts
 from mechpatch.experiments.spec import Spec
 from mechpatch.experiments.strongest import At, answer_difference, effects, strongest
 from mechpatch.experiments.token_texts import sequence_texts, tail_texts, token_text
-from mechpatch.experiments.traces import Trace, aligned, leaning, lens, trace
+from mechpatch.experiments.traces import ATTENTION_BYTES, Trace, aligned, leaning, lens, trace
 from mechpatch.models import ThoughtModel
 from mechpatch.pairs import Pair
 from mechpatch.patching import Write, collate
@@ -65,7 +66,7 @@ def inspect_pairs(
         at: the cell whose patched run is shown; None for the strongest of each pair.
 
     Raises:
-        SpecError: the cell does not exist.
+        SpecError: the cell does not exist, or `spec.memory` is too little.
         StorageError: an inspection cannot be written.
     """
     written = []
@@ -84,9 +85,13 @@ def inspect_pair(model: ThoughtModel, spec: Spec, pair: Pair, at: At | None = No
     sites = layouts[0].sites
     if layouts[1].sites != sites:
         raise ThoughtError(f"pair {pair.pair_id!r}: clean has the sites {sites}, corrupted {layouts[1].sites}")
-    clean, corrupted = (trace(model.hooked, model.head, layout, side) for side, layout in enumerate(layouts))
+    room = require_fit(footprint(model, spec, [layouts], 1), spec, 1)
+    # Three runs keep their attention, in twice the precision that is stored, and once more as it is stored.
+    kept = max(0, min(ATTENTION_BYTES, (room.bound - room.least) // 9))
+    clean, corrupted = (trace(model.hooked, model.head, layout, side, (), kept) for side, layout in enumerate(layouts))
     donor = clean.resid[:, list(layouts[0].positions(0))].expand(1, 2, -1, -1, -1)
-    effect, structural = effects(model, spec, layouts[1], corrupted.logits, donor)
+    chunk = max(room.rows + room.logits, min(room.cap, room.bound - room.least - 9 * kept))
+    effect, structural = effects(model, spec, layouts[1], corrupted.logits, donor, chunk)
     cell = at or strongest(effect, structural, sites)
     if cell.site not in sites or not 0 <= cell.layer < model.n_layers:
         raise SpecError(
@@ -96,7 +101,7 @@ def inspect_pair(model: ThoughtModel, spec: Spec, pair: Pair, at: At | None = No
     place = [sites.index(cell.site)]
     columns = collate([layouts[1]], model.device).columns
     write = Write(cell.layer, columns[:, :, place], donor[:, :, cell.layer, place])
-    patched = trace(model.hooked, model.head, layouts[1], 1, [write])
+    patched = trace(model.hooked, model.head, layouts[1], 1, [write], kept)
     runs = dict(zip(RUNS, (clean, corrupted, patched), strict=True))
     if broken := [name for name, run in runs.items() if not bool(run.logits.isfinite().all())]:
         raise NumericsError(

@@ -13,17 +13,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import torch
-
 from mechpatch.experiments.activations import UnpatchedRuns
 from mechpatch.experiments.batches import BatchRunner
 from mechpatch.experiments.cells import Cell
 from mechpatch.experiments.engines import ENGINES
 from mechpatch.experiments.experiment import Experiment
+from mechpatch.experiments.footprint import bytes_of_weights, footprint_of_batch, require_memory
 from mechpatch.experiments.spec import recipient
 from mechpatch.patching import collate, engine
-from mechpatch.patching.engine import bytes_of_logits, bytes_of_rows
-from mechpatch.patching.memory import memory_budget
 from mechpatch.patching.patch import Patch
 from mechpatch.patching.work import Work, base_work, plain_work, sweep_work
 from mechpatch.storage.results import open_run
@@ -84,9 +81,11 @@ class Plan:
 
     Attributes:
         pairs, cells: how many; cells of one pair, direction and donor.
-        weights, peak_memory: bytes; the peak is of weights, unpatched runs and one chunk of patches.
+        weights, peak_memory, memory_bound: bytes; the peak is that of the whole process (on a GPU, of what is on it),
+            and the bound the one that chunks of patches are made for.
         storage: bytes of records and cached activations.
         calibrated_on: pairs that were timed.
+        answered: of these pairs, those that the unpatched model answers right on both sides.
         seconds: of the run itself; loading, summary and figures come on top.
     """
 
@@ -95,8 +94,10 @@ class Plan:
     counts: Counts
     weights: int
     peak_memory: int
+    memory_bound: int
     storage: int
     calibrated_on: int
+    answered: int
     seconds: float
 
     def as_json(self) -> dict[str, Any]:
@@ -127,15 +128,22 @@ def predict(small: Timing, large: Timing, whole: Counts, batches: int) -> float:
 
 
 def make_plan(experiment: Experiment) -> Plan:
-    """Count a run, and time it on its first pair; on more of its first batch as long as that is quick."""
+    """Count a run, and time it on its first pair; on more of its first batch as long as that is quick.
+
+    Raises:
+        SpecError: it does not fit into the memory that was asked for.
+    """
+    require_memory(experiment)
     whole, model, spec = count(experiment), experiment.model, experiment.spec
     indices, size = experiment.batches[0], 1
-    first = small = large = _timed(experiment, indices[:1])
+    first, answered = _timed(experiment, indices[:1])
+    small = large = first
     if first.total < LONG:  # what only the first batch of a process costs is told from what each costs
-        small = large = _timed(experiment, indices[:1])
+        small, _ = _timed(experiment, indices[:1])
+        large = small
         while size < len(indices) and large.total < LONG / 2:
             size = min(4 * size, len(indices))
-            large = _timed(experiment, indices[:size])
+            large, answered = _timed(experiment, indices[:size])
     shapes = [
         shape
         for pair in experiment.layouts
@@ -143,15 +151,18 @@ def make_plan(experiment: Experiment) -> Plan:
         for shape in question.values()
     ]
     cached = sum(map(prod, shapes)) * model.hooked.cfg.dtype.itemsize
-    weights = _weights(experiment)
+    footprints = [footprint_of_batch(experiment, each) for each in experiment.batches]
+    sweeps = [_largest_sweep(experiment, each) for each in experiment.batches]
     return Plan(
         pairs=len(experiment.pairs),
         cells=len(experiment.cells(indices)),
         counts=whole,
-        weights=weights,
-        peak_memory=weights + max(_batch_bytes(experiment, each) for each in experiment.batches),
+        weights=bytes_of_weights(model),
+        peak_memory=max(found.peak(patches) for found, patches in zip(footprints, sweeps, strict=True)),
+        memory_bound=footprints[0].bound,
         storage=cached + ROW_BYTES * whole.records,
         calibrated_on=size,
+        answered=answered,
         seconds=predict(small, large, whole, len(experiment.batches)) + max(0.0, first.total - small.total),
     )
 
@@ -198,31 +209,20 @@ def _count_batch(experiment: Experiment, indices: Sequence[int]) -> Counts:
     )
 
 
-def _timed(experiment: Experiment, indices: Sequence[int]) -> Timing:
-    """Run some pairs of a batch, and write what a run writes, for nothing but their time."""
+def _timed(experiment: Experiment, indices: Sequence[int]) -> tuple[Timing, int]:
+    """Run some pairs of a batch, and write what a run writes: their time, and how many are answered right."""
+    answered = 0
     with TemporaryDirectory() as folder, open_run(Path(folder) / "run", {}) as directory:
         runs = UnpatchedRuns(experiment.model, experiment.layouts, experiment.spec.engine, Path(folder) / "cache")
         runner = BatchRunner.prepare(experiment, runs, lambda cells: None)
         for index, table in zip(indices, runner.run(indices), strict=True):
             with runner.watch.measure("records"):
                 directory.write_shard(index, table)
-    return Timing(count(experiment, [indices]), runner.watch.seconds)
+            answered += bool(table["both_correct"][0].as_py())
+    return Timing(count(experiment, [indices]), runner.watch.seconds), answered
 
 
-def _weights(experiment: Experiment) -> int:
-    tensors = {each.data_ptr(): each for each in experiment.model.hooked.parameters()}
-    if isinstance(experiment.model.head, torch.nn.Module):
-        tensors |= {each.data_ptr(): each for each in experiment.model.head.parameters()}
-    return sum(each.nbytes for each in tensors.values())
-
-
-def _batch_bytes(experiment: Experiment, indices: Sequence[int]) -> int:
-    """Unpatched runs of a batch, twice (recorded, and put together), and one chunk of patches."""
-    spec, model = experiment.spec, experiment.model
-    layouts = [experiment.layouts[index][recipient(spec.directions[0])] for index in indices]
-    base = engine.empty_base(model.hooked, model.head, collate(layouts, model.device))
-    kept = base.cache.nbytes + base.resid.nbytes + base.logits.nbytes
-    budget = memory_budget(model.device, spec.memory)
-    largest = max(map(len, patches_of(experiment.cells(indices), experiment.layouts[indices[0]][0].sites)))
-    chunk = largest * bytes_of_rows(base) + bytes_of_logits(base)
-    return 3 * kept + min(budget, chunk)
+def _largest_sweep(experiment: Experiment, indices: Sequence[int]) -> int:
+    """The most patches that are run together."""
+    sites = experiment.layouts[indices[0]][0].sites
+    return max(map(len, patches_of(experiment.cells(indices), sites)))

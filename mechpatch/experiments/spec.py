@@ -40,7 +40,7 @@ class Spec:
         seed: of null donors, intervals and checks.
         engine: fast (all patches in a few passes) or reference (one plain hooked run for each).
         checks: cells of each batch that the fast engine's numbers are compared with plain hooks at.
-        memory: bytes that the fast engine may take for one chunk of patches; None for what suits the device.
+        memory: bytes that the process may take, weights included (on a GPU: what lies there); None for all there is.
     """
 
     experiments: tuple[str, ...]

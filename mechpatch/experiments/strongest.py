@@ -33,6 +33,7 @@ def effects(
     layout: Layout,
     unpatched: Float[Tensor, "1 2 position vocab"],
     donor: Float[Tensor, "1 2 layer site d_model"],
+    memory: int,
 ) -> tuple[Float[Tensor, "layer site"], Bool[Tensor, "layer site"]]:
     """Change of the answer log-probability difference when `donor` is written at each single cell, nats.
 
@@ -41,11 +42,12 @@ def effects(
     Args:
         layout: the question that is patched.
         unpatched: its logits as it is.
+        memory: bytes for one chunk of patches.
     """
     batch, layers, sites = collate([layout], model.device), tuple(range(model.n_layers)), layout.sites
     patches = [Patch(layer, (place,)) for layer in layers for place in range(len(sites))]
     if spec.engine == "fast":
-        swept = engine.sweep(engine.base_run(model.hooked, model.head, batch), donor, patches)
+        swept = engine.sweep(engine.base_run(model.hooked, model.head, batch), donor, patches, memory)
     else:
         swept = reference.sweep(model.hooked, model.head, batch, donor, patches)
     moved = {patch: answer_difference(outcome.logits, layout) for patch, outcome in swept}

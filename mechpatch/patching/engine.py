@@ -113,8 +113,7 @@ def sweep(
     Args:
         donor: vectors of all layers and sites; a patch writes those at its own. No site has seen an answer, so the
             vectors of both continuations are the same, and those of the first are written into both.
-        memory: bytes that a chunk of patches may take, with the logits of some of them at a time; see `bytes_of_rows`
-            and `bytes_of_logits`. A chunk that does not fit after all is halved.
+        memory: bytes that a chunk of patches may take, see `chunking`; a chunk that does not fit after all is halved.
 
     Yields:
         The patch, and its run with `resid_post` of the patch's layer at every site.
@@ -128,8 +127,7 @@ def sweep(
         raise ValueError(f"`donor` is {donor.dtype} {[*donor.shape]}, but the base run has {own.dtype} {[*own.shape]}")
     source = donor[:, 0]
     same = (source == own[:, 0]).all(-1).cpu()
-    at_once = max(1, memory // 4 // bytes_of_logits(base))  # patches whose logits are made together
-    fit = max(1, (memory - at_once * bytes_of_logits(base)) // bytes_of_rows(base))
+    fit, at_once = chunking(memory, bytes_of_rows(base), bytes_of_logits(base))
     size = -(-len(patches) // -(-len(patches) // fit)) if patches else 1  # as few chunks as fit, all of one size
     done = 0
     while done < len(patches):
@@ -256,6 +254,16 @@ def _predict(
     used, which = row[at].unique(return_inverse=True)
     found = base.model.logits(h[used.to(h.device)])
     logits[tuple(each.to(h.device) for each in at)] = found[which.to(h.device)]
+
+
+def chunking(memory: int, rows: int, logits: int) -> tuple[int, int]:
+    """How many patches fit into one chunk of `memory` bytes, and for how many of them logits are made together.
+
+    Args:
+        rows, logits: bytes of one patch, see `bytes_of_rows` and `bytes_of_logits`.
+    """
+    at_once = max(1, memory // 4 // logits)
+    return max(1, (memory - at_once * logits) // rows), at_once
 
 
 def bytes_of_logits(base: BaseRun) -> int:

@@ -1,4 +1,8 @@
-"""Memory of a device: how much a sweep may plan with, and how much a process has used."""
+"""Memory of a device: how much there is, how much a sweep may plan with, and how much a process has used.
+
+What may be used is read from what the device has, not from what is free: equal runs on one machine are cut into equal
+chunks, and so give equal bits.
+"""
 
 import os
 import resource
@@ -9,18 +13,19 @@ import torch
 LEAST, MOST_ON_CPU = 2**28, 2**30
 
 
-def memory_budget(device: torch.device, asked: int | None = None) -> int:
-    """Bytes for one chunk of patches: as asked, or a quarter of a GPU; elsewhere a sixteenth of memory, at most 1 GiB.
-
-    Read from what the device has, not from what is free: equal runs on one machine are cut into equal chunks, and so
-    give equal bits.
-    """
+def memory_bound(device: torch.device, asked: int | None = None) -> int:
+    """Bytes that a run may take in all: as asked, or all that the device has."""
     if asked is not None:
         return asked
     if device.type == "cuda":
-        return max(LEAST, torch.cuda.get_device_properties(device).total_memory // 4)
-    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return min(MOST_ON_CPU, max(LEAST, physical // 16))
+        return torch.cuda.get_device_properties(device).total_memory
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def memory_budget(device: torch.device) -> int:
+    """Bytes for one chunk of patches: a quarter of a GPU; elsewhere a sixteenth of memory, at most 1 GiB."""
+    memory = memory_bound(device)
+    return max(LEAST, memory // 4) if device.type == "cuda" else min(MOST_ON_CPU, max(LEAST, memory // 16))
 
 
 def peak_memory(device: torch.device) -> int:

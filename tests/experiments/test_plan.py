@@ -9,6 +9,7 @@ from transformer_lens import HookedTransformer, HookedTransformerConfig
 from mechpatch.experiments.activations import UnpatchedRuns
 from mechpatch.experiments.batches import BatchRunner
 from mechpatch.experiments.experiment import Experiment
+from mechpatch.experiments.footprint import footprint_of_batch
 from mechpatch.experiments.plan import Counts, Timing, count, make_plan, predict
 from mechpatch.experiments.run import run_experiment
 from mechpatch.experiments.spec import Spec
@@ -106,6 +107,8 @@ def test_a_plan_is_of_its_run(experiment, demo_model):
     assert plan.weights == pytest.approx(
         sum({p.data_ptr(): p.nbytes for p in demo_model.hooked.parameters()}.values()), rel=0.1
     )
-    assert plan.peak_memory > plan.weights
+    assert plan.peak_memory == pytest.approx(footprint_of_batch(experiment, [0, 1]).process, rel=0.2)  # a small model
+    assert plan.memory_bound > plan.peak_memory
+    assert plan.answered == plan.calibrated_on == 2  # both sides of every shipped pair are answered right
     assert plan.seconds > 0
     assert plan.as_json()["counts"]["records"] == plan.counts.records
