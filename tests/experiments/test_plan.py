@@ -109,6 +109,6 @@ def test_a_plan_is_of_its_run(experiment, demo_model):
     )
     assert plan.peak_memory == pytest.approx(footprint_of_batch(experiment, [0, 1]).process, rel=0.2)  # a small model
     assert plan.memory_bound > plan.peak_memory
-    assert plan.answered == plan.calibrated_on == 2  # both sides of every shipped pair are answered right
+    assert plan.answered == plan.calibrated_on > 0  # both sides of every shipped pair are answered right
     assert plan.seconds > 0
     assert plan.as_json()["counts"]["records"] == plan.counts.records
