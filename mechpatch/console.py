@@ -15,7 +15,7 @@ from mechpatch.experiments.plan import Plan
 from mechpatch.experiments.spec import Spec
 from mechpatch.models import ThoughtModel
 from mechpatch.verify import Report
-from mechpatch.views.reading import paragraphs
+from mechpatch.views.ending import ending
 from mechpatch.workflow import PairFile
 
 DROPPED_SHOWN = 5
@@ -82,31 +82,19 @@ def _duration(seconds: float) -> str:
 
 
 def show_summary(summary: Mapping[str, Any]) -> None:
-    """The reading of a result, its notes, and the checks that could fail; what is only reported is in the report."""
-    typer.echo("\n\n".join(paragraphs(dict(summary))))
-    for note in summary["run"]["notes"]:
-        typer.echo(f"Note: {note}")
-    if rounding := summary["run"]["rounding"]:
-        typer.echo(rounding["says"])
+    """What a run found, in at most a dozen lines; the long text is in the report."""
+    typer.echo("\n".join(ending(summary)))
     if expected := summary["run"]["expected"]:
         took = summary["run"]["run_seconds"]
         typer.echo(
-            f"The runs took {_duration(took)}, and {_duration(expected['seconds'])} were predicted from "
-            f"{expected['of']} ({took / expected['seconds'] - 1:+.0%})."
+            f"The runs took {_duration(took)}; {_duration(expected['seconds'])} were predicted from {expected['of']}."
         )
-    for check in summary["checks"]:
-        verdict = {True: "holds", False: "FAILS", None: "reported"}[check["holds"]]
-        value = "—" if check["value"] is None else f"{check['value']:.3g}"
-        direction = f", {check['direction']}" if check["direction"] else ""
-        typer.echo(f"  check {check['name']}{direction}: {value} ({verdict})")
 
 
 def show_paths(folder: Path, figures: Sequence[Path], report: Path | None = None) -> None:
     """Where records, pictures and the page are."""
-    typer.echo(f"{folder}: effects.parquet, summary.json, run.log")
-    for path in figures:
-        if path.suffix == ".png":
-            typer.echo(f"  {path}")
+    drawn = f"; figures in {figures[0].parent}" if figures else ""
+    typer.echo(f"{folder}: effects.parquet, summary.json, run.log{drawn}")
     if report is not None:
         typer.echo(f"report: {report} (opens in a browser, no network is needed)")
 

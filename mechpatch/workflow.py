@@ -31,7 +31,7 @@ from mechpatch.models import ThoughtModel
 from mechpatch.pairs import Pair, Screening, describe, load_pairs, screen, to_prepared
 from mechpatch.patching.memory import memory_bound, peak_memory
 from mechpatch.reprs import short_repr
-from mechpatch.stats import summarise
+from mechpatch.stats import leading, summarise
 from mechpatch.storage.atomic import writing
 from mechpatch.storage.keys import digest, file_digest
 from mechpatch.storage.results import PAIRS, PLAN, SUMMARY, log_to, open_run
@@ -253,6 +253,16 @@ def describe_pairs(model: ThoughtModel, pairs: PairFile, experiment: Experiment)
 
 
 def headline(summary: Mapping[str, Any]) -> dict[str, Any]:
-    """The few numbers that a tracker shows."""
-    cells = summary["top"][:1]
-    return {**summary["counts"], **{f"top_{key}": value for cell in cells for key, value in cell.items()}}
+    """The few numbers that a tracker shows: the counts, and the leading cell of each direction, its switch first."""
+    found: dict[str, Any] = dict(summary["counts"])
+    for cell in leading(summary):
+        own = {
+            "switched": cell["switched"]["share"],
+            "neither": cell["neither"]["share"],
+            "effect": cell["effect"]["mean"],
+            "recovery": cell["recovery"]["mean"],
+            **{f"switched_{donor}": test["share"] for donor, test in cell["switched"]["beyond"].items()},
+            **{name: cell[name] for name in ("experiment", "layer", "site", "step")},
+        }
+        found |= {f"{cell['direction']}_{name}": value for name, value in own.items()}
+    return found

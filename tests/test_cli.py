@@ -90,10 +90,15 @@ def test_run_leaves_what_it_promises(finished):
     summary = json.loads((folder / "summary.json").read_text())
     assert summary["run"]["peak_memory_bytes"] > 1e8
     assert all(check["holds"] is not False for check in summary["checks"])
-    assert "Position-wise" in found.stdout
+    lines = found.stdout.splitlines()
+    assert len(lines) <= 15
+    assert lines[0].endswith("8 run, 8 answered right on both sides.")
+    assert lines[2].startswith("position:")
+    assert "No control was run" in found.stdout
+    assert f"figures in {folder / 'figures'}" in found.stdout
     assert read_effects(folder).num_rows == 8 * 4 * 8 * 2
     log = (folder / "run.log").read_text()
-    assert log.count("pair_id=") == 8
+    assert log.count("pair_id=") == log.count("cell=position:") == log.count("switched=") == log.count("seconds=") == 8
 
 
 def test_a_run_as_json(finished):
@@ -409,7 +414,9 @@ def test_placeholder_says_that_no_thought_was_rolled_out(tmp_path):
     )
     assert "No thought was rolled out" in found.stdout
     assert "zero by construction" in found.stdout
-    assert "says nothing about whether thoughts depend on each other" in found.stdout
+    assert "Without feedback a write at one thought cannot reach" in found.stdout
+    notes = json.loads((tmp_path / "run" / "summary.json").read_text())["run"]["notes"]
+    assert "says nothing about whether thoughts depend on each other" in notes[-1]
 
 
 def test_options_are_what_scripts_rely_on():

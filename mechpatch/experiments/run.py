@@ -14,9 +14,9 @@ import pyarrow as pa
 from mechpatch.experiments.activations import UnpatchedRuns
 from mechpatch.experiments.batches import BatchRunner, Tick
 from mechpatch.experiments.experiment import Experiment
+from mechpatch.experiments.headline import headline
 from mechpatch.experiments.numerics import Rounding
 from mechpatch.experiments.plan import Timing, count, predict
-from mechpatch.experiments.spec import PAIRED
 from mechpatch.patching.memory import peak_memory
 from mechpatch.storage.results import RunDirectory, read_effects
 
@@ -77,7 +77,7 @@ def run_experiment(
             if index not in done:
                 with runner.watch.measure("records"):
                     directory.write_shard(index, table)
-            row = _headline(experiment.pairs[index].pair_id, table) | {"seconds": round(seconds, 3)}
+            row = headline(table) | {"seconds": round(seconds, 3)}
             log.info("pair %s", " ".join(f"{key}={value}" for key, value in row.items()))
             pair_done(row)
         if len(missing) > 1 and expected is None:
@@ -91,20 +91,3 @@ def run_experiment(
     whole = len(missing) == len(experiment.batches)
     done_in(Pace(time.monotonic() - started, whole, expected, runner.watch.seconds, runner.check.found))
     return read_effects(directory.folder)
-
-
-def _headline(pair_id: str, table: pa.Table) -> dict[str, object]:
-    """What the log says of a pair: its largest recovery, where, and whether the model answers both sides."""
-    rows = [
-        row
-        for row in table.select(["direction", "donor", "layer", "site", "recovery", "structural"]).to_pylist()
-        if (row["direction"], row["donor"]) == (table["direction"][0].as_py(), PAIRED)
-        and row["recovery"] is not None
-        and not row["structural"]
-    ]
-    best = max(rows, key=lambda row: row["recovery"], default=None)
-    correct = bool(table["both_correct"][0].as_py()) if len(table) else None
-    found = (
-        {} if best is None else {"layer": best["layer"], "site": best["site"], "recovery": round(best["recovery"], 3)}
-    )
-    return {"pair_id": pair_id, "both_correct": correct, **found}

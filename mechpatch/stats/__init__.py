@@ -11,4 +11,5 @@ from mechpatch.stats.estimates import minimum_detectable_effect as minimum_detec
 from mechpatch.stats.estimates import paired_difference as paired_difference
 from mechpatch.stats.estimates import rank_correlation as rank_correlation
 from mechpatch.stats.estimates import sign_flip_p as sign_flip_p
+from mechpatch.stats.summary import leading as leading
 from mechpatch.stats.summary import summarise as summarise

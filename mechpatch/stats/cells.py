@@ -3,8 +3,10 @@
 A *column* is a (site, step): the sites of a position-wise run, the steps of a chained one, one column for layer-wise.
 """
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +23,8 @@ FLAGS = ("both_correct", "structural")
 EXPERIMENTS = ("layer", "position", "relay", "cumulative", "leave_one_out", "pairwise", "subset", "window")
 # Made of several columns of the records, beside which they may be named.
 DERIVED = ("effect", "answer_logprob_change", "switched", "neither")
+THOUGHT = re.compile(r"t\d+")
+ALL = "all"  # site name of a cell that writes at every thought
 JOIN = "+"  # between the site names of a set
 DONORS = ("paired", "self", "other_pair", "same_value", "noise")
 
@@ -31,6 +35,11 @@ class Group(NamedTuple):
     experiment: str
     direction: str
     donor: str
+
+
+def at_thoughts(cell: Mapping[str, Any]) -> bool:
+    """Whether a cell, by its entry `site`, writes at thoughts alone."""
+    return all(THOUGHT.fullmatch(site) or site == ALL for site in cell["site"].split(JOIN))
 
 
 class Column(NamedTuple):
@@ -63,6 +72,11 @@ class Cells:
     address: Int[np.ndarray, " row"]
 
     __repr__ = short_repr
+
+    @property
+    def thoughts(self) -> list[int]:
+        """The columns that are single thoughts."""
+        return [at for at, column in enumerate(self.columns) if THOUGHT.fullmatch(column.site)]
 
     def values(self, metric: str) -> Float[np.ndarray, "pair layer column"]:
         """A column of the records or one of `DERIVED`; NaN where null or not run.

@@ -3,7 +3,6 @@
 Identities are checked on every pair, relations on the pairs that the headline means use.
 """
 
-import re
 from collections.abc import Callable, Iterable
 from itertools import combinations
 from typing import Any
@@ -12,10 +11,9 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Float
 
-from mechpatch.stats.cells import JOIN, Cells, Column, Group, groups, select
+from mechpatch.stats.cells import ALL, JOIN, Cells, Column, Group, groups, select
 from mechpatch.stats.estimates import rank_correlation
 
-THOUGHT = re.compile(r"t\d+")
 RANKED = ("layer", "position", "relay", "cumulative")  # whose order of the layers is compared
 Slice = Float[np.ndarray, "pair layer"]
 Read = Callable[[Cells], Slice]
@@ -112,9 +110,9 @@ def _kl_sum(used: dict[str, Cells]) -> list[dict[str, Any]]:
     if not {"layer", "position"} <= used.keys():
         return []
     position, layer = used["position"], used["layer"]
-    thoughts = [index for index, column in enumerate(position.columns) if THOUGHT.fullmatch(column.site)]
-    single = _mean_over_pairs(position.values("kl_divergence")[:, :, thoughts].sum(axis=2))
-    together = _mean_over_pairs(_at(layer, Column("all", 0), "kl_divergence"))
+    _, of_position, of_layer = np.intersect1d(position.pairs, layer.pairs, return_indices=True)
+    single = _mean_over_pairs(sum_of_thoughts(position.values("kl_divergence")[:, :, position.thoughts])[of_position])
+    together = _mean_over_pairs(_at(layer, Column(ALL, 0), "kl_divergence")[of_layer])
     layers, at_single, at_together = np.intersect1d(position.layers, layer.layers, return_indices=True)
     single, together = single[at_single], together[at_together]
     total = together.sum()
@@ -129,6 +127,11 @@ def _kl_sum(used: dict[str, Cells]) -> list[dict[str, Any]]:
         for index, one, every in zip(layers, single, together, strict=True)
     ]
     return [{**check, "per_layer": per_layer}]
+
+
+def sum_of_thoughts(singles: Float[np.ndarray, "pair layer thought"]) -> Slice:
+    """Sum over the thoughts of each pair, which may have fewer than others; NaN where none was run."""
+    return np.where(np.isnan(singles).all(axis=2), np.nan, np.nansum(singles, axis=2))
 
 
 def _layer_ranks(used: dict[str, Cells]) -> list[dict[str, Any]]:
@@ -160,7 +163,7 @@ def _at(cells: Cells, column: Column, metric: str = "answer_logprob_diff") -> Sl
 
 
 def _every_thought(cells: Cells) -> Slice:
-    return _at(cells, Column("all", 0))
+    return _at(cells, Column(ALL, 0))
 
 
 def _first_thought(cells: Cells) -> Slice:

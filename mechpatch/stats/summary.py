@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mechpatch.stats import sets
-from mechpatch.stats.cells import Cells, Group, groups, select
+from mechpatch.stats.cells import Cells, Group, at_thoughts, groups, select
 from mechpatch.stats.checks import checks
 from mechpatch.stats.contrasts import LEVEL, Contrast, aligned, contrast, contrast_entry, interval_entry, number
 from mechpatch.stats.directions import both_directions
@@ -21,6 +21,7 @@ from mechpatch.stats.estimates import (
     standard_deviation,
 )
 from mechpatch.stats.planning import plan
+from mechpatch.stats.switching import switching
 
 TOP = 5
 INTERVALS = ("effect", "recovery", "answer_logprob_change", "kl_divergence")
@@ -34,12 +35,14 @@ def summarise(
 ) -> dict[str, Any]:
     """Means, intervals, tests and checks of every cell; nothing in it is NaN or infinite (null instead).
 
-    A cell's `effect` is the share of the clean-corrupted gap that the patch moved: `recovery` for denoise, 1 − recovery
-    for noise. `p` tests `answer_logprob_change`, which is defined for every pair; `q` is its false discovery rate among
-    the non-structural cells of the same experiment, direction and donor. Differences are taken pair by pair, and their
-    own p and q test the very difference: `beyond` holds the effect minus that of each null donor at the same cell,
-    `sets` what a set does beyond its parts (`mechpatch.stats.sets`), `directions` sufficiency beside necessity.
-    `planning` says what so many pairs would find.
+    A cell's `switched` and `neither`, the headline, count the pairs whose answer it changes (see
+    `mechpatch.stats.switching`). Its `effect` is the share of the clean-corrupted gap that the patch moved: `recovery`
+    for denoise, 1 − recovery for noise. `p` tests `answer_logprob_change`, which is defined for every pair; `q` is its
+    false discovery rate among the non-structural cells of the same experiment, direction and donor. Differences are
+    taken pair by pair, and their own p and q test the very difference: `beyond` holds the effect minus that of each
+    null donor at the same cell, `sets` what a set does beyond its parts (`mechpatch.stats.sets`), `directions`
+    sufficiency beside necessity. `planning` says what so many pairs would find. `top` holds the cells at which most
+    pairs switch, of each experiment and direction; `leading` picks from it.
 
     Args:
         table: records of one run.
@@ -61,6 +64,7 @@ def summarise(
             cells,
             _beyond_nulls(group, laid_out, effects, seed),
             sets.beyond_parts(group, laid_out, seed),
+            switching(group, laid_out),
             seed,
         )
     ]
@@ -82,7 +86,8 @@ def summarise(
 
 
 def _counts(table: pa.Table, include_incorrect: bool) -> dict[str, int]:
-    """Pairs, those answered right on both sides, those used, and the used ones without a defined recovery."""
+    """Pairs, those answered right on both sides, those used, those that can switch (answered right, and the two answers
+    differ), and the used ones without a defined recovery."""
 
     def distinct(rows: pa.Table) -> int:
         return len(rows["pair_index"].unique())
@@ -93,6 +98,7 @@ def _counts(table: pa.Table, include_incorrect: bool) -> dict[str, int]:
         "pairs": distinct(table),
         "both_correct": distinct(correct),
         "used": distinct(used),
+        "switchable": distinct(correct.filter(pc.field("clean_answer") != pc.field("corrupted_answer"))),
         "undefined_recovery": distinct(used.filter(pc.field("recovery").is_null(nan_is_null=True))),
     }
 
@@ -109,7 +115,12 @@ def _note(counts: dict[str, int], include_incorrect: bool) -> str | None:
 
 
 def _describe(
-    group: Group, cells: Cells, beyond: dict[str, Contrast], parts: list[list[dict[str, Any]]], seed: int
+    group: Group,
+    cells: Cells,
+    beyond: dict[str, Contrast],
+    parts: list[list[dict[str, Any]]],
+    switched: list[list[dict[str, Any]]],
+    seed: int,
 ) -> list[dict[str, Any]]:
     values = {name: cells.values(name) for name in INTERVALS}
     intervals = {name: bootstrap_mean(value, seed, LEVEL) for name, value in values.items()}
@@ -124,6 +135,7 @@ def _describe(
             "width": cells.width,
             **column._asdict(),
             "structural": bool(cells.structural[at]),
+            **switched[at[0]][at[1]],
             **{name: interval_entry(interval, at) for name, interval in intervals.items()},
             "p": number(p, at),
             "q": number(q, at),
@@ -152,12 +164,28 @@ def _beyond_nulls(
 
 
 def _top(group: Group, described: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The cells of the group with the largest mean effect either way; zeros by construction are not findings."""
+    """The cells of the group at which most pairs switch, then those with the largest mean effect either way.
+
+    The best write at thoughts alone comes first, whatever the others do: that the last token before the answer carries
+    the answer is no finding. Nor are zeros by construction.
+    """
     own = [
         cell
         for cell in described
         if Group(*(cell[name] for name in Group._fields)) == group
         and not cell["structural"]
-        and cell["effect"]["mean"] is not None
+        and (cell["switched"]["n"] or cell["effect"]["n"])
     ]
-    return sorted(own, key=lambda cell: -abs(cell["effect"]["mean"]))[:TOP]
+    ranked = sorted(own, key=lambda cell: (-(cell["switched"]["share"] or 0), -abs(cell["effect"]["mean"] or 0)))
+    best = next(filter(at_thoughts, ranked), None)
+    return sorted(ranked, key=lambda cell: cell is not best)[:TOP]
+
+
+def leading(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The cell by which each direction is told: the first of `top` of position-wise, else of what was run."""
+    by_direction: dict[str, list[dict[str, Any]]] = {}
+    for cell in summary["top"]:
+        by_direction.setdefault(cell["direction"], []).append(cell)
+    return [
+        next((cell for cell in cells if cell["experiment"] == "position"), cells[0]) for cells in by_direction.values()
+    ]

@@ -22,6 +22,7 @@ from mechpatch.views.claims import (
     written,
 )
 from mechpatch.views.sentences import SENTENCES
+from mechpatch.views.switching import switching
 from mechpatch.views.theme import DONORS
 
 NOUN = {"denoise": "recovery", "noise": "destruction"}
@@ -41,6 +42,7 @@ def paragraphs(summary: dict[str, Any]) -> list[str]:
             own = [cell for cell in paired if cell["direction"] == direction]
             if number:
                 found.append([])
+            found[-1].append(switching(summary, direction))
             for experiment, say in SENTENCES.items():
                 cells = [cell for cell in own if cell["experiment"] == experiment]
                 if cells:

@@ -201,6 +201,18 @@ def test_relations_are_reported_without_a_verdict():
     assert check(blocked, "rank_correlation_of_layers_layer_position")["value"] is None
 
 
+def test_thoughts_that_a_pair_does_not_have_add_nothing_to_its_divergence():
+    table = make_records(layers=1, thoughts=3, pairs=4, experiments=("layer", "position"), landmarks=False)
+    rows = table.to_pylist()
+    for row in rows:
+        row["kl_divergence"] = 6.0 if row["experiment"] == "layer" else 2.0
+    rows = [row for row in rows if row["pair_index"] != 3 or row["site"] != "t2"]  # one pair has two thoughts
+    ratio = check(
+        summarise(pa.Table.from_pylist(rows, schema=table.schema), seed=0), "kl_sum_of_positions_over_all_positions"
+    )
+    assert ratio["value"] == pytest.approx((3 * 6 + 4) / (4 * 6))
+
+
 def test_damaged_records_are_refused():
     table = make_records(pairs=2, experiments=("layer",))
     with pytest.raises(StorageError, match="lack the columns site"):

@@ -12,7 +12,7 @@ import pyarrow as pa
 from jaxtyping import Float
 
 from mechpatch.stats import Cells, bootstrap_mean, groups, select
-from mechpatch.stats.checks import THOUGHT
+from mechpatch.stats.checks import sum_of_thoughts
 
 Slice = Float[np.ndarray, "pair layer"]
 COMPARED = ("effect", "kl_divergence")
@@ -64,13 +64,12 @@ def _series(cells: Mapping[str, Cells], metric: str) -> tuple[np.ndarray, dict[s
     if "layer" in values:
         series["together"] = np.where(dead["layer"], np.nan, values["layer"][:, :, 0])
     if "position" in values:
-        thoughts = [at for at, column in enumerate(known["position"].columns) if THOUGHT.fullmatch(column.site)]
+        thoughts = known["position"].thoughts
         if thoughts:
             singles = values["position"][:, :, thoughts]
-            # Pairs may have unequally many thoughts: those that are not there add nothing.
-            nothing = np.isnan(singles).all(axis=2)
-            series["sum"] = np.where(nothing, np.nan, np.nansum(singles, axis=2))
-            series["largest"] = np.where(nothing, np.nan, np.where(np.isnan(singles), -np.inf, singles).max(axis=2))
+            series["sum"] = sum_of_thoughts(singles)
+            largest = np.where(np.isnan(singles), -np.inf, singles).max(axis=2)
+            series["largest"] = np.where(np.isnan(series["sum"]), np.nan, largest)
     if {"together", "sum"} <= series.keys() and metric == "effect":
         series["synergy"] = series["together"] - series["sum"]
     for name in ("relay", "cumulative"):

@@ -1,17 +1,18 @@
-"""Several studies side by side: the largest effect that each found, experiment by experiment."""
+"""Several studies side by side: the leading cell that each found, experiment by experiment."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from mechpatch.views.report.markup import foreign, table, text
 from mechpatch.views.report.studies import Study
+from mechpatch.views.switching import share
 from mechpatch.views.theme import EXPERIMENTS
 
-HEADS = ("Runs", "Model", "Experiment", "Direction", "Largest effect at", "Mean", "95 % interval", "n", "q")
+HEADS = ("Runs", "Model", "Experiment", "Direction", "Leading cell", "Switched", "Effect", "95 % interval", "n", "q")
 
 
 def overview(studies: Sequence[Study]) -> str:
-    """A table of the largest mean effect of every experiment of every study; nothing for a single study."""
+    """A table of the leading cell of every experiment of every study; nothing for a single study."""
     if len(studies) < 2:
         return ""
     rows = [_row(study, cell) for study in studies for cell in _largest(study)]
@@ -19,7 +20,7 @@ def overview(studies: Sequence[Study]) -> str:
 
 
 def _largest(study: Study) -> Iterator[dict[str, Any]]:
-    """The first cell of each experiment and direction: `top` lists them from the largest effect down."""
+    """The first cell of each experiment and direction: the best thought, if thoughts were written."""
     seen = set()
     for cell in study.summary["top"]:
         kind = cell["experiment"], cell["direction"]
@@ -40,6 +41,7 @@ def _row(study: Study, cell: dict[str, Any]) -> list[tuple[str, object]]:
         (text(experiment), experiment),
         (text(cell["direction"]), cell["direction"]),
         (text(place), place),
+        (text(share(cell["switched"])), cell["switched"]["share"]),
         (text(_number(effect["mean"])), effect["mean"]),
         (text(f"{low} to {high}"), f"{low} to {high}"),
         (text(effect["n"]), effect["n"]),

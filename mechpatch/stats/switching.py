@@ -1,0 +1,92 @@
+"""How many pairs change their answer: the share that switches to the other side's, and the share that gives neither.
+
+Both are shares of the pairs whose two answers differ and are given by the unpatched runs. A mean recovery is moved by a
+half where a write wrecks both answers; a switch is not.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy import stats
+
+from mechpatch.stats.cells import Cells, Group
+from mechpatch.stats.contrasts import LEVEL, aligned, number
+from mechpatch.stats.estimates import benjamini_hochberg
+
+SHARES = ("switched", "neither")
+
+
+def proportion_limits(
+    hits: Int[np.ndarray, "*cell"], n: Int[np.ndarray, "*cell"], level: float = LEVEL
+) -> tuple[Float[np.ndarray, "*cell"], Float[np.ndarray, "*cell"]]:
+    """Low and high limit of a share by Clopper and Pearson: exact, so it covers at least as often as `level` says.
+
+    NaN where `n` is 0.
+    """
+    tail = (1 - level) / 2
+    low = np.where(hits == 0, 0.0, stats.beta.ppf(tail, hits, n - hits + 1))
+    high = np.where(hits == n, 1.0, stats.beta.ppf(1 - tail, hits + 1, n - hits))
+    return np.where(n > 0, low, np.nan), np.where(n > 0, high, np.nan)
+
+
+def mcnemar_p(more: Int[np.ndarray, "*cell"], less: Int[np.ndarray, "*cell"]) -> Float[np.ndarray, "*cell"]:
+    """Exact two-sided p of "either is as likely", for pairs that did it in one of two runs alone; 1 without any."""
+    return np.asarray(np.minimum(1.0, 2 * stats.binom.cdf(np.minimum(more, less), more + less, 0.5)))
+
+
+def switching(group: Group, laid_out: Mapping[Group, Cells]) -> list[list[dict[str, dict[str, Any]]]]:
+    """`switched` and `neither` of each cell of `group`, by layer and column, for JSON.
+
+    Each is {count, n, share, low, high, beyond}. `beyond` holds for every null donor {n, share, more, less, p, q}: the
+    share of the null over the pairs that have both, how many of them did it with the effect alone and with the null
+    alone, and McNemar's exact test of the two; q is the false discovery rate among the non-structural cells.
+    """
+    cells = laid_out[group]
+    nulls = (
+        {}
+        if group.donor != "paired"
+        else {null.donor: other for null, other in laid_out.items() if null[:2] == group[:2] and null.donor != "paired"}
+    )
+    found = {name: _share(cells, name, nulls) for name in SHARES}
+    rows, across = cells.structural.shape
+    return [[{name: found[name][row * across + at] for name in SHARES} for at in range(across)] for row in range(rows)]
+
+
+def _share(cells: Cells, name: str, nulls: Mapping[str, Cells]) -> list[dict[str, Any]]:
+    """One entry for each cell, layers outermost."""
+    values = cells.values(name)
+    known = ~np.isnan(values)
+    n, count = known.sum(axis=0), (values == 1).sum(axis=0)
+    low, high = proportion_limits(count, n)
+    beyond = {donor: _against(cells, values, aligned(cells, null, null.values(name))) for donor, null in nulls.items()}
+    return [
+        {
+            "count": int(count[at]),
+            "n": int(n[at]),
+            "share": float(count[at] / n[at]) if n[at] else None,
+            "low": number(low, at),
+            "high": number(high, at),
+            "beyond": {
+                donor: {key: _plain(each[at].item()) for key, each in test.items()} for donor, test in beyond.items()
+            },
+        }
+        for at in np.ndindex(cells.structural.shape)
+    ]
+
+
+def _against(
+    cells: Cells, values: Float[np.ndarray, "pair layer column"], other: Float[np.ndarray, "pair layer column"]
+) -> dict[str, np.ndarray]:
+    both = ~np.isnan(values) & ~np.isnan(other)
+    n = both.sum(axis=0)
+    more, less = ((both & (one > two)).sum(axis=0) for one, two in ((values, other), (other, values)))
+    p = np.where(n > 0, mcnemar_p(more, less), np.nan)
+    share = np.divide((both & (other == 1)).sum(axis=0), n, out=np.full(n.shape, np.nan), where=n > 0)
+    q = benjamini_hochberg(np.where(cells.structural, np.nan, p))
+    return {"n": n, "share": share, "more": more, "less": less, "p": p, "q": q}
+
+
+def _plain(value: int | float) -> int | float | None:
+    return None if value != value else value
