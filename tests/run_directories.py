@@ -21,6 +21,7 @@ def write_run(
     model: str = "0123456789abcdef",
     dropped: list[dict[str, Any]] | None = None,
     include_incorrect: bool = False,
+    tolerance: float = 1e-3,
     notes: tuple[str, ...] = (),
 ) -> Path:
     """Write spec.json, pairs.json, summary.json and the records with their checksum, as a run leaves them.
@@ -62,7 +63,7 @@ def write_run(
         },
         "pairs": [_pair(pair_id, question) for pair_id in ids],
     }
-    summary = summarise(records, 0, include_incorrect)
+    summary = summarise(records, 0, include_incorrect, tolerance)
     summary["run"] = {"seconds": 12.5, "peak_memory_bytes": 2e9, "notes": list(notes)}
     for name, value in (("spec", spec), ("pairs", pairs), ("summary", summary)):
         write_sealed(folder / f"{name}.json", value)

@@ -76,6 +76,7 @@ def summarise(
         "include_incorrect": include_incorrect,
         "seed": seed,
         "level": LEVEL,
+        "tolerance": tolerance,
         "cells": described,
         "top": [cell for group in found if group.donor == "paired" for cell in _top(group, described)],
         "directions": both_directions(laid_out, seed),

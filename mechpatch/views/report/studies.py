@@ -118,7 +118,9 @@ def _join(runs: Sequence[Run]) -> Study:
     if len(runs) == 1:
         summary = first.summary
     else:
-        summary = summarise(table, first.summary["seed"], any(run.summary["include_incorrect"] for run in runs))
+        incorrect = any(run.summary["include_incorrect"] for run in runs)
+        tolerance = max(run.summary["tolerance"] for run in runs)
+        summary = summarise(table, first.summary["seed"], incorrect, tolerance)
     notes = dict.fromkeys(note for run in runs for note in run.summary.get("run", {}).get("notes", []))
     return Study(
         runs=tuple(runs),

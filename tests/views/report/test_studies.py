@@ -21,6 +21,16 @@ def test_runs_of_one_model_on_the_same_pairs_are_one_study(tmp_path):
     assert study.summary["run"]["notes"] == ["layer", "shared", "position"]
 
 
+def test_joined_runs_are_checked_as_loosely_as_rounding_in_any_of_them_asks(tmp_path):
+    tables = [make_records(pairs=6, experiments=(name,)) for name in ("layer", "position")]
+    folders = [
+        write_run(tmp_path / str(at), table, tolerance=tolerance)
+        for at, (table, tolerance) in enumerate(zip(tables, (0.5, 1e-3), strict=True))
+    ]
+    (study,) = read_studies(folders)
+    assert {check["tolerance"] for check in study.summary["checks"] if check["kind"] == "asserted"} == {0.5}
+
+
 def test_a_window_that_was_run_apart_is_still_held_against_its_layers(tmp_path):
     tables = (make_records(pairs=6, experiments=(name,)) for name in ("position", "window"))
     (study,) = read_studies([write_run(tmp_path / str(at), table) for at, table in enumerate(tables)])
