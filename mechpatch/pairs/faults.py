@@ -49,11 +49,11 @@ class PairFileError(PairError):
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What reading one file has found so far. `questions` maps each question to the first pair that asks it."""
+    """What reading one file has found so far. `questions` maps two questions to the first pair that has both."""
 
     file: str
     faults: list[Fault] = field(default_factory=list)
-    questions: dict[str, str] = field(default_factory=dict)
+    questions: dict[frozenset[str], str] = field(default_factory=dict)
 
     def check(self) -> None:
         """Raise `PairFileError` where there is a fault."""

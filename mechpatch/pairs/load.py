@@ -89,6 +89,7 @@ def _prepared(items: list[tuple[Place, object]]) -> list[Pair]:
         clean, corrupted = (_side(item.get(each, _MISSING), replace(place, side=each)) for each in VARIANTS)
         if pair_id is not None and clean and corrupted:
             pairs.append(Pair(pair_id, clean, corrupted, fields))
+            _asked_once(pairs[-1], place)
     return pairs
 
 
@@ -108,11 +109,20 @@ def _flat(items: list[tuple[Place, object]]) -> list[Pair]:
         if len(sides) == 1:
             [(variant, (place, _))] = sides.items()
             place.fault("variant", f"the only side of its pair is {variant}; add the other one, or drop the pair")
-    return [
-        Pair(pair_id, clean, corrupted, {})
-        for pair_id, sides in found.items()
-        if len(sides) == 2 and (clean := sides["clean"][1]) and (corrupted := sides["corrupted"][1])
-    ]
+    pairs = []
+    for pair_id, sides in found.items():
+        if len(sides) == 2 and (clean := sides["clean"][1]) and (corrupted := sides["corrupted"][1]):
+            pairs.append(Pair(pair_id, clean, corrupted, {}))
+            _asked_once(pairs[-1], sides["corrupted"][0])
+    return pairs
+
+
+def _asked_once(pair: Pair, place: Place) -> None:
+    """A question may be in several pairs, but its pair with another one counts once."""
+    questions = frozenset((pair.clean.question, pair.corrupted.question))
+    first = place.report.questions.setdefault(questions, pair.pair_id)
+    if first != pair.pair_id:
+        place.fault("question", f"both questions are those of pair {shown(first)}; drop one of the two pairs")
 
 
 def _objects(items: list[tuple[Place, object]]) -> Iterator[tuple[Object, Place]]:
@@ -144,9 +154,6 @@ def _side(item: object, place: Place, elsewhere: Set[str] = frozenset()) -> Side
     if place.side is not None:  # a flat item was looked at as a whole
         _keys_once(item, place)
     question = _text(item, "question", place)
-    asked = place.report.questions
-    if place.pair_id is not None and question and asked.setdefault(question, place.pair_id) != place.pair_id:
-        place.fault("question", f"the same as in pair {shown(asked[question])}; drop one of the two pairs")
     cot = None if item.get("cot") is None else _text(item, "cot", place)
     answer = _answer(item.get("answer", _MISSING), place)
     fields = _fields(item, {"question", "answer", "cot"} | elsewhere, place)

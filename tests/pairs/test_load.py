@@ -279,11 +279,18 @@ def test_a_number_and_its_text_are_one_pair_id(faults, write):
     assert load_pairs(write(json.dumps(PREPARED[1:]).replace('"pair_id": 7', '"pair_id": 7.0')))[0].pair_id == "7"
 
 
-def test_a_question_may_be_in_one_pair_only_but_on_both_of_its_sides(faults, write):
-    again = changed(PREPARED, 1, "corrupted", "question", to="2 and 3?")
-    [fault] = faults(again)
-    assert fault == ("item 1", "7", "corrupted.question", "the same as in pair 'a'; drop one of the two pairs")
-    assert len(load_pairs(write(changed(PREPARED, 0, "corrupted", "question", to="2 and 3?")))) == 2
+@pytest.mark.parametrize("sides", [("clean", "corrupted"), ("corrupted", "clean")])
+def test_two_questions_may_be_one_pair_only_but_one_may_be_in_several(faults, write, sides):
+    again = changed(PREPARED, 1, sides[0], "question", to="2 and 3?")
+    assert len(load_pairs(write(again))) == 2
+    again = changed(again, 1, sides[1], "question", to="2 and 4?")
+    expected = ("7", "both questions are those of pair 'a'; drop one of the two pairs")
+    [(index, pair_id, name, problem)] = faults(again)
+    assert (index, name, pair_id, problem) == ("item 1", "question", *expected)
+    flat = [
+        {"pair_id": each["pair_id"], "variant": side, **each[side]} for each in again for side in ("corrupted", "clean")
+    ]
+    assert [(each[1], each[3]) for each in faults(flat)] == [expected]
 
 
 def test_all_faults_are_reported_at_once(faults):

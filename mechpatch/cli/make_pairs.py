@@ -1,0 +1,59 @@
+"""`mechpatch make-pairs`: pairs from GSM8K's own files, or from templates with slots."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mechpatch.cli.app import app
+from mechpatch.cli.options import ASKED, OUTPUT, Seed, option
+from mechpatch.errors import PairError
+
+
+@app.command("make-pairs")
+def make_pairs(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="GSM8K's own file: question, answer with <<48/2=24>>.")],
+    out: Annotated[Path, option("--out", panel=OUTPUT, metavar="FILE", help="Write the pairs here, prepared format.")],
+    per_question: Annotated[
+        int, option("--per-question", panel=ASKED, metavar="N", help="Pairs of one question at most; they share it.")
+    ] = 1,
+    max_change: Annotated[
+        int, option("--max-change", panel=ASKED, metavar="N", help="How far a number is changed at most.")
+    ] = 5,
+    seed: Seed = 0,
+) -> None:
+    """Make pairs of GSM8K questions: one number is changed and followed through the annotated calculations.
+
+    Only changes that stay whole, positive and clear are made; what is left out is counted by reason.
+
+    Example: mechpatch make-pairs gsm8k.jsonl --out pairs.json
+    """
+    from mechpatch.pairs import to_prepared
+    from mechpatch.pairs.gsm8k import make_pairs as make
+    from mechpatch.pairs.gsm8k import read_problems
+    from mechpatch.storage.atomic import write_json
+
+    for name, value in (("--per-question", per_question), ("--max-change", max_change)):
+        if value < 1:
+            raise PairError(f"{name} is {value}, expected at least 1")
+    problems = read_problems(file)
+    made = make(problems, seed=seed, per_question=per_question, max_change=max_change, name=file.stem)
+    left = sum(made.skipped.values())
+    typer.echo(f"{file}: {len(made.pairs)} pairs of {made.questions - left} of {made.questions} questions")
+    _show(f"{left} questions were left out", made.skipped)
+    _show(
+        f"{sum(made.unchanged.values())} numbers of the questions that were understood cannot be changed",
+        made.unchanged,
+    )
+    if not made.pairs:
+        raise PairError(f"{file}: no pair could be made, and {out} is not written")
+    write_json(out, to_prepared(made.pairs))
+    typer.echo(f"wrote {out}")
+
+
+def _show(title: str, reasons: Mapping[str, int]) -> None:
+    if reasons:
+        typer.echo(f"{title}:")
+    for reason, count in sorted(reasons.items(), key=lambda each: (-each[1], each[0])):
+        typer.echo(f"  {count}: {reason}")
