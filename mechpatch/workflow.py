@@ -19,6 +19,7 @@ from mechpatch.errors import SpecError, StorageError
 from mechpatch.experiments.batches import Tick
 from mechpatch.experiments.experiment import Experiment
 from mechpatch.experiments.footprint import require_memory
+from mechpatch.experiments.growth import grown, join
 from mechpatch.experiments.inspection import inspect_pairs
 from mechpatch.experiments.layouts import run_predicates
 from mechpatch.experiments.notes import notes
@@ -77,34 +78,70 @@ class Finished:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairFile:
-    """A file of pairs, read and screened for one model and spec."""
+    """A file of pairs, read and screened for one model and spec.
 
+    Attributes:
+        name: as it was asked for.
+        limit, only: which of the kept pairs are run: the first so many, or those with these ids.
+    """
+
+    name: str
     path: Path
     total: int
     screening: Screening
     limit: int | None
+    only: tuple[str, ...]
 
     __repr__ = short_repr
 
     @property
     def kept(self) -> list[Pair]:
-        """The pairs that will be run."""
-        return list(self.screening.kept)[: self.limit]
+        """The pairs that could be run, which donors and batches are taken from."""
+        return list(self.screening.kept)
+
+    @property
+    def asked(self) -> list[int]:
+        """Indices of the kept pairs that will be run."""
+        if self.only:
+            names = [pair.pair_id for pair in self.kept]
+            return sorted(names.index(name) for name in self.only)
+        return list(range(len(self.kept)))[: self.limit]
 
 
 def read_pairs(
-    name: str, model: ThoughtModel, spec: Spec, *, limit: int | None = None, keep_same_answer: bool = False
+    name: str,
+    model: ThoughtModel,
+    spec: Spec,
+    *,
+    limit: int | None = None,
+    only: Sequence[str] = (),
+    keep_same_answer: bool = False,
 ) -> PairFile:
-    """Load and screen a file of pairs. Raises `PairError` that lists every fault of the file."""
+    """Load and screen a file of pairs.
+
+    Args:
+        limit: run the first so many; None for all.
+        only: run those with these ids instead.
+
+    Raises:
+        PairError: lists every fault of the file.
+        SpecError: a pair that was asked for is not there, or was dropped.
+    """
     if limit is not None and limit < 1:
         raise SpecError(f"--limit is {limit}, expected at least 1 pair")
     path = pair_path(name)
     pairs = load_pairs(path)
+    screening = screen(pairs, run_predicates(model, spec, keep_same_answer))
+    dropped = {each.pair.pair_id: each.reason for each in screening.dropped}
+    kept = [pair.pair_id for pair in screening.kept]
+    for wanted in only:
+        if wanted in dropped:
+            raise SpecError(f"--pair {wanted}: {path} has it, and it cannot be run: {dropped[wanted]}")
+        if wanted not in kept:
+            more = f" and {len(kept) - 5} more" if len(kept) > 5 else ""
+            raise SpecError(f"--pair {wanted}: no such pair in {path}; it has {', '.join(kept[:5])}{more}")
     return PairFile(
-        path=path,
-        total=len(pairs),
-        screening=screen(pairs, run_predicates(model, spec, keep_same_answer)),
-        limit=limit,
+        name=name, path=path, total=len(pairs), screening=screening, limit=limit, only=tuple(dict.fromkeys(only))
     )
 
 
@@ -121,8 +158,9 @@ def run_to_directory(
     progress: Progress | None = None,
     inspected: int = 0,
     report: bool = False,
+    say: Callable[[str], None] = lambda text: None,
 ) -> Finished:
-    """Run `spec` over `pairs` into `out`, or go on with what is there, and draw the figures.
+    """Run `spec` over `pairs` into `out`, or let the run that is there grow by them, and draw the figures.
 
     Args:
         cache: folder of unpatched activations, None for none.
@@ -130,19 +168,28 @@ def run_to_directory(
         include_incorrect: let pairs that the unpatched model gets wrong into means and figures.
         progress: opens a progress bar with a title and a total.
         inspected: pairs to look inside, those with the largest effect.
-        report: write the page, too.
+        report: write the page, too; one that is there is written anew.
+        say: told what was there, before anything is run.
     """
     observer = observer or null_observer()
-    experiment = Experiment.prepare(model, spec, pairs.kept)
+    experiment = Experiment.prepare(model, spec, pairs.kept, pairs.asked)
     require_memory(experiment)
     started = time.monotonic()
-    with open_run(out, describe_run(model, spec, pairs, command)) as directory, log_to(out):
-        log.info("started: %d pairs, model %s, parity %.1e", len(experiment.pairs), model.fingerprint, model.parity)
+    with open_run(out, describe_run(model, spec, pairs, command), join) as directory, log_to(out):
+        experiment = grown(experiment, directory.spec)
+        require_memory(experiment)
+        spec = experiment.spec
+        log.info("started: %d pairs, model %s, parity %.1e", len(experiment.asked), model.fingerprint, model.parity)
         write_sealed(out / PAIRS, describe_pairs(model, pairs, experiment))
+
+        def said(text: str) -> None:
+            log.info(text)
+            say(f"{out}: {text}")
+
         total = sum(experiment.work(batch) for batch in experiment.batches)
         paces: list[Pace] = []
         with progress("patched runs", total) if progress else nullcontext(lambda cells: None) as tick:
-            records = run_experiment(experiment, directory, cache, tick, observer.pair_done, paces.append)
+            records = run_experiment(experiment, directory, cache, tick, observer.pair_done, paces.append, said)
         (pace,) = paces
         rounding = _rounding(out, pace)
         tolerance = record_tolerance(rounding, experiment.layouts)
@@ -162,7 +209,7 @@ def run_to_directory(
         figures = plot_run(out, include_incorrect=include_incorrect)
         if inspected:
             inspect_pairs(model, spec, experiment.pairs, largest_effects(records, inspected), out)
-        page = write_report([out], out / REPORT) if report else None
+        page = write_report([out], out / REPORT) if report or (out / REPORT).exists() else None
         log.info("finished in %.1f s", time.monotonic() - started)
     observer.summary(headline(summary), [path for path in figures if path.suffix == ".png"], page)
     return Finished(folder=out, records=records, summary=summary, figures=figures, report=page)
@@ -174,7 +221,7 @@ def plan_run(model: ThoughtModel, spec: Spec, pairs: PairFile, out: Path | None 
     Raises:
         StorageError: `out` is neither empty nor a run, or cannot be written.
     """
-    plan = make_plan(Experiment.prepare(model, spec, pairs.kept))
+    plan = make_plan(Experiment.prepare(model, spec, pairs.kept, pairs.asked))
     if out is not None:
         with writing(out):
             out.mkdir(parents=True, exist_ok=True)
@@ -209,27 +256,36 @@ def _identity(model: ThoughtModel, spec: Spec, pairs: PairFile) -> str:
 
 def describe_run(model: ThoughtModel, spec: Spec, pairs: PairFile, command: Sequence[str]) -> dict[str, Any]:
     """Everything that is needed to repeat a run; what only says where it came from is under `environment`."""
+    names = [pair.pair_id for pair in pairs.kept]
     return {
         "spec": asdict(spec),
         "model": {"fingerprint": model.fingerprint, "dtype": model.about.get("dtype")},
-        "pairs": {"sha256": file_digest(pairs.path), "kept": [pair.pair_id for pair in pairs.kept]},
+        "pairs": {
+            "sha256": file_digest(pairs.path),
+            "content": digest(to_prepared(pairs.kept)),
+            "kept": names,
+            "run": [names[index] for index in pairs.asked],
+        },
+        "machine": {"device": model.device.type, "threads": torch.get_num_threads()},
         "versions": {name: version(name) for name in LIBRARIES},
         "command": list(command),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "environment": {
             "model": model.about,
             "parity": model.parity,
-            "pairs": str(pairs.path),
+            "pairs": pairs.name,
             "python": platform.python_version(),
             "platform": platform.platform(),
-            "threads": torch.get_num_threads(),
             "memory": memory_bound(model.device, spec.memory),
         },
     }
 
 
 def describe_pairs(model: ThoughtModel, pairs: PairFile, experiment: Experiment) -> dict[str, Any]:
-    """The questions of a run with their tokens and the position of every site, clean and corrupted side by side."""
+    """The pairs that could be run, with their tokens and the position of every site, clean and corrupted side by side.
+
+    All of them, because donors come from them all; which were run `spec.json` says.
+    """
     described = []
     for prepared, layouts in zip(to_prepared(pairs.kept), experiment.layouts, strict=True):
         described.append(

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mechpatch.stats import groups, summarise
+from mechpatch.storage.results import FORMAT
 from mechpatch.storage.sealed import write_sealed
 
 QUESTION = "Tom has {} apples. Tom sells 2 bags of 5. How many apples does Tom have?"
@@ -43,8 +44,9 @@ def write_run(
             "engine": "fast",
             "checks": 3,
         },
+        "format": FORMAT,
         "model": {"fingerprint": model, "dtype": "float32"},
-        "pairs": {"sha256": "ab" * 32, "kept": ids},
+        "pairs": {"sha256": "ab" * 32, "content": "ab" * 8, "kept": ids, "run": ids},
         "versions": {"mechpatch": "0.1.0"},
         "command": ["mechpatch", "run"],
         "created": "2026-01-01T00:00:00+00:00",

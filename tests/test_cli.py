@@ -138,11 +138,11 @@ def test_the_same_command_again_finds_everything_done(finished):
     assert not (folder / "none").exists()
 
 
-def test_another_spec_is_refused_with_the_difference(finished):
+def test_another_run_is_refused_with_the_difference(finished):
     folder, _ = finished
-    found = mechpatch("run", "position", "--limit", 8, "--out", folder, "--direction", "noise")
+    found = mechpatch("run", "position", "--limit", 8, "--out", folder, "--seed", 1)
     assert found.returncode == 1
-    assert 'spec.directions.0: found "denoise", asked for "noise"' in found.stderr
+    assert "holds another run:\n  --seed: the run has 0, asked for 1\n" in found.stderr
 
 
 def test_plot_draws_into_another_folder(finished, tmp_path):

@@ -68,6 +68,7 @@ def demo(
             cache=folder,
             command=sys.argv,
             progress=None if quiet else progress,
+            say=(lambda text: None) if quiet else lambda text: typer.echo(text, err=True),
             inspected=INSPECTED,
             report=True,
         )

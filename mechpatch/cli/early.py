@@ -139,7 +139,9 @@ def judge_machine(dtype: str, device: str, dtypes: Sequence[str] = DTYPE_NAMES) 
         raise CheckpointError(f"--device: {device[:60]!r} is not known; expected auto, cpu, cuda, cuda:1 or mps")
 
 
-def judge_limit(limit: int | None) -> None:
-    """Refuse a limit that leaves no pair. Raises `SpecError`."""
+def judge_limit(limit: int | None, pairs: Sequence[str] = ()) -> None:
+    """Refuse a limit that leaves no pair, or that stands beside named ones. Raises `SpecError`."""
+    if pairs and limit is not None:
+        raise SpecError("--pair and --limit both say which pairs: give one of them")
     if limit is not None and limit < 1:
         raise SpecError(f"--limit is {limit}, expected at least 1 pair")

@@ -134,6 +134,12 @@ def request(
         int | None,
         option("--limit", panel=ASKED, metavar="N", help="Run the first N pairs only.", show_default="all"),
     ] = None,
+    pair: Annotated[
+        list[str] | None,
+        option(
+            "--pair", panel=ASKED, metavar="ID", help="Run this pair; may be given several times.", show_default="all"
+        ),
+    ] = None,
     keep_same_answer: Annotated[
         bool, flag("--keep-same-answer", panel=ASKED, help="Run pairs with equal answers too.")
     ] = False,
@@ -196,7 +202,7 @@ def request(
         memory=None if max_memory is None else max_memory * 2**20,
     )
     early.judge_machine(dtype, device)
-    early.judge_limit(limit)
+    early.judge_limit(limit, pair or ())
     early.judge(spec, early.outline(model, adapter, codi, latents), latents)
     if quiet:
         hush()
@@ -206,7 +212,7 @@ def request(
     from mechpatch.workflow import read_pairs
 
     loaded = load(model, adapter, codi, lora_alpha, lora_targets, latents, dtype, device, quiet=quiet)
-    pair_file = read_pairs(pairs, loaded, spec, limit=limit, keep_same_answer=keep_same_answer)
+    pair_file = read_pairs(pairs, loaded, spec, limit=limit, only=pair or (), keep_same_answer=keep_same_answer)
     if not quiet:
         show_screening(pair_file)
     if not pair_file.kept:

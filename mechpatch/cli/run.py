@@ -69,6 +69,7 @@ def run(
             include_incorrect=include_incorrect,
             observer=observer,
             progress=None if asked.quiet else progress,
+            say=(lambda text: None) if asked.quiet else lambda text: typer.echo(text, err=True),
             inspected=inspect,
             report=report or wandb,
         )

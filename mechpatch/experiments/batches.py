@@ -4,7 +4,7 @@ Its questions were recorded alone and are put together here, so a batch depends 
 was computed before it: a resumed run gives the numbers of an uninterrupted one.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ from mechpatch.axes import Logits, SiteVectors
 from mechpatch.experiments.activations import SIDES, UnpatchedRuns
 from mechpatch.experiments.cells import Cell
 from mechpatch.experiments.continuations import Openings
-from mechpatch.experiments.donors import Donors, generator
+from mechpatch.experiments.donors import HOOK, Donors
 from mechpatch.experiments.engines import ENGINES, Runner
 from mechpatch.experiments.experiment import Experiment
 from mechpatch.experiments.finite import Written, require_finite
@@ -37,8 +37,42 @@ from mechpatch.patching import Batch, collate
 from mechpatch.patching.patch import Patch
 from mechpatch.patching.recording import Recording, stack_logits, stack_vectors
 from mechpatch.reprs import short_repr
+from mechpatch.storage.keys import digest
 
 Tick = Callable[[int], None]  # told of every cell that is done, times the pairs of its batch
+
+
+@dataclass(frozen=True, slots=True)
+class Todo:
+    """What is to be run of a batch.
+
+    Attributes:
+        batch: indices of its pairs.
+        cells: by direction and donor, those of a direction together.
+    """
+
+    batch: list[int]
+    cells: dict[tuple[str, str], list[Cell]]
+
+    @classmethod
+    def whole(cls, experiment: Experiment, batch: Sequence[int]) -> "Todo":
+        """All of it."""
+        cells, spec = experiment.cells(batch), experiment.spec
+        return cls([*batch], {(direction, donor): cells for direction in spec.directions for donor in spec.donors})
+
+    @property
+    def work(self) -> int:
+        """Patched runs, counted per pair."""
+        return sum(map(len, self.cells.values())) * len(self.batch)
+
+
+class Part(NamedTuple):
+    """The records of a batch for one direction and donor."""
+
+    direction: str
+    donor: str
+    cells: Sequence[Cell]
+    table: pa.Table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -89,20 +123,25 @@ class BatchRunner:
             check=EngineCheck(model=model, seed=spec.seed) if check is None else check,
         )
 
-    def run(self, indices: Sequence[int]) -> list[pa.Table]:
-        """The records of each pair of a batch.
+    def run(self, todo: Todo) -> Iterator[Part]:
+        """The records of a batch, one direction and donor after the other.
 
         Raises:
             NumericsError: a forward pass gave NaN or infinity, or engine or plain hooks are wrong beyond rounding.
         """
         with self.watch.measure("unpatched"):
-            recorded = [self.runs.get(index) for index in indices]
-        tables = [self._direction(direction, indices, recorded) for direction in self.experiment.spec.directions]
-        return [pa.concat_tables(of_a_pair) for of_a_pair in zip(*tables, strict=True)]
+            recorded = [self.runs.get(index) for index in todo.batch]
+        for direction in dict.fromkeys(direction for direction, _ in todo.cells):
+            donors = {donor: cells for (each, donor), cells in todo.cells.items() if each == direction}
+            yield from self._direction(direction, todo.batch, donors, recorded)
 
     def _direction(
-        self, direction: str, indices: Sequence[int], recorded: Sequence[tuple[Recording, Recording]]
-    ) -> list[pa.Table]:
+        self,
+        direction: str,
+        indices: Sequence[int],
+        donors: Mapping[str, Sequence[Cell]],
+        recorded: Sequence[tuple[Recording, Recording]],
+    ) -> Iterator[Part]:
         spec, model, own = self.experiment.spec, self.experiment.model, recipient(direction)
         batch, other = (
             collate([self.experiment.layouts[index][side] for index in indices], model.device)
@@ -131,13 +170,10 @@ class BatchRunner:
             values=(values[0], values[1]),
             recipient=own,
         )
-        cells = self.experiment.cells(indices)
-        rng = generator(spec.seed, "check", direction, self.experiment.pairs[indices[0]].pair_id)
-        checks = min(spec.checks, len(cells)) if spec.engine == "fast" else 0
-        checked = {cells[place] for place in rng.choice(len(cells), checks, replace=False)}
-        gathered = Gathered(len(cells) * len(spec.donors), len(indices))
-        for donor in spec.donors:
+        checked = self._checked(direction, indices, donors.get(PAIRED, ()))
+        for donor, cells in donors.items():
             source, present = self.donors[direction].vectors(donor, indices, baseline.resid)
+            gathered = Gathered(len(cells), len(indices))
             for cell, done in self.watch.each("patched", _patched_runs(runner, batch, source, cells)):
                 where = f"{cell.experiment}, {direction}, layer {cell.layer}, site {cell.site}, donor {donor}"
                 written = Written(done.patch, done.written)
@@ -151,8 +187,15 @@ class BatchRunner:
                     columns |= similarity_columns(done.compared, *compared)
                     gathered.add(cell, donor, columns, present)
                 self.tick(len(indices))
-        with self.watch.measure("records"):
-            return self.builder.tables(direction, indices, gathered, unpatched)
+            with self.watch.measure("records"):
+                table = pa.concat_tables(self.builder.tables(direction, indices, gathered, unpatched))
+            yield Part(direction, donor, cells, table)
+
+    def _checked(self, direction: str, indices: Sequence[int], cells: Sequence[Cell]) -> set[Cell]:
+        """Some of the cells, drawn by name."""
+        spec, name = self.experiment.spec, self.experiment.pairs[indices[0]].pair_id
+        drawn = sorted(cells, key=lambda cell: digest([spec.seed, "check", direction, name, HOOK, *cell.key]))
+        return {*drawn[: spec.checks if spec.engine == "fast" else 0]}
 
 
 class _Done(NamedTuple):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mechpatch.patching.patch import Patch
-from mechpatch.thoughts.layout import ANSWER, EOT
+from mechpatch.thoughts.layout import ANSWER, BOT
 
 ALL = "all"  # site name of a cell that writes at every thought
 JOIN = "+"  # between the names of several sites
@@ -32,6 +32,11 @@ class Cell:
     width: int = 1
     structural: bool = False
 
+    @property
+    def key(self) -> tuple[str, int, int, str, int]:
+        """What tells it from the other cells of a pair, direction and donor, in JSON values."""
+        return self.experiment, self.layer, self.width, self.site, self.step
+
     def patch(self, sites: Sequence[str]) -> Patch:
         """What it writes in questions that have these sites."""
         return Patch(self.layer, tuple(sites.index(site) for site in self.sites), self.width)
@@ -57,6 +62,5 @@ class Frame:
             return False
         read = {ANSWER}
         if self.feedback:
-            read |= set(self.sites) | set(self.thoughts)
-            read -= {EOT, self.thoughts[-1]}
+            read |= {BOT, *self.thoughts[:-1]}
         return not read.intersection(sites)

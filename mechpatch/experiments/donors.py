@@ -6,7 +6,8 @@
     same_value  of another pair's question whose answer equals the patched run's own
     noise       Gaussian, with the norm of the paired vector
 
-An effect counts only against these.
+An effect counts only against these. What is drawn is drawn by name, never by order: a run over more pairs, layers or
+donors has the same draws.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,10 +21,11 @@ from mechpatch.experiments.activations import UnpatchedRuns
 from mechpatch.pairs import Value
 from mechpatch.storage.keys import digest
 
+HOOK = "resid_post"
 Vectors = Float[Tensor, "pair 2 layer site d_model"]
 
 
-def generator(seed: int, *names: str) -> np.random.Generator:
+def generator(seed: int, *names: str | int) -> np.random.Generator:
     """A generator for one purpose: equal seed and names give equal draws, whatever else was drawn."""
     return np.random.default_rng(int(digest([seed, *names]), 16))
 
@@ -32,7 +34,7 @@ class Donors:
     """Donor vectors for pairs of one run.
 
     Args:
-        runs: unpatched runs of all pairs.
+        runs: unpatched runs of all pairs of the file, of which those that are not run are donors too.
         names: id of each pair.
         answers: what the clean and the corrupted answer of each pair are compared by.
         sites: site names of each pair; a donor must have the same.
@@ -73,8 +75,16 @@ class Donors:
         return torch.cat(vectors), np.array([source is not None for source in picked])
 
     def _noise(self, index: int, paired: Float[Tensor, "2 layer site d_model"]) -> Vectors:
-        rng = generator(self._seed, "noise", self._names[index])
-        draw = torch.from_numpy(rng.standard_normal(paired.shape[1:], dtype=np.float32)).to(paired)
+        """One draw for each layer and site, whichever others there are."""
+        name, size = self._names[index], paired.shape[-1]
+        draws = [
+            [
+                generator(self._seed, "noise", name, HOOK, layer, site).standard_normal(size, dtype=np.float32)
+                for site in self._sites[index]
+            ]
+            for layer in range(paired.shape[1])
+        ]
+        draw = torch.from_numpy(np.array(draws)).to(paired)
         draw = draw * (paired[0].norm(dim=-1, keepdim=True) / draw.norm(dim=-1, keepdim=True))
         return draw.expand_as(paired)[None]
 
@@ -96,4 +106,5 @@ class Donors:
     def _draw(self, donor: str, index: int, able: list[tuple[int, int]]) -> tuple[int, int] | None:
         if not able:
             return None
+        able = sorted(able, key=lambda each: (self._names[each[0]], each[1]))
         return able[int(generator(self._seed, donor, self._names[index]).integers(len(able)))]

@@ -55,33 +55,54 @@ class Experiment:
     """A spec, laid out over pairs and ready to run.
 
     Attributes:
+        pairs: every pair that could be run; the others are donors.
         layouts: clean and corrupted layout of each pair.
-        batches: pair indices of each batch.
+        asked: indices of the pairs that are run, rising.
     """
 
     model: ThoughtModel
     spec: Spec
     pairs: Sequence[Pair]
     layouts: Sequence[tuple[Layout, Layout]]
-    batches: list[list[int]]
+    asked: Sequence[int]
 
     __repr__ = short_repr
 
     @classmethod
-    def prepare(cls, model: ThoughtModel, spec: Spec, pairs: Sequence[Pair]) -> "Experiment":
+    def prepare(
+        cls, model: ThoughtModel, spec: Spec, pairs: Sequence[Pair], asked: Sequence[int] | None = None
+    ) -> "Experiment":
         """Lay out all pairs; asks for everything that could be refused before anything is run.
+
+        Args:
+            asked: indices of the pairs to run; None for all.
 
         Raises:
             ThoughtError, SpecError: a pair has no such layout, or a layer or site does not exist.
         """
-        if not pairs:
+        asked = range(len(pairs)) if asked is None else asked
+        if not asked:
             raise ThoughtError("no pair is left to run; `mechpatch pairs FILE` says why each was dropped")
         layouts = [pair_layouts(model, spec, pair) for pair in pairs]
-        batches = groups(layouts, spec.batch_size, model.n_ctx)
-        experiment = cls(model=model, spec=spec, pairs=pairs, layouts=layouts, batches=batches)
-        for batch in experiment.batches:
-            experiment.cells(batch)
+        experiment = cls(model=model, spec=spec, pairs=pairs, layouts=layouts, asked=sorted(asked))
+        experiment.check()
         return experiment
+
+    def check(self) -> None:
+        """Ask for every cell. Raises `ThoughtError` or `SpecError` if a layer or site does not exist."""
+        for batch in self.batches:
+            self.cells(batch)
+
+    @property
+    def batches(self) -> list[list[int]]:
+        """Pair indices of each batch. Batches are cut from all pairs, so that a run over more of them has equal ones;
+        those that are not asked for are left out."""
+        asked = set(self.asked)
+        cut = (
+            [index for index in batch if index in asked]
+            for batch in groups(self.layouts, self.spec.batch_size, self.model.n_ctx)
+        )
+        return [batch for batch in cut if batch]
 
     def cells(self, batch: Sequence[int]) -> list[Cell]:
         """The cells of a batch, in one direction; all its pairs have the same sites."""

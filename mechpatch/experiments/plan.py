@@ -13,8 +13,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import pyarrow.compute as pc
+
 from mechpatch.experiments.activations import UnpatchedRuns
-from mechpatch.experiments.batches import BatchRunner
+from mechpatch.experiments.batches import BatchRunner, Todo
 from mechpatch.experiments.cells import Cell
 from mechpatch.experiments.engines import ENGINES
 from mechpatch.experiments.experiment import Experiment
@@ -146,15 +148,15 @@ def make_plan(experiment: Experiment) -> Plan:
             large, answered = _timed(experiment, indices[:size])
     shapes = [
         shape
-        for pair in experiment.layouts
-        for question in ENGINES[spec.engine].shapes(model.hooked, pair)
+        for index in experiment.asked
+        for question in ENGINES[spec.engine].shapes(model.hooked, experiment.layouts[index])
         for shape in question.values()
     ]
     cached = sum(map(prod, shapes)) * model.hooked.cfg.dtype.itemsize
     footprints = [footprint_of_batch(experiment, each) for each in experiment.batches]
     sweeps = [_largest_sweep(experiment, each) for each in experiment.batches]
     return Plan(
-        pairs=len(experiment.pairs),
+        pairs=len(experiment.asked),
         cells=len(experiment.cells(indices)),
         counts=whole,
         weights=bytes_of_weights(model),
@@ -215,10 +217,11 @@ def _timed(experiment: Experiment, indices: Sequence[int]) -> tuple[Timing, int]
     with TemporaryDirectory() as folder, open_run(Path(folder) / "run", {}) as directory:
         runs = UnpatchedRuns(experiment.model, experiment.layouts, experiment.spec.engine, Path(folder) / "cache")
         runner = BatchRunner.prepare(experiment, runs, lambda cells: None)
-        for index, table in zip(indices, runner.run(indices), strict=True):
+        for part in runner.run(Todo.whole(experiment, indices)):
             with runner.watch.measure("records"):
-                directory.write_shard(index, table)
-            answered += bool(table["both_correct"][0].as_py())
+                directory.write_shard({"direction": part.direction, "donor": part.donor}, part.table)
+            right = part.table.filter(pc.field("both_correct"))["pair_index"]
+            answered = max(answered, len(right.unique()))
     return Timing(count(experiment, [indices]), runner.watch.seconds), answered
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from mechpatch.errors import MechpatchError, SpecError, StorageError
+from mechpatch.experiments.growth import spec_from
 from mechpatch.experiments.spec import Spec
 from mechpatch.models import ThoughtModel
 from mechpatch.pairs import Pair, Side, answer_text
@@ -21,7 +22,8 @@ class Reopened:
     Attributes:
         fingerprint: of the model that was run.
         model: where it came from and its settings, see `ThoughtModel.about`.
-        pairs: in the order of the run; their fields are left out.
+        pairs: every pair that could be run, by its index; their fields are left out.
+        names: ids of those that were run.
     """
 
     folder: Path
@@ -29,16 +31,16 @@ class Reopened:
     fingerprint: str
     model: dict[str, Any]
     pairs: list[Pair]
+    names: list[str]
 
     __repr__ = short_repr
 
     def index(self, pair_id: str) -> int:
-        """Place of a pair in the run. Raises `SpecError` that names some pairs if it is not there."""
-        names = [pair.pair_id for pair in self.pairs]
-        if pair_id in names:
-            return names.index(pair_id)
-        more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-        raise SpecError(f"{self.folder}: no pair {pair_id!r}; the run has {', '.join(names[:5])}{more}")
+        """Index of a pair of the run. Raises `SpecError` that names some pairs if it is not there."""
+        if pair_id in self.names:
+            return [pair.pair_id for pair in self.pairs].index(pair_id)
+        more = f" and {len(self.names) - 5} more" if len(self.names) > 5 else ""
+        raise SpecError(f"{self.folder}: no pair {pair_id!r}; the run has {', '.join(self.names[:5])}{more}")
 
     def check(self, model: ThoughtModel) -> None:
         """Raise a `SpecError` if `model` is not the one that was run."""
@@ -54,17 +56,18 @@ def reopen(folder: Path) -> Reopened:
     """Read what a run was asked. Raises `StorageError` if it is no run or its files do not fit together."""
     found = read_spec(folder)
     try:
-        spec = Spec(**{name: _frozen(value) for name, value in _object(found["spec"]).items()})
+        spec = spec_from(_object(found["spec"]))
         environment, model = _object(found["environment"]), _object(found["model"])
         about, fingerprint, kept = _object(environment["model"]), str(model["fingerprint"]), _object(found["pairs"])
         pairs = [_pair(_object(each)) for each in read_pairs(folder)["pairs"]]
-        if [pair.pair_id for pair in pairs] != kept["kept"]:
+        names = [str(name) for name in kept["run"]]
+        if [pair.pair_id for pair in pairs] != kept["kept"] or not {*names} <= {*kept["kept"]}:
             raise StorageError(f"{folder / PAIRS}: holds other pairs than spec.json says; {_OTHER}")
     except MechpatchError:
         raise
     except (KeyError, TypeError, ValueError) as error:
         raise StorageError(f"{folder}: cannot be understood ({type(error).__name__}: {error}); {_OTHER}") from error
-    return Reopened(folder=folder, spec=spec, fingerprint=fingerprint, model=about, pairs=pairs)
+    return Reopened(folder=folder, spec=spec, fingerprint=fingerprint, model=about, pairs=pairs, names=names)
 
 
 def _pair(described: dict[str, Any]) -> Pair:
@@ -79,8 +82,3 @@ def _object(value: object) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise TypeError(f"found a {type(value).__name__}, expected an object")
     return value
-
-
-def _frozen(value: Any) -> Any:
-    """JSON has lists where a spec has tuples."""
-    return tuple(map(_frozen, value)) if isinstance(value, list) else value

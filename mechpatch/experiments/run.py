@@ -1,4 +1,4 @@
-"""Running an experiment: batches in, one shard of records per pair out, then the table of them all.
+"""Running an experiment: batches in, a shard of records for each direction and donor out, then the table of them all.
 
 pairs -> layouts -> batches -> unpatched runs (cache) -> patched runs -> metrics -> shards -> effects.parquet
 """
@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from mechpatch.experiments.activations import UnpatchedRuns
 from mechpatch.experiments.batches import BatchRunner, Tick
 from mechpatch.experiments.experiment import Experiment
+from mechpatch.experiments.found import arrange, describe, describe_part, find, rows, superseded
 from mechpatch.experiments.headline import headline
 from mechpatch.experiments.numerics import Rounding
 from mechpatch.experiments.plan import Timing, count, predict
@@ -49,6 +51,7 @@ def run_experiment(
     tick: Tick = lambda cells: None,
     pair_done: Callable[[dict[str, object]], None] = lambda row: None,
     done_in: Callable[[Pace], None] = lambda pace: None,
+    say: Callable[[str], None] = lambda text: None,
 ) -> pa.Table:
     """Run what is missing in `directory`, write `effects.parquet`, and return it.
 
@@ -57,37 +60,46 @@ def run_experiment(
         tick: progress.
         pair_done: told of each finished pair.
         done_in: told how long it took, at the end.
+        say: told what was there, before anything is run.
 
     Raises:
         NumericsError: a forward pass gave NaN or infinity.
         StorageError: a shard cannot be written.
     """
     started = time.monotonic()
+    shards = directory.shards()
+    found = [find(experiment, batch, shards) for batch in experiment.batches]
+    missing = [held for held in found if held.missing.cells]
+    if shards:
+        say(describe(experiment, shards, found))
     runs = UnpatchedRuns(experiment.model, experiment.layouts, experiment.spec.engine, cache)
     runner = BatchRunner.prepare(experiment, runs, tick)
-    done = directory.done()
-    missing = [indices for indices in experiment.batches if not done.issuperset(indices)]
-    tick(sum(experiment.work(indices) for indices in experiment.batches if indices not in missing))
+    tick(sum(experiment.work(held.batch) - held.missing.work for held in found))
+    unbegun = [held.batch for held in missing if held.missing.work == experiment.work(held.batch)]
     expected = None
-    for indices in missing:
+    for held in missing:
         begun = time.monotonic()
-        tables = runner.run(indices)
-        seconds = (time.monotonic() - begun) / len(indices)
-        for index, table in zip(indices, tables, strict=True):
-            if index not in done:
-                with runner.watch.measure("records"):
-                    directory.write_shard(index, table)
-            row = headline(table) | {"seconds": round(seconds, 3)}
+        for part in runner.run(held.missing):
+            with runner.watch.measure("records"):
+                shards.append(directory.write_shard(describe_part(held.batch, part), part.table))
+        seconds = (time.monotonic() - begun) / len(held.batch)
+        table = rows(directory, find(experiment, held.batch, shards))
+        for index in held.batch:
+            row = headline(table.filter(pc.field("pair_index") == index)) | {"seconds": round(seconds, 3)}
             log.info("pair %s", " ".join(f"{key}={value}" for key, value in row.items()))
             pair_done(row)
-        if len(missing) > 1 and expected is None:
-            first = Timing(count(experiment, [indices]), dict(runner.watch.seconds))
-            expected = predict(first, first, count(experiment, missing), len(missing))
+        if expected is None and len(unbegun) == len(missing) > 1:
+            first = Timing(count(experiment, [held.batch]), dict(runner.watch.seconds))
+            expected = predict(first, first, count(experiment, unbegun), len(unbegun))
             log.info("expected to take %.1f s in all", expected)
     if runner.check.found is not None:
         log.info("%s", runner.check.found)
-    path = directory.finish(range(len(experiment.pairs)))
+    whole = [rows(directory, find(experiment, batch, shards)) for batch in experiment.batches]
+    path = directory.finish(arrange(pa.concat_tables(whole), experiment))
+    for shard in superseded(experiment, shards):
+        directory.remove_shard(shard)
     log.info("wrote %s; peak memory %.0f MB", path.name, peak_memory(experiment.model.device) / 1e6)
-    whole = len(missing) == len(experiment.batches)
-    done_in(Pace(time.monotonic() - started, whole, expected, runner.watch.seconds, runner.check.found))
+    done_in(
+        Pace(time.monotonic() - started, len(unbegun) == len(found), expected, runner.watch.seconds, runner.check.found)
+    )
     return read_effects(directory.folder)

@@ -1,21 +1,22 @@
-"""The directory of a run: what was asked, one shard of rows for each finished pair, and the table of them all.
+"""The directory of a run: what was asked, the rows of each batch as they come, and the table of them all.
 
-    spec.json                        what was asked; a run is resumed only with the same
-    shards/000012-<sha256>.parquet   the rows of pair 12, under the first digits of the file's own checksum
-    effects.parquet, effects.sha256  all rows in pair order, and the checksum as `sha256sum -c` reads it
+    spec.json                        what was asked; what it holds can grow, what decides its numbers cannot change
+    shards/<what>-<sha256>.parquet   rows of one batch of pairs for one direction and donor, under the fingerprint of
+                                     what they are and the first digits of the file's own checksum
+    effects.parquet, effects.sha256  all rows, and the checksum as `sha256sum -c` reads it
+    pairs.json                       every pair that could be run, and its tokens
     summary.json, run.log, run.lock
     plan.json                        what it was expected to take, if that was asked
 
-`spec.json`, `pairs.json` and `summary.json` are sealed: they carry the fingerprint of their content.
-
-A shard is named by the index of its pair, never by text of the user's.
+`spec.json`, `pairs.json` and `summary.json` are sealed: they carry the fingerprint of their content. While a directory
+grows, they and the records stay those of the run that was finished; `finish` replaces them when every row is there.
 """
 
 import hashlib
 import json
 import logging
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +29,7 @@ from mechpatch.errors import SpecError, StorageError
 from mechpatch.storage.atomic import lock, remove_stale, write_bytes, write_text, writing
 from mechpatch.storage.folders import PLAN as PLAN
 from mechpatch.storage.folders import SPEC, require_run_or_empty
-from mechpatch.storage.keys import canonical_json, file_digest
+from mechpatch.storage.keys import canonical_json, digest, file_digest
 from mechpatch.storage.log import log_to as log_to
 from mechpatch.storage.sealed import read_sealed, write_sealed
 
@@ -40,104 +41,154 @@ CHECKSUM = "effects.sha256"
 SUMMARY = "summary.json"
 PAIRS = "pairs.json"
 
-# Entries of a spec that say how a run came about and do not decide its numbers.
-PROVENANCE = frozenset({"command", "created", "environment"})
+# Raise when a file of a run holds something else, or the same under another name: older runs are then refused.
+#   2: one shard for each batch, direction and donor; `pairs.json` holds every pair of the file; donors drawn by key
+FORMAT = 2
 
-_SHARD = re.compile(r"(\d{6,})-([0-9a-f]{16})\.parquet")
-_DIFFERENCES_SHOWN = 10
+# Entries of a spec that say how a run came about and do not decide its numbers.
+PROVENANCE = frozenset({"command", "created", "environment", "history"})
+
+_SHARD = re.compile(r"([0-9a-f]{16})-([0-9a-f]{16})\.parquet")
+_ABOUT = b"mechpatch"  # the entry of a shard's metadata that says what its rows are
+
+# Told what the directory was asked for, what it is asked for now, and whether the former is finished; gives what it
+# holds in the end, or raises a `SpecError`.
+Join = Callable[[dict[str, Any], dict[str, Any], bool], dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """A whole shard.
+
+    Attributes:
+        about: what its rows are, JSON values.
+    """
+
+    path: Path
+    about: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class RunDirectory:
-    """The directory of a run, made or resumed by `open_run`."""
+    """The directory of a run, made or gone on with by `open_run`.
+
+    Attributes:
+        spec: what it holds once it is finished.
+    """
 
     folder: Path
+    spec: dict[str, Any]
 
-    def done(self) -> set[int]:
-        """Indexes of the pairs whose shards are whole; a damaged shard is reported and does not count."""
-        return set(self._shards())
+    def shards(self) -> list[Shard]:
+        """The whole shards by name; a damaged one is reported and left out."""
+        whole = []
+        for path in sorted((self.folder / SHARDS).iterdir()):
+            if not (name := _SHARD.fullmatch(path.name)):
+                continue
+            try:
+                damage = None if file_digest(path).startswith(name[2]) else "its bytes have changed"
+                if not damage:
+                    whole.append(Shard(path, json.loads(pq.read_schema(path).metadata[_ABOUT])))
+            except (OSError, pa.ArrowInvalid, KeyError, TypeError, ValueError) as error:
+                damage = getattr(error, "strerror", None) or "it is no shard"
+            if damage:
+                logger.warning("%s is damaged (%s); its rows will be computed again", path, damage)
+        return whole
 
-    def write_shard(self, index: int, table: pa.Table) -> None:
-        """Keep the rows of pair `index`, in the place of what was kept before. Raises `StorageError`."""
-        data = _parquet(table)
-        path = self.folder / SHARDS / f"{index:06d}-{hashlib.sha256(data).hexdigest()[:16]}.parquet"
+    def write_shard(self, about: Mapping[str, object], table: pa.Table) -> Shard:
+        """Keep the rows that `about` describes, in the place of what was kept of it before. Raises `StorageError`."""
+        described = json.loads(canonical_json(dict(about)))
+        data = _parquet(table, {_ABOUT: canonical_json(described).encode()})
+        key = digest(described)
+        path = self.folder / SHARDS / f"{key}-{hashlib.sha256(data).hexdigest()[:16]}.parquet"
         write_bytes(path, data)
-        for other in path.parent.glob(f"{index:06d}-*.parquet"):
+        for other in path.parent.glob(f"{key}-*.parquet"):
             if other != path:
                 with writing(other):
                     other.unlink()
+        return Shard(path, described)
 
-    def finish(self, order: Sequence[int]) -> Path:
-        """Merge the shards of the pairs `order` (at least one), in that order, into `effects.parquet`.
+    def read_shard(self, shard: Shard) -> pa.Table:
+        """The rows of a shard. Raises `StorageError` if it was damaged since it was found whole."""
+        try:
+            return _read_parquet(shard.path).replace_schema_metadata(None)
+        except (OSError, pa.ArrowInvalid) as error:
+            raise StorageError(f"{shard.path}: damaged: {error}; run the same command again to compute it") from error
 
-        Equal rows give equal bytes. Raises `StorageError` if a shard is missing, damaged or has other columns.
+    def remove_shard(self, shard: Shard) -> None:
+        """Delete a shard that others stand for. Raises `StorageError`."""
+        with writing(shard.path):
+            shard.path.unlink(missing_ok=True)
+
+    def finish(self, table: pa.Table) -> Path:
+        """Make `table` the records of the run, and `spec` what it was asked; a summary of other records is removed.
+
+        Equal rows give equal bytes. Raises `StorageError`.
         """
-        shards = self._shards()
-        if missing := [index for index in order if index not in shards]:
-            raise StorageError(
-                f"{self.folder}: {len(missing)} of {len(order)} pairs have no whole shard, the first is pair "
-                f"{missing[0]}; run the same command again to compute them"
-            )
-        tables = [_read_parquet(shards[index]) for index in order]
-        for index, table in zip(order, tables, strict=True):
-            if table.schema != tables[0].schema:
-                raise StorageError(
-                    f"{shards[index]}: found the columns\n{table.schema}\nexpected those of the first pair,\n"
-                    f"{tables[0].schema}\ndelete the shard and run the same command again"
-                )
-        data = _parquet(pa.concat_tables(tables))
-        path = self.folder / EFFECTS
+        data, path = _parquet(table), self.folder / EFFECTS
+        checksum = _checksum_line(hashlib.sha256(data).hexdigest())
+        known = self.folder / CHECKSUM
+        if not (known.is_file() and _holds(known, checksum.encode())):
+            with writing(self.folder / SUMMARY):
+                (self.folder / SUMMARY).unlink(missing_ok=True)
+        if read_spec(self.folder) != self.spec:
+            write_sealed(self.folder / SPEC, self.spec)
         write_bytes(path, data)
-        write_text(self.folder / CHECKSUM, _checksum_line(hashlib.sha256(data).hexdigest()))
+        write_text(known, checksum)
         return path
 
     def write_summary(self, summary: Mapping[str, object]) -> None:
         """Write `summary.json`. Raises `StorageError`, and `ValueError` for NaN and infinity."""
         write_sealed(self.folder / SUMMARY, summary)
 
-    def _shards(self) -> dict[int, Path]:
-        """Path of each whole shard by pair index."""
-        whole = {}
-        for path in sorted((self.folder / SHARDS).iterdir()):
-            if not (name := _SHARD.fullmatch(path.name)):
-                continue
-            try:
-                damage = None if file_digest(path).startswith(name[2]) else "its bytes have changed"
-            except OSError as error:
-                damage = error.strerror
-            if damage:
-                logger.warning("%s is damaged (%s); its pair will be computed again", path, damage)
-            else:
-                whole[int(name[1])] = path
-        return whole
+
+def require_same(found: dict[str, Any], asked: dict[str, Any], finished: bool) -> dict[str, Any]:
+    """What is found, if it is what is asked for, provenance aside: a run that cannot grow. Raises `SpecError`."""
+    names = (found.keys() | asked.keys()) - PROVENANCE
+    if different := sorted(name for name in names if found.get(name) != asked.get(name)):
+        raise SpecError(
+            f"holds a run that was asked for differently ({', '.join(different)}); choose another folder, or ask for "
+            f"what its {SPEC} says"
+        )
+    return found
 
 
 @contextmanager
-def open_run(folder: Path, spec: Mapping[str, object]) -> Iterator[RunDirectory]:
-    """Make `folder` the directory of the run that `spec` (JSON values) asks for, or resume it, and keep others out.
+def open_run(folder: Path, spec: Mapping[str, object], join: Join = require_same) -> Iterator[RunDirectory]:
+    """Make `folder` the directory of the run that `spec` (JSON values) asks for, or go on with it, and keep others out.
 
-    Raises `SpecError` if the directory holds a run that was asked for differently, `StorageError` if it holds
+    Raises `SpecError` if the directory holds a run that `join` does not let it be, `StorageError` if it holds
     something else, is in use or cannot be written.
     """
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     require_run_or_empty(folder)
+    asked = json.loads(canonical_json({**spec, "format": FORMAT}))
     with lock(folder):
         if (folder / SPEC).exists():
-            _require_same(folder, spec)
+            try:
+                asked = join(read_spec(folder), asked, (folder / EFFECTS).exists())
+            except SpecError as error:
+                raise SpecError(f"{folder}: {error}") from error
         else:
-            write_sealed(folder / SPEC, spec)
+            write_sealed(folder / SPEC, asked)
         shards = folder / SHARDS
         with writing(shards):
             shards.mkdir(exist_ok=True)
         remove_stale(folder)
         remove_stale(shards)
-        yield RunDirectory(folder)
+        yield RunDirectory(folder, asked)
 
 
 def read_spec(folder: Path) -> dict[str, Any]:
-    """What the run in `folder` was asked to do. Raises `StorageError` if it is not a run or its spec is damaged."""
-    return read_sealed(folder / SPEC, "choose another folder for a new run")
+    """What the run in `folder` was asked to do. Raises `StorageError` if it is not a run of ours or is damaged."""
+    spec = read_sealed(folder / SPEC, "choose another folder for a new run")
+    if (found := spec.get("format")) != FORMAT:
+        raise StorageError(
+            f"{folder / SPEC}: has format {found or 1}, and this version of mechpatch reads format {FORMAT}: run the "
+            "experiment again in another folder"
+        )
+    return spec
 
 
 def read_summary(folder: Path) -> dict[str, Any]:
@@ -154,9 +205,7 @@ def read_effects(folder: Path) -> pa.Table:
     """All rows of the finished run in `folder`. Raises `StorageError` if it is not finished or any byte has changed."""
     path = folder / EFFECTS
     try:
-        expected = _checksum_line(file_digest(path)).encode()
-        sound = (folder / CHECKSUM).stat().st_size == len(expected) and (folder / CHECKSUM).read_bytes() == expected
-        if not sound:
+        if not _holds(folder / CHECKSUM, _checksum_line(file_digest(path)).encode()):
             raise StorageError(f"{path}: damaged; run the same command again to make it from the shards")
         return _read_parquet(path)
     except pa.ArrowInvalid as error:  # written by something else, with a checksum of its own
@@ -168,41 +217,16 @@ def read_effects(folder: Path) -> pa.Table:
         ) from error
 
 
-def _require_same(folder: Path, spec: Mapping[str, object]) -> None:
-    """Raise `SpecError` that shows where `spec` differs from the one in `folder`, provenance aside."""
-    found, asked = (
-        dict(_leaves({key: value for key, value in each.items() if key not in PROVENANCE}))
-        for each in (read_spec(folder), json.loads(canonical_json(dict(spec))))
-    )
-    differences = [
-        f"  {'.'.join(map(str, path))}: found {found.get(path, 'nothing')}, asked for {asked.get(path, 'nothing')}"
-        for path in sorted(found.keys() | asked.keys(), key=str)
-        if found.get(path) != asked.get(path)
-    ]
-    if differences:
-        shown = differences[:_DIFFERENCES_SHOWN]
-        if len(differences) > len(shown):
-            shown.append(f"  and {len(differences) - len(shown)} more")
-        raise SpecError(
-            "\n".join([f"{folder}: holds a run that was asked for differently:", *shown])
-            + f"\nchoose another folder, or ask for what {folder / SPEC} says to resume that run"
-        )
+def _holds(path: Path, content: bytes) -> bool:
+    """Whether a file has this content. Raises `OSError` if it cannot be read."""
+    return path.stat().st_size == len(content) and path.read_bytes() == content
 
 
-def _leaves(value: object, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    """Yield (path, canonical JSON) of every leaf of nested JSON."""
-    if value and isinstance(value, dict | list):
-        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from _leaves(item, (*path, key))
-    else:
-        yield path, canonical_json(value)
-
-
-def _parquet(table: pa.Table) -> bytes:
-    """`table` as a Parquet file, the same bytes for equal rows; metadata of the schema is left out."""
+def _parquet(table: pa.Table, metadata: Mapping[bytes, bytes] | None = None) -> bytes:
+    """`table` as a Parquet file, the same bytes for equal rows; its own metadata gives way to `metadata`."""
     sink = pa.BufferOutputStream()
     pq.write_table(
-        table.combine_chunks().replace_schema_metadata(None),
+        table.combine_chunks().replace_schema_metadata(dict(metadata) if metadata else None),
         sink,
         compression="zstd",
         row_group_size=1 << 16,

@@ -7,7 +7,7 @@ import pytest
 from transformer_lens import HookedTransformer, HookedTransformerConfig
 
 from mechpatch.experiments.activations import UnpatchedRuns
-from mechpatch.experiments.batches import BatchRunner
+from mechpatch.experiments.batches import BatchRunner, Todo
 from mechpatch.experiments.experiment import Experiment
 from mechpatch.experiments.footprint import footprint_of_batch
 from mechpatch.experiments.plan import Counts, Timing, count, make_plan, predict
@@ -40,7 +40,8 @@ def test_what_is_counted_is_what_is_run(experiment, monkeypatch):
     counts = count(experiment)
     runs = UnpatchedRuns(experiment.model, experiment.layouts, "fast", None)
     runner = BatchRunner.prepare(experiment, runs, lambda cells: None)
-    records = sum(table.num_rows for batch in experiment.batches for table in runner.run(batch))
+    whole = [Todo.whole(experiment, batch) for batch in experiment.batches]
+    records = sum(part.table.num_rows for todo in whole for part in runner.run(todo))
     assert counts.records == records == 3 * (2 + 2 * 8 + 2 * 5 + 2 * 8) * 3 * 2
     assert counts.plain_runs == records + 3 * 3
     # Fewer, where a donor's vector is the run's own: the clean and the corrupted `bot` of one pair may be alike.

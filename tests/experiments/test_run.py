@@ -261,20 +261,20 @@ def test_the_cache_changes_nothing(demo_model, shipped_pairs, tmp_path, caplog):
 
 
 def test_resumed_equals_uninterrupted(demo_model, shipped_pairs, tmp_path):
-    spec = Spec(experiments=("position",), batch_size=2)
+    spec = Spec(experiments=("position",), nulls=("self",), batch_size=2)
     whole = run(demo_model, shipped_pairs[:5], spec, tmp_path / "whole")
-    done = []
+    ticks = []
 
-    def stop(row):
-        done.append(row["pair_id"])
-        if len(done) == 3:  # in the middle of a batch
+    def stop(cells):
+        ticks.append(cells)
+        if len(ticks) == 100:  # in the second batch, after the effect and in the midst of its null donor
             raise KeyboardInterrupt
 
     experiment = Experiment.prepare(demo_model, spec, shipped_pairs[:5])
     with pytest.raises(KeyboardInterrupt), open_run(tmp_path / "part", {"a": 1}) as directory:
-        run_experiment(experiment, directory, None, pair_done=stop)
+        run_experiment(experiment, directory, None, stop)
     with open_run(tmp_path / "part", {"a": 1}) as directory:
-        assert len(directory.done()) == 3
+        assert len(directory.shards()) == 3
         assert run_experiment(experiment, directory, None).equals(whole)
     files = [tmp_path / name / "effects.parquet" for name in ("whole", "part")]
     assert files[0].read_bytes() == files[1].read_bytes()

@@ -102,8 +102,8 @@ def of_a_run(model: ThoughtModel, folder: Path) -> dict[str, Target]:
     shard = min((run / "shards").iterdir())
 
     def whole_shards() -> Any:
-        done = RunDirectory(run).done()
-        return done if 0 in done else NOTICED
+        found = {each.path: each.about for each in RunDirectory(run, {}).shards()}
+        return found.get(shard, NOTICED)
 
     def effects() -> Any:
         return read_effects(run).to_pylist()

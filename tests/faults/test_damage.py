@@ -53,5 +53,8 @@ def test_a_resumed_run_refuses_a_flipped_weight(demo_model, tmp_path):
     data[len(data) * 2 // 3] ^= 0x40
     file.write_bytes(data)
     flipped = load_model(tmp_path / "demo" / "base", codi=file, lora_alpha=64.0, n_latents=5, device="cpu")
-    with pytest.raises(SpecError, match=r"model.fingerprint: found"):
+    with pytest.raises(
+        SpecError,
+        match=rf"--model: the run has .* \({demo_model.fingerprint}\), asked for .* \({flipped.fingerprint}\)",
+    ):
         small_run(flipped, tmp_path, pairs=2)

@@ -1,7 +1,9 @@
+import hashlib
 import inspect
 import logging
 import os
 import random
+import re
 import subprocess
 import sys
 import time
@@ -13,8 +15,18 @@ import pytest
 
 import mechpatch
 from mechpatch.errors import SpecError, StorageError
-from mechpatch.storage.keys import file_digest
-from mechpatch.storage.results import RunDirectory, log_to, open_run, read_effects, read_spec, read_summary
+from mechpatch.storage.keys import digest, file_digest
+from mechpatch.storage.results import (
+    FORMAT,
+    RunDirectory,
+    Shard,
+    log_to,
+    open_run,
+    read_effects,
+    read_spec,
+    read_summary,
+)
+from mechpatch.storage.sealed import write_sealed
 
 SPEC = {"experiment": "layerwise", "layers": (0, 1), "model": {"weights": "ab", "dtype": "float32"}, "command": "x"}
 ODD_IDS = ["../../x", "a/b", "", "y" * 300, "\0 é\n"]
@@ -26,15 +38,24 @@ def rows(pair: str, value: float = 0.5) -> pa.Table:
 
 def fill(folder: Path, pairs: list[str]) -> Path:
     with open_run(folder, SPEC) as run:
-        for index, pair in enumerate(pairs):
-            run.write_shard(index, rows(pair))
-        run.finish(range(len(pairs)))
+        shards = [run.write_shard({"batch": index}, rows(pair)) for index, pair in enumerate(pairs)]
+        run.finish(pa.concat_tables([run.read_shard(each) for each in shards]))
     return folder
 
 
+def held(run: RunDirectory) -> set[int]:
+    return {shard.about["batch"] for shard in run.shards()}
+
+
 def shard(folder: Path, index: int) -> Path:
-    (path,) = (folder / "shards").glob(f"{index:06d}-*")
+    (path,) = (folder / "shards").glob(f"{digest({'batch': index})}-*")
     return path
+
+
+def pq_bytes(table: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink)
+    return sink.getvalue().to_pybytes()
 
 
 def flips(path: Path, count: int) -> list[bytes]:
@@ -50,16 +71,17 @@ def flips(path: Path, count: int) -> list[bytes]:
     return damaged
 
 
-def test_a_run_gives_back_its_rows_in_pair_order(tmp_path: Path):
+def test_a_run_gives_back_its_rows(tmp_path: Path):
     with open_run(tmp_path / "new" / "run", SPEC) as run:
         for index in (2, 0, 1):
-            run.write_shard(index, rows(f"p{index}", index))
-        assert run.done() == {0, 1, 2}
-        path = run.finish([2, 0, 1])
+            run.write_shard({"batch": index, "cells": [("t0", index)]}, rows(f"p{index}", index))
+        found = sorted(run.shards(), key=lambda shard: -shard.about["batch"])
+        assert [shard.about for shard in found] == [{"batch": i, "cells": [["t0", i]]} for i in (2, 1, 0)]
+        path = run.finish(pa.concat_tables([run.read_shard(shard) for shard in found]))
         run.write_summary({"pairs": 3})
     assert path == tmp_path / "new" / "run" / "effects.parquet"
     found = read_effects(path.parent)
-    assert found == pa.concat_tables([rows("p2", 2), rows("p0", 0), rows("p1", 1)])
+    assert found == pa.concat_tables([rows("p2", 2), rows("p1", 1), rows("p0", 0)])
     assert found["recovery"].null_count == 3
     assert read_summary(path.parent) == {"pairs": 3}
     assert read_spec(path.parent)["layers"] == [0, 1]
@@ -69,30 +91,40 @@ def test_no_text_of_a_pair_is_in_a_file_name(tmp_path: Path):
     fill(tmp_path / "run", ODD_IDS)
     assert read_effects(tmp_path / "run")["pair"].to_pylist()[::3] == ODD_IDS
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
-    assert [path.name[:7] for path in sorted((tmp_path / "run" / "shards").iterdir())] == [
-        f"{i:06d}-" for i in range(5)
-    ]
+    names = [path.name for path in (tmp_path / "run" / "shards").iterdir()]
+    assert len(names) == 5
+    assert all(re.fullmatch(r"[0-9a-f]{16}-[0-9a-f]{16}\.parquet", name) for name in names)
 
 
 def test_equal_rows_give_equal_bytes(tmp_path: Path):
     first = fill(tmp_path / "a", ["p", "q"])
     with open_run(tmp_path / "b", SPEC) as run:
-        run.write_shard(1, rows("q"))
-        run.write_shard(0, rows("other"))
-        halves = [rows("p").slice(0, 1), rows("p").slice(1)]
-        run.write_shard(0, pa.concat_tables(halves).replace_schema_metadata({"made": "later"}))
-        second = run.finish([0, 1])
+        run.write_shard({"batch": 0}, rows("other"))
+        halves = pa.concat_tables([rows("p").slice(0, 1), rows("p").slice(1)])
+        run.write_shard({"batch": 0}, halves.replace_schema_metadata({"made": "later"}))
+        assert shard(tmp_path / "b", 0).read_bytes() == shard(first, 0).read_bytes()
+        second = run.finish(pa.concat_tables([halves, rows("q")]))
     assert second.read_bytes() == (first / "effects.parquet").read_bytes()
     with open_run(tmp_path / "b", SPEC) as run:
-        assert run.finish([1, 0]).read_bytes() != (first / "effects.parquet").read_bytes()
+        assert run.finish(pa.concat_tables([rows("q"), rows("p")])).read_bytes() != second.read_bytes
+
+
+def test_a_summary_does_not_outlive_its_records(tmp_path: Path):
+    folder = fill(tmp_path, ["p"])
+    with open_run(folder, SPEC) as run:
+        run.write_summary({"pairs": 1})
+        run.finish(rows("p"))
+        assert read_summary(folder) == {"pairs": 1}
+        run.finish(rows("q"))
+    assert not (folder / "summary.json").exists()
 
 
 def test_the_dictionaries_of_chunks_do_not_change_the_bytes(tmp_path: Path):
     halves = [pa.table({"metric": pa.array(names).dictionary_encode()}) for names in (["kl", "l2"], ["l2", "recovery"])]
     with open_run(tmp_path, SPEC) as run:
-        run.write_shard(0, pa.concat_tables(halves))
+        run.write_shard({"batch": 0}, pa.concat_tables(halves))
         chunked = shard(tmp_path, 0).name
-        run.write_shard(0, pa.concat_tables(halves).combine_chunks())
+        run.write_shard({"batch": 0}, pa.concat_tables(halves).combine_chunks())
         assert shard(tmp_path, 0).name == chunked
 
 
@@ -120,12 +152,21 @@ def test_every_flipped_bit_of_a_shard_is_noticed(tmp_path: Path, caplog: pytest.
         for damaged in [*flips(path, 200), b"", whole[:-1], whole + b"\0"]:
             path.write_bytes(damaged)
             caplog.clear()
-            assert run.done() == {0}
+            assert held(run) == {0}
             assert f"{path} is damaged" in caplog.text
-        with pytest.raises(StorageError, match=r"1 of 2 pairs have no whole shard, the first is pair 1; run the same"):
-            run.finish([0, 1])
-        run.write_shard(1, rows("q"))
-        assert run.done() == {0, 1}
+        with pytest.raises(StorageError, match=r"damaged: .*; run the same command again"):
+            run.read_shard(Shard(path, {}))
+        run.write_shard({"batch": 1}, rows("q"))
+        assert held(run) == {0, 1}
+
+
+def test_a_file_that_is_no_shard_is_not_taken_for_one(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    for name, content in (("table", pq_bytes(rows("p"))), ("text", b"no table")):
+        path = tmp_path / "shards" / f"{'0' * 16}-{hashlib.sha256(content).hexdigest()[:16]}.parquet"
+        with open_run(tmp_path, SPEC) as run:
+            path.write_bytes(content)
+            assert run.shards() == [], name
+        assert f"{path} is damaged (it is no shard)" in caplog.text
 
 
 def test_every_flipped_bit_of_the_effects_and_their_checksum_is_noticed(tmp_path: Path):
@@ -148,44 +189,45 @@ def test_an_unfinished_run_has_no_effects(tmp_path: Path, name: str):
         read_effects(folder)
 
 
-def test_a_shard_with_other_columns_is_refused(tmp_path: Path):
-    with open_run(tmp_path, SPEC) as run:
-        run.write_shard(0, rows("p"))
-        run.write_shard(1, rows("q").drop_columns(["layer"]))
-        with pytest.raises(StorageError, match=r"000001-\w+.parquet: found the columns"):
-            run.finish([0, 1])
-    assert not (tmp_path / "effects.parquet").exists()
-
-
-def test_the_same_spec_resumes_whatever_the_provenance(tmp_path: Path):
+def test_the_same_spec_goes_on_whatever_the_provenance(tmp_path: Path):
     fill(tmp_path, ["p"])
     (tmp_path / "shards" / ".writing-0123456789abcdef").touch()
     with open_run(tmp_path, SPEC | {"command": "y", "created": "now", "environment": {"torch": "2"}}) as run:
-        assert run.done() == {0}
+        assert held(run) == {0}
         assert len(list((tmp_path / "shards").iterdir())) == 1  # what a killed writer left is gone
     assert read_spec(tmp_path)["command"] == "x"
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"layers": (0, 2)}, "layers.1: found 1, asked for 2"),
-        ({"layers": (0, 1, 2)}, "layers.2: found nothing, asked for 2"),
-        ({"layers": (0,)}, "layers.1: found 1, asked for nothing"),
-        ({"layers": (0, True)}, "layers.1: found 1, asked for true"),
-        ({"layers": ()}, "layers: found nothing, asked for []"),
-        ({"model": {"weights": "cd", "dtype": "float32"}}, 'model.weights: found "ab", asked for "cd"'),
-        ({"seed": None}, "seed: found nothing, asked for null"),
-        ({"layers": tuple(range(50))}, "and 38 more"),
-    ],
-)
-def test_another_spec_is_refused_and_every_difference_is_shown(tmp_path: Path, change: dict, message: str):
+def test_a_run_that_cannot_grow_is_refused(tmp_path: Path):
     fill(tmp_path, ["p"])
-    with pytest.raises(SpecError) as caught, open_run(tmp_path, SPEC | change):
+    with pytest.raises(SpecError) as caught, open_run(tmp_path, SPEC | {"layers": (0, 2), "seed": 3}):
         pass
-    assert str(caught.value).startswith(f"{tmp_path}: holds a run that was asked for differently:\n  ")
-    assert message in str(caught.value)
-    assert "choose another folder" in str(caught.value)
+    assert str(caught.value).startswith(f"{tmp_path}: holds a run that was asked for differently (layers, seed); ")
+
+
+def test_what_a_run_has_grown_into_is_written_when_it_is_finished(tmp_path: Path):
+    told = []
+
+    def join(found: dict, asked: dict, finished: bool) -> dict:
+        told.append((found["layers"], asked["layers"], finished))
+        return {**asked, "layers": sorted({*found["layers"], *asked["layers"]})}
+
+    for layers in ((0, 1), (1, 5), (3, 4)):
+        with open_run(tmp_path, SPEC | {"layers": layers}, join) as run:
+            if layers != (1, 5):  # that one is killed
+                run.finish(rows("p"))
+    assert read_spec(tmp_path)["layers"] == [0, 1, 3, 4]
+    assert told == [([0, 1], [1, 5], True), ([0, 1], [3, 4], True)]
+
+
+@pytest.mark.parametrize("other", [{}, {"format": 1}, {"format": FORMAT + 1}])
+def test_a_run_of_another_format_is_refused_in_a_sentence(tmp_path: Path, other: dict):
+    write_sealed(tmp_path / "spec.json", other)
+    with pytest.raises(StorageError) as caught, open_run(tmp_path, SPEC):
+        pass
+    assert f"has format {other.get('format', 1)}, and this version of mechpatch reads format {FORMAT}: run" in str(
+        caught.value
+    )
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "\udcff", "{}", '{"a": NaN}', "[" * 10**5, '{"a":' * 10**5])
@@ -232,9 +274,10 @@ def test_a_folder_that_is_no_run_cannot_be_read(tmp_path: Path):
 
 def compute(folder: Path) -> None:
     with open_run(folder, {"pairs": 40}) as run:
-        for index in set(range(40)) - run.done():
-            run.write_shard(index, pa.table({"pair": [str(index)] * 5000, "value": range(5000)}))
-        run.finish(range(40))
+        for index in set(range(40)) - {shard.about["batch"] for shard in run.shards()}:
+            run.write_shard({"batch": index}, pa.table({"pair": [str(index)] * 5000, "value": range(5000)}))
+        shards = sorted(run.shards(), key=lambda shard: shard.about["batch"])
+        run.finish(pa.concat_tables([run.read_shard(shard) for shard in shards]))
 
 
 def test_a_killed_run_resumes_to_the_same_bytes(tmp_path: Path):
@@ -244,13 +287,13 @@ def test_a_killed_run_resumes_to_the_same_bytes(tmp_path: Path):
         [sys.executable, "-c", f"{imports}{inspect.getsource(compute)}compute(Path(sys.argv[1]))", tmp_path / "killed"],
         env=os.environ | {"PYTHONPATH": str(Path(mechpatch.__file__ or "").parents[1])},
     )
-    while child.poll() is None and len(list(tmp_path.glob("killed/shards/0*"))) < 10:
+    while child.poll() is None and len(list(tmp_path.glob("killed/shards/[0-9a-f]*"))) < 10:
         time.sleep(0.001)
     child.kill()
     child.wait()
-    for path in tmp_path.glob("killed/shards/0*"):
+    for path in tmp_path.glob("killed/shards/[0-9a-f]*"):
         assert file_digest(path)[:16] in path.name
-    assert 10 <= len(RunDirectory(tmp_path / "killed").done()) < 40  # or the kill did not interrupt anything
+    assert 10 <= len(held(RunDirectory(tmp_path / "killed", {}))) < 40  # or the kill did not interrupt anything
     for folder in (tmp_path / "killed", tmp_path / "uninterrupted"):
         compute(folder)
         assert not list(folder.rglob(".writing-*"))

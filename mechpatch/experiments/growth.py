@@ -1,0 +1,192 @@
+"""What a run directory holds once a request has joined it, and what cannot join it.
+
+It grows by pairs, directions, null donors, experiments, layers, sites and sets, and keeps what it has: who asks for
+less, or for something else, gets both. What decides the numbers themselves cannot change.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import Any, TypeVar
+
+from mechpatch.errors import SpecError
+from mechpatch.experiments.experiment import Experiment
+from mechpatch.experiments.spec import DIRECTIONS, EXPERIMENTS, NULLS, Spec
+from mechpatch.names import OPTIONS, as_typed
+
+T = TypeVar("T")
+
+# What a model is made of beside its base, as `ThoughtModel.about` has it, and the options that say so.
+MODEL = {
+    "adapter": "--adapter",
+    "codi": "--codi",
+    "lora_alpha": "--lora-alpha",
+    "lora_targets": "--lora-targets",
+    "n_latents": "--latents",
+    "dtype": "--dtype",
+}
+GROWING = ("experiments", "directions", "nulls", "layers", "sites", "subsets")
+# Fields of a spec that decide numbers, those that matter most first, and the thoughts that read them where not all do.
+FIXED = {
+    "thoughts": None,
+    "n_thoughts": ("latent", "placeholder"),
+    "placeholder": ("placeholder",),
+    "prefix": None,
+    "separator": ("text",),
+    "window": None,
+    "seed": None,
+    "batch_size": None,
+    "min_gap": None,
+    "engine": None,
+    "memory": None,
+}
+# Why these cannot change: rounding, and with it the last digits of every number, depends on them.
+ROUNDING = {"device": "--device", "threads": "OMP_NUM_THREADS"}
+LIBRARIES = ("torch", "transformers", "transformer-lens")
+
+
+def spec_from(described: Mapping[str, Any]) -> Spec:
+    """The spec that JSON describes. Raises `TypeError` or `SpecError` if it is none."""
+    return Spec(**{name: _frozen(value) for name, value in described.items()})
+
+
+def join(found: dict[str, Any], asked: dict[str, Any], finished: bool) -> dict[str, Any]:
+    """What a directory holds in the end: what is finished there, and what is asked for.
+
+    Args:
+        found: what it was asked for, as `workflow.describe_run` describes it.
+        asked: what it is asked for now.
+        finished: whether the former is there; otherwise no more than its shards count.
+
+    Raises:
+        SpecError: they differ in what cannot grow; the message has a line for each difference.
+    """
+    if lines := [f"  {option}: the run has {had}, asked for {now}" for option, had, now in differences(found, asked)]:
+        raise SpecError("\n".join(["holds another run:", *lines, "choose another folder, or ask for what the run has"]))
+    if not finished:
+        return asked
+    had, now = spec_from(found["spec"]), spec_from(asked["spec"])
+    spec, run = union(had, now), {*found["pairs"]["run"], *asked["pairs"]["run"]}
+    if run == {*found["pairs"]["run"]} and all(getattr(spec, name) == getattr(had, name) for name in GROWING):
+        return found
+    pairs = asked["pairs"] | {"run": [name for name in asked["pairs"]["kept"] if name in run]}
+    history = [*found.get("history", []), {name: found.get(name) for name in ("created", "command")}]
+    return asked | {"spec": _thawed(asdict(spec)), "pairs": pairs, "history": history}
+
+
+def grown(experiment: Experiment, described: Mapping[str, Any]) -> Experiment:
+    """The experiment that a directory holds in the end, laid out as the one that was asked for. Raises as that does."""
+    names, spec = {*described["pairs"]["run"]}, spec_from(described["spec"])
+    asked = [index for index, pair in enumerate(experiment.pairs) if pair.pair_id in names]
+    whole = replace(experiment, spec=replace(spec, checks=experiment.spec.checks), asked=asked)
+    whole.check()
+    return whole
+
+
+def union(found: Spec, asked: Spec) -> Spec:
+    """All that either asks for, as `found` has it where that is enough; in what cannot grow, `asked`."""
+    sets: dict[frozenset[str], tuple[str, ...]] = {}
+    for names in (*found.subsets, *asked.subsets):
+        sets.setdefault(frozenset(names), names)
+    everything = () in (found.layers, asked.layers)
+    return replace(
+        asked,
+        experiments=_both(found.experiments, asked.experiments, EXPERIMENTS),
+        directions=_both(found.directions, asked.directions, DIRECTIONS),
+        nulls=_both(found.nulls, asked.nulls, NULLS),
+        layers=() if everything else _both(found.layers, asked.layers, sorted({*found.layers, *asked.layers})),
+        sites=("all",) if "all" in (*found.sites, *asked.sites) else tuple(dict.fromkeys(found.sites + asked.sites)),
+        subsets=tuple(sets.values()),
+        window=asked.window if "window" in asked.experiments else found.window,
+    )
+
+
+def differences(found: Mapping[str, Any], asked: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Option, what the run has and what is asked for, of all that cannot grow; what matters most first."""
+    seen = set()
+    for option, had, now in (
+        *_of_models(found, asked),
+        *_of_pairs(found, asked),
+        *_of_specs(found, asked),
+        *_of_rounding(found, asked),
+    ):
+        if option not in seen:
+            seen.add(option)
+            yield option, had, now
+
+
+def _of_models(found: Mapping[str, Any], asked: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    names = [each["model"]["fingerprint"] for each in (found, asked)]
+    if names[0] == names[1]:
+        return
+    made = [each["environment"]["model"] for each in (found, asked)]
+    had, now = (f"{each.get('base')} ({name})" for each, name in zip(made, names, strict=True))
+    yield "--model", had, now
+    for name, option in MODEL.items():
+        had, now = (_shown(each.get(name)) for each in made)
+        if had != now:
+            yield option, had, now
+
+
+def _of_pairs(found: Mapping[str, Any], asked: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    had, now = found["pairs"], asked["pairs"]
+    if had["content"] != now["content"]:
+        files = [each["environment"]["pairs"] for each in (found, asked)]
+        same = " (--keep-same-answer, or the file, has changed)" if files[0] == files[1] else ""
+        counts = [f"{len(each['kept'])} usable pairs of {file}" for each, file in zip((had, now), files, strict=True)]
+        yield "--pairs", counts[0], f"{counts[1]}{same}; donors and batches come from them all"
+
+
+def _of_specs(found: Mapping[str, Any], asked: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    for name, readers in FIXED.items():
+        had, now = (_effective(name, each) for each in (found, asked))
+        if readers and asked["spec"]["thoughts"] not in readers:
+            continue
+        if name == "window" and not all("window" in each["spec"]["experiments"] for each in (found, asked)):
+            continue
+        if had != now:
+            yield OPTIONS[name], as_typed(name, had), as_typed(name, now)
+
+
+def _of_rounding(found: Mapping[str, Any], asked: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    for name, option in ROUNDING.items():
+        had, now = (each["machine"][name] for each in (found, asked))
+        if had != now:
+            yield option, str(had), str(now)
+    for name in LIBRARIES:
+        had, now = (each["versions"][name] for each in (found, asked))
+        if had != now:
+            yield name, had, now
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "(not given)"
+    return (
+        ",".join(map(str, value))
+        if isinstance(value, list | tuple)
+        else f"{value:g}"
+        if isinstance(value, float)
+        else str(value)
+    )
+
+
+def _effective(name: str, described: Mapping[str, Any]) -> Any:
+    value = described["spec"][name]
+    if name == "n_thoughts":
+        return value or described["environment"]["model"].get("n_latents")
+    return value
+
+
+def _both(found: tuple[T, ...], asked: tuple[T, ...], order: Sequence[T]) -> tuple[T, ...]:
+    return found if {*asked} <= {*found} else tuple(each for each in order if each in {*found, *asked})
+
+
+def _frozen(value: Any) -> Any:
+    """JSON has lists where a spec has tuples."""
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value
+
+
+def _thawed(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _thawed(each) for name, each in value.items()}
+    return [_thawed(each) for each in value] if isinstance(value, tuple) else value
