@@ -1,5 +1,6 @@
 """What the command line shows: screening, the result in words, paths, and a progress bar."""
 
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,6 +42,12 @@ def show_screening(pairs: PairFile) -> None:
         typer.echo(f"  dropped {each.pair.pair_id}: {each.reason}", err=True)
     if len(dropped) > DROPPED_SHOWN:
         typer.echo(f"  … and {len(dropped) - DROPPED_SHOWN} more; `mechpatch pairs` lists them", err=True)
+
+
+def announce(text: str) -> None:
+    """A line on a terminal's stderr; elsewhere the log's own lines say it."""
+    if sys.stderr.isatty():
+        typer.echo(text, err=True)
 
 
 def show_plan(plan: Plan, spec: Spec) -> None:

@@ -51,7 +51,7 @@ def demo(
     import torch
 
     from mechpatch import workflow
-    from mechpatch.console import progress, show_paths, show_screening, show_summary
+    from mechpatch.console import announce, progress, show_paths, show_screening, show_summary
 
     torch.set_num_threads(1)  # the model is so small that threads cost more than they give
     loaded = load("demo", None, None, None, None, None, "float32", device, quiet=quiet)
@@ -68,7 +68,7 @@ def demo(
             cache=folder,
             command=sys.argv,
             progress=None if quiet else progress,
-            say=(lambda text: None) if quiet else lambda text: typer.echo(text, err=True),
+            say=(lambda text: None) if quiet else announce,
             inspected=INSPECTED,
             report=True,
         )

@@ -45,7 +45,7 @@ def run(
     Example: mechpatch run position relay --out runs/first --limit 5
     """
     from mechpatch import workflow
-    from mechpatch.console import progress, show_paths, show_summary
+    from mechpatch.console import announce, progress, show_paths, show_summary
     from mechpatch.tracking import null_observer, wandb_observer
 
     folder = cache_folder(cache)
@@ -69,7 +69,7 @@ def run(
             include_incorrect=include_incorrect,
             observer=observer,
             progress=None if asked.quiet else progress,
-            say=(lambda text: None) if asked.quiet else lambda text: typer.echo(text, err=True),
+            say=(lambda text: None) if asked.quiet else announce,
             inspected=inspect,
             report=report or wandb,
         )
