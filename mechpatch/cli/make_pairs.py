@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,33 +10,53 @@ from mechpatch.cli.app import app
 from mechpatch.cli.options import ASKED, OUTPUT, Seed, option
 from mechpatch.errors import PairError
 
+if TYPE_CHECKING:
+    from mechpatch.pairs import Pair
+
 
 @app.command("make-pairs")
 def make_pairs(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="GSM8K's own file: question, answer with <<48/2=24>>.")],
     out: Annotated[Path, option("--out", panel=OUTPUT, metavar="FILE", help="Write the pairs here, prepared format.")],
+    file: Annotated[
+        Path | None, typer.Argument(metavar="FILE", help="GSM8K's own file: question, answer with <<48/2=24>>.")
+    ] = None,
+    template: Annotated[
+        Path | None, option("--template", panel=ASKED, metavar="FILE", help="JSON with slots, in the place of FILE.")
+    ] = None,
     per_question: Annotated[
-        int, option("--per-question", panel=ASKED, metavar="N", help="Pairs of one question at most; they share it.")
+        int, option("--per-question", panel=ASKED, metavar="N", help="Pairs of one question or template at most.")
     ] = 1,
     max_change: Annotated[
         int, option("--max-change", panel=ASKED, metavar="N", help="How far a number is changed at most.")
     ] = 5,
     seed: Seed = 0,
 ) -> None:
-    """Make pairs of GSM8K questions: one number is changed and followed through the annotated calculations.
+    """Make pairs: of GSM8K questions, one number changed and followed through the calculations, or of templates.
 
     Only changes that stay whole, positive and clear are made; what is left out is counted by reason.
 
+    A template: {"question": "{a} thanks {b}. Who thanks?", "answer": "{a}", "slots": {"a": ["Ann", "Bo"], "b": ["Ann",
+    "Bo"], "n": {"from": 3, "to": 20}}, "distinct": [["a", "b"]]}; {n*2} is computed, and an answer may be a table:
+    {"of": "{a}", "is": {"Ann": "red", "Bo": "blue"}}.
+
     Example: mechpatch make-pairs gsm8k.jsonl --out pairs.json
     """
-    from mechpatch.pairs import to_prepared
     from mechpatch.pairs.gsm8k import make_pairs as make
     from mechpatch.pairs.gsm8k import read_problems
-    from mechpatch.storage.atomic import write_json
+    from mechpatch.pairs.templates import fill_templates, read_templates
 
     for name, value in (("--per-question", per_question), ("--max-change", max_change)):
         if value < 1:
             raise PairError(f"{name} is {value}, expected at least 1")
+    if (file is None) == (template is None):
+        raise PairError("make-pairs takes one file: of GSM8K's format, or of templates with --template")
+    if template is not None:
+        pairs, skipped = fill_templates(read_templates(template), count=per_question, seed=seed)
+        typer.echo(f"{template}: {len(pairs)} pairs")
+        _show(f"{sum(skipped.values())} draws were left out", skipped)
+        _write(pairs, template, out)
+        return
+    assert file is not None
     problems = read_problems(file)
     made = make(problems, seed=seed, per_question=per_question, max_change=max_change, name=file.stem)
     left = sum(made.skipped.values())
@@ -46,9 +66,16 @@ def make_pairs(
         f"{sum(made.unchanged.values())} numbers of the questions that were understood cannot be changed",
         made.unchanged,
     )
-    if not made.pairs:
+    _write(made.pairs, file, out)
+
+
+def _write(pairs: "list[Pair]", file: Path, out: Path) -> None:
+    from mechpatch.pairs import to_prepared
+    from mechpatch.storage.atomic import write_json
+
+    if not pairs:
         raise PairError(f"{file}: no pair could be made, and {out} is not written")
-    write_json(out, to_prepared(made.pairs))
+    write_json(out, to_prepared(pairs))
     typer.echo(f"wrote {out}")
 
 
