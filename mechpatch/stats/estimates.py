@@ -167,7 +167,8 @@ def _bootstrap_limits(
     n = len(values)
     mean = values.mean(axis=0)
     centred = values - mean  # so that small effects keep their digits
-    means = centred.T @ _draws(seed, n, resamples).astype(np.float64) / n
+    # Not @: its last bits depend on the number of threads.
+    means = np.einsum("pc,pd->cd", centred, _draws(seed, n, resamples).astype(np.float64)) / n
 
     tails = np.array([(1 - level) / 2, (1 + level) / 2])
     constant = np.ptp(values, axis=0) == 0

@@ -77,7 +77,13 @@ def test_a_cell_has_the_mean_of_its_pairs():
     moved = [row["answer_logprob_diff"] - row["answer_logprob_diff_clean_run"] for row in rows]
     assert found["answer_logprob_change"]["mean"] == pytest.approx(np.mean(moved))
     assert found["answer_logprob_change"]["n"] == 18
-    assert summary["counts"] == {"pairs": 20, "both_correct": 18, "used": 18, "undefined_recovery": 3}
+    assert summary["counts"] == {
+        "pairs": 20,
+        "both_correct": 18,
+        "used": 18,
+        "switchable": 18,
+        "undefined_recovery": 3,
+    }
 
 
 def test_a_summary_is_json_without_nan_and_equal_for_equal_seeds():
