@@ -186,12 +186,13 @@ def run_to_directory(
             log.info(text)
             say(f"{out}: {text}")
 
+        earlier = _earlier_rounding(out)  # before the summary gives way to new records
         total = sum(experiment.work(batch) for batch in experiment.batches)
         paces: list[Pace] = []
         with progress("patched runs", total) if progress else nullcontext(lambda cells: None) as tick:
             records = run_experiment(experiment, directory, cache, tick, observer.pair_done, paces.append, said)
         (pace,) = paces
-        rounding = _rounding(out, pace)
+        rounding = earlier.joined(pace.rounding) if earlier and pace.rounding else earlier or pace.rounding
         tolerance = record_tolerance(rounding, experiment.layouts)
         summary = summarise(records, spec.seed, include_incorrect, tolerance)
         summary["run"] = {
@@ -238,14 +239,12 @@ def _expected(out: Path, model: ThoughtModel, spec: Spec, pairs: PairFile, pace:
     return None if pace.expected is None else {"of": "its first batch", "seconds": round(pace.expected, 3)}
 
 
-def _rounding(out: Path, pace: Pace) -> Rounding | None:
-    """What rounding does, by the cells that were computed both ways, those of earlier parts of the run included."""
-    earlier = None
+def _earlier_rounding(out: Path) -> Rounding | None:
+    """What rounding does, by the cells that earlier parts of the run computed both ways."""
     with suppress(StorageError):  # there is none yet, or it is written anew because it is damaged
-        earlier = read_sealed(out / SUMMARY, "").get("run", {}).get("rounding")
-    if earlier is None or pace.rounding is None:
-        return pace.rounding or (earlier and Rounding.of_json(earlier))
-    return Rounding.of_json(earlier).joined(pace.rounding)
+        if earlier := read_sealed(out / SUMMARY, "").get("run", {}).get("rounding"):
+            return Rounding.of_json(earlier)
+    return None
 
 
 def _identity(model: ThoughtModel, spec: Spec, pairs: PairFile) -> str:
