@@ -4,7 +4,7 @@ import logging
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -15,7 +15,7 @@ import pyarrow as pa
 import torch
 
 from mechpatch.data import pair_path
-from mechpatch.errors import SpecError, StorageError
+from mechpatch.errors import SpecError
 from mechpatch.experiments.batches import Tick
 from mechpatch.experiments.experiment import Experiment
 from mechpatch.experiments.footprint import require_memory
@@ -23,7 +23,7 @@ from mechpatch.experiments.growth import grown, join
 from mechpatch.experiments.inspection import inspect_pairs
 from mechpatch.experiments.layouts import run_predicates
 from mechpatch.experiments.notes import notes
-from mechpatch.experiments.numerics import Rounding, record_tolerance
+from mechpatch.experiments.numerics import record_tolerance
 from mechpatch.experiments.plan import Plan, make_plan
 from mechpatch.experiments.run import Pace, run_experiment
 from mechpatch.experiments.spec import Spec
@@ -35,7 +35,7 @@ from mechpatch.reprs import short_repr
 from mechpatch.stats import leading, summarise
 from mechpatch.storage.atomic import writing
 from mechpatch.storage.keys import digest, file_digest
-from mechpatch.storage.results import PAIRS, PLAN, SUMMARY, log_to, open_run
+from mechpatch.storage.results import PAIRS, PLAN, log_to, open_run
 from mechpatch.storage.sealed import read_sealed, write_sealed
 from mechpatch.thoughts.layout import encode
 from mechpatch.tracking import Observer, null_observer
@@ -186,14 +186,12 @@ def run_to_directory(
             log.info(text)
             say(f"{out}: {text}")
 
-        earlier = _earlier_rounding(out)  # before the summary gives way to new records
         total = sum(experiment.work(batch) for batch in experiment.batches)
         paces: list[Pace] = []
         with progress("patched runs", total) if progress else nullcontext(lambda cells: None) as tick:
             records = run_experiment(experiment, directory, cache, tick, observer.pair_done, paces.append, said)
         (pace,) = paces
-        rounding = earlier.joined(pace.rounding) if earlier and pace.rounding else earlier or pace.rounding
-        tolerance = record_tolerance(rounding, experiment.layouts)
+        tolerance = record_tolerance(pace.rounding, experiment.layouts)
         summary = summarise(records, spec.seed, include_incorrect, tolerance)
         summary["run"] = {
             "seconds": round(time.monotonic() - started, 3),
@@ -203,8 +201,8 @@ def run_to_directory(
             "peak_memory_bytes": peak_memory(model.device),
             "pairs_total": pairs.total,
             "pairs_dropped": len(pairs.screening.dropped),
-            "rounding": rounding and rounding.as_json(),
-            "notes": notes(spec, records, rounding),
+            "rounding": pace.rounding and pace.rounding.as_json(),
+            "notes": notes(spec, records, pace.rounding),
         }
         directory.write_summary(summary)
         figures = plot_run(out, include_incorrect=include_incorrect)
@@ -237,14 +235,6 @@ def _expected(out: Path, model: ThoughtModel, spec: Spec, pairs: PairFile, pace:
         if plan["of"] == _identity(model, spec, pairs):
             return {"of": "its plan", "seconds": plan["seconds"]}
     return None if pace.expected is None else {"of": "its first batch", "seconds": round(pace.expected, 3)}
-
-
-def _earlier_rounding(out: Path) -> Rounding | None:
-    """What rounding does, by the cells that earlier parts of the run computed both ways."""
-    with suppress(StorageError):  # there is none yet, or it is written anew because it is damaged
-        if earlier := read_sealed(out / SUMMARY, "").get("run", {}).get("rounding"):
-            return Rounding.of_json(earlier)
-    return None
 
 
 def _identity(model: ThoughtModel, spec: Spec, pairs: PairFile) -> str:

@@ -21,7 +21,7 @@ from mechpatch.experiments.engines import ENGINES, Runner
 from mechpatch.experiments.experiment import Experiment
 from mechpatch.experiments.finite import Written, require_finite
 from mechpatch.experiments.footprint import footprint_of_batch
-from mechpatch.experiments.numerics import EngineCheck
+from mechpatch.experiments.numerics import EngineCheck, Rounding
 from mechpatch.experiments.records import (
     Gathered,
     RecordBuilder,
@@ -67,12 +67,17 @@ class Todo:
 
 
 class Part(NamedTuple):
-    """The records of a batch for one direction and donor."""
+    """The records of a batch for one direction and donor.
+
+    Attributes:
+        rounding: what the cells that were computed both ways say of it; None where there are none.
+    """
 
     direction: str
     donor: str
     cells: Sequence[Cell]
     table: pa.Table
+    rounding: Rounding | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -82,7 +87,6 @@ class BatchRunner:
     Attributes:
         openings: how each token goes on with an answer before it.
         tick: progress.
-        check: what plain hooks gave for some cells of the fast engine.
         watch: where the time of all batches so far went.
     """
 
@@ -92,20 +96,13 @@ class BatchRunner:
     builder: RecordBuilder
     openings: Openings
     tick: Tick
-    check: EngineCheck
     watch: Stopwatch = field(default_factory=Stopwatch)
 
     __repr__ = short_repr
 
     @classmethod
-    def prepare(
-        cls, experiment: Experiment, runs: UnpatchedRuns, tick: Tick, check: EngineCheck | None = None
-    ) -> "BatchRunner":
-        """All that the batches of an experiment share.
-
-        Args:
-            check: one that was begun before.
-        """
+    def prepare(cls, experiment: Experiment, runs: UnpatchedRuns, tick: Tick) -> "BatchRunner":
+        """All that the batches of an experiment share."""
         model, spec, pairs = experiment.model, experiment.spec, experiment.pairs
         names = [pair.pair_id for pair in pairs]
         answers = [(pair.clean.value, pair.corrupted.value) for pair in pairs]
@@ -120,7 +117,6 @@ class BatchRunner:
             builder=RecordBuilder(pairs, experiment.site_index()),
             openings=Openings.of(model.tokenizer, model.hooked.cfg.d_vocab, model.device),
             tick=tick,
-            check=EngineCheck(model=model, seed=spec.seed) if check is None else check,
         )
 
     def run(self, todo: Todo) -> Iterator[Part]:
@@ -174,13 +170,14 @@ class BatchRunner:
         for donor, cells in donors.items():
             source, present = self.donors[direction].vectors(donor, indices, baseline.resid)
             gathered = Gathered(len(cells), len(indices))
+            check = EngineCheck(model=model, seed=spec.seed)
             for cell, done in self.watch.each("patched", _patched_runs(runner, batch, source, cells)):
                 where = f"{cell.experiment}, {direction}, layer {cell.layer}, site {cell.site}, donor {donor}"
                 written = Written(done.patch, done.written)
                 require_finite(model, layouts[own], names, [done.logits], where, written)
                 if donor == PAIRED and cell in checked:
                     with self.watch.measure("checks"):
-                        self.check.compare(batch, layouts[own], names, written, done.logits, where)
+                        check.compare(batch, layouts[own], names, written, done.logits, where)
                 with self.watch.measure("records"):
                     columns = effect_columns(done.logits, batch, unpatched, continues, spec.min_gap)
                     compared = [side[:, :, cell.layer, done.compared_at] for side in sides]
@@ -189,7 +186,7 @@ class BatchRunner:
                 self.tick(len(indices))
             with self.watch.measure("records"):
                 table = pa.concat_tables(self.builder.tables(direction, indices, gathered, unpatched))
-            yield Part(direction, donor, cells, table)
+            yield Part(direction, donor, cells, table, check.found)
 
     def _checked(self, direction: str, indices: Sequence[int], cells: Sequence[Cell]) -> set[Cell]:
         """Some of the cells, drawn by name."""

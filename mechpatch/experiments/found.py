@@ -7,6 +7,7 @@ experiments, layers and sites.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +15,7 @@ from jaxtyping import Int
 
 from mechpatch.experiments.batches import Part, Todo
 from mechpatch.experiments.experiment import Experiment
+from mechpatch.experiments.numerics import Rounding
 from mechpatch.experiments.spec import DIRECTIONS, EXPERIMENTS, NULLS, PAIRED
 from mechpatch.storage.results import RunDirectory, Shard
 
@@ -69,6 +71,13 @@ def find(experiment: Experiment, batch: Sequence[int], shards: Iterable[Shard]) 
 def rows(directory: RunDirectory, held: Held) -> pa.Table:
     """All rows of a batch of which nothing is missing."""
     return pa.concat_tables([_taken(directory, held.batch, *use) for use in held.uses])
+
+
+def rounding_of(found: Iterable[Held]) -> Rounding | None:
+    """What the cells that were computed both ways say of rounding, over all shards that serve; None without any."""
+    measured = {shard.path: shard.measured for held in found for shard, _ in held.uses if shard.measured}
+    each = [Rounding.of_json(values) for values in measured.values()]
+    return reduce(Rounding.joined, each) if each else None
 
 
 def arrange(table: pa.Table, experiment: Experiment) -> pa.Table:

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from mechpatch.experiments.activations import UnpatchedRuns
 from mechpatch.experiments.batches import BatchRunner, Tick
 from mechpatch.experiments.experiment import Experiment
-from mechpatch.experiments.found import arrange, describe, describe_part, find, rows, superseded
+from mechpatch.experiments.found import arrange, describe, describe_part, find, rounding_of, rows, superseded
 from mechpatch.experiments.headline import headline
 from mechpatch.experiments.numerics import Rounding
 from mechpatch.experiments.plan import Timing, count, predict
@@ -81,7 +81,8 @@ def run_experiment(
         begun = time.monotonic()
         for part in runner.run(held.missing):
             with runner.watch.measure("records"):
-                shards.append(directory.write_shard(describe_part(held.batch, part), part.table))
+                measured = part.rounding and part.rounding.as_json()
+                shards.append(directory.write_shard(describe_part(held.batch, part), part.table, measured))
         seconds = (time.monotonic() - begun) / len(held.batch)
         table = rows(directory, find(experiment, held.batch, shards))
         for index in held.batch:
@@ -92,14 +93,13 @@ def run_experiment(
             first = Timing(count(experiment, [held.batch]), dict(runner.watch.seconds))
             expected = predict(first, first, count(experiment, unbegun), len(unbegun))
             log.info("expected to take %.1f s in all", expected)
-    if runner.check.found is not None:
-        log.info("%s", runner.check.found)
-    whole = [rows(directory, find(experiment, batch, shards)) for batch in experiment.batches]
-    path = directory.finish(arrange(pa.concat_tables(whole), experiment))
+    whole = [find(experiment, batch, shards) for batch in experiment.batches]
+    rounding = rounding_of(whole)
+    if rounding is not None:
+        log.info("%s", rounding)
+    path = directory.finish(arrange(pa.concat_tables([rows(directory, held) for held in whole]), experiment))
     for shard in superseded(experiment, shards):
         directory.remove_shard(shard)
     log.info("wrote %s; peak memory %.0f MB", path.name, peak_memory(experiment.model.device) / 1e6)
-    done_in(
-        Pace(time.monotonic() - started, len(unbegun) == len(found), expected, runner.watch.seconds, runner.check.found)
-    )
+    done_in(Pace(time.monotonic() - started, len(unbegun) == len(found), expected, runner.watch.seconds, rounding))
     return read_effects(directory.folder)

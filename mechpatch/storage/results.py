@@ -50,6 +50,7 @@ PROVENANCE = frozenset({"command", "created", "environment", "history"})
 
 _SHARD = re.compile(r"([0-9a-f]{16})-([0-9a-f]{16})\.parquet")
 _ABOUT = b"mechpatch"  # the entry of a shard's metadata that says what its rows are
+_MEASURED = b"measured"
 
 # Told what the directory was asked for, what it is asked for now, and whether the former is finished; gives what it
 # holds in the end, or raises a `SpecError`.
@@ -62,10 +63,12 @@ class Shard:
 
     Attributes:
         about: what its rows are, JSON values.
+        measured: what was measured while they were computed; None for nothing.
     """
 
     path: Path
     about: dict[str, Any]
+    measured: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,17 +91,21 @@ class RunDirectory:
             try:
                 damage = None if file_digest(path).startswith(name[2]) else "its bytes have changed"
                 if not damage:
-                    whole.append(Shard(path, json.loads(pq.read_schema(path).metadata[_ABOUT])))
+                    metadata = pq.read_schema(path).metadata
+                    whole.append(Shard(path, json.loads(metadata[_ABOUT]), json.loads(metadata[_MEASURED])))
             except (OSError, pa.ArrowInvalid, KeyError, TypeError, ValueError) as error:
                 damage = getattr(error, "strerror", None) or "it is no shard"
             if damage:
                 logger.warning("%s is damaged (%s); its rows will be computed again", path, damage)
         return whole
 
-    def write_shard(self, about: Mapping[str, object], table: pa.Table) -> Shard:
+    def write_shard(
+        self, about: Mapping[str, object], table: pa.Table, measured: dict[str, Any] | None = None
+    ) -> Shard:
         """Keep the rows that `about` describes, in the place of what was kept of it before. Raises `StorageError`."""
         described = json.loads(canonical_json(dict(about)))
-        data = _parquet(table, {_ABOUT: canonical_json(described).encode()})
+        metadata = {_ABOUT: canonical_json(described).encode(), _MEASURED: canonical_json(measured).encode()}
+        data = _parquet(table, metadata)
         key = digest(described)
         path = self.folder / SHARDS / f"{key}-{hashlib.sha256(data).hexdigest()[:16]}.parquet"
         write_bytes(path, data)
@@ -106,7 +113,7 @@ class RunDirectory:
             if other != path:
                 with writing(other):
                     other.unlink()
-        return Shard(path, described)
+        return Shard(path, described, measured)
 
     def read_shard(self, shard: Shard) -> pa.Table:
         """The rows of a shard. Raises `StorageError` if it was damaged since it was found whole."""

@@ -59,7 +59,7 @@ from checkpoints import tiny_llama
 from mechpatch import workflow  # as the command line has it
 from mechpatch.data import pair_path
 from mechpatch.experiments.activations import UnpatchedRuns
-from mechpatch.experiments.batches import BatchRunner
+from mechpatch.experiments.batches import BatchRunner, Todo
 from mechpatch.experiments.experiment import Experiment
 from mechpatch.experiments.footprint import footprint_of_batch
 from mechpatch.experiments.spec import Spec
@@ -78,7 +78,8 @@ experiment = Experiment.prepare(model, spec, load_pairs(pair_path("demo"))[:8])
 (indices,) = experiment.batches
 counted = footprint_of_batch(experiment, indices)
 runs = UnpatchedRuns(model, experiment.layouts, "fast", None)
-BatchRunner.prepare(experiment, runs, lambda cells: None).run(indices)
+parts = BatchRunner.prepare(experiment, runs, lambda cells: None).run(Todo.whole(experiment, indices))
+assert sum(part.table.num_rows for part in parts)
 print(counted.least, counted.peak(len(experiment.cells(indices))), peak_memory(model.device))
 """
 
