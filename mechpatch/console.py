@@ -14,9 +14,7 @@ from rich.table import Table
 
 from mechpatch.experiments.plan import Plan
 from mechpatch.experiments.spec import Spec
-from mechpatch.families import PLAIN
 from mechpatch.models import ThoughtModel
-from mechpatch.models.checkpoint import said
 from mechpatch.verify import Report
 from mechpatch.views.ending import ending
 from mechpatch.workflow import PairFile
@@ -25,14 +23,12 @@ DROPPED_SHOWN = 5
 
 
 def show_model(name: str, model: ThoughtModel) -> None:
-    """One line on stderr: what was loaded, of which family, how it was adapted, and how exact it is."""
+    """One line on stderr: what was loaded, how it was adapted, and how exact it is."""
     about = model.about
-    family = f": {about['title']}" if about.get("title") and about.get("family") != PLAIN.name else ""
-    without = f", left out {said(about['left_out'])}" if about.get("left_out") else ""
     adapted = f", LoRA rank {about['lora_rank']} alpha {about['lora_alpha']:g}" if "lora_rank" in about else ""
     thoughts = f", {model.n_latents} latent thoughts" if model.n_latents else ""
     typer.echo(
-        f"model {name}{family}{adapted}{thoughts}{without}; {about['dtype']} on {about['device']}; "
+        f"model {name}{adapted}{thoughts}; {about['dtype']} on {about['device']}; "
         f"fingerprint {model.fingerprint}; max |Δlogit| to Hugging Face {model.parity:.1e}",
         err=True,
     )

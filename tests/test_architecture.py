@@ -13,8 +13,6 @@ PACKAGE = Path(mechpatch.__file__).parent
 # Each layer may import from the layers before it, and a package from itself.
 LAYERS = [
     {"errors", "axes", "data", "names", "reprs"},
-    {"families"},
-    {"source"},
     {"pairs", "thoughts", "storage", "stats", "metrics"},
     {"models", "patching"},
     {"experiments"},

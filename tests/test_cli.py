@@ -235,7 +235,7 @@ MISTAKES = {
     "one thought to leave out": (["leave-one-out", "--latents", "1"], "leave-one-out needs two thoughts or more"),
     "two adapters": (["--model", BASE, "--codi", "a", "--adapter", "b"], "--adapter and --codi were both given"),
     "a directory without a model": (["--model", str(Path(__file__).parent)], "config.json: no such file"),
-    "latent without codi": (["--model", BASE], "latent thoughts need a model that feeds them back"),
+    "latent without codi": (["--model", BASE], "latent thoughts need a CODI checkpoint"),
     "no such pairs": (["--pairs", "nowhere.json"], "nowhere.json"),
     "layer out of range": (["--layers", "0-9"], "--layers 4,5,6,7,8,9: no such layer; the model has layers 0 to 3"),
     "layers not numbers": (["--layers", "all"], "expected for example 0-3,7"),

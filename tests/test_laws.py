@@ -32,7 +32,7 @@ from mechpatch.experiments.cells import Cell
 from mechpatch.experiments.experiment import Experiment
 from mechpatch.experiments.run import run_experiment
 from mechpatch.experiments.spec import Spec
-from mechpatch.models.heads import LatentHead
+from mechpatch.models.codi import LatentHead
 from mechpatch.patching import Outcome, Read, Write, collate, rollout
 from mechpatch.patching.reference import Patch, RelayStep, baseline, sweep
 from mechpatch.storage.results import open_run

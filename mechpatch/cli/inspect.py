@@ -8,10 +8,8 @@ import typer
 
 from mechpatch.cli import early
 from mechpatch.cli.app import app
-from mechpatch.cli.model import Coconut
 from mechpatch.cli.options import ASKED, EXPERIMENT, MODEL, OUTPUT, RUNNING, Adapter, Codi, Device, Quiet, load, option
 from mechpatch.errors import SpecError
-from mechpatch.source import Source
 from mechpatch.storage.folders import require_run
 
 
@@ -62,7 +60,6 @@ def inspect(
     ] = None,
     adapter: Adapter = None,
     codi: Codi = None,
-    coconut: Coconut = None,
     device: Device = "auto",
     max_memory: Annotated[
         int | None,
@@ -81,7 +78,7 @@ def inspect(
     early.judge_machine("float32", device)
     require_run(run_dir)
     if model is not None:
-        early.outline(Source(base=model, adapter=adapter, codi=codi, coconut=coconut))
+        early.outline(model, adapter, codi, None)
 
     from mechpatch.experiments.inspection import inspect_pairs
     from mechpatch.experiments.reopen import reopen
@@ -94,10 +91,20 @@ def inspect(
     run = reopen(run_dir)
     indices = [run.index(each) for each in dict.fromkeys(pair or ())]
     indices = indices or largest_effects(read_effects(run_dir), top or 1)
-    source = Source.recorded(run.model)
-    if model is not None or adapter is not None or codi is not None or coconut is not None:
-        source = source.moved(model, adapter, codi, coconut)
-    loaded = load(source, str(run.model.get("dtype", "float32")), device, quiet=quiet)
+    about = run.model
+    recorded = {name: Path(about[name]) if about.get(name) else None for name in ("adapter", "codi")}
+    moved = model is not None or adapter is not None or codi is not None
+    loaded = load(
+        model or str(about.get("base")),
+        adapter if moved else recorded["adapter"],
+        codi if moved else recorded["codi"],
+        about.get("lora_alpha") if codi or (not moved and recorded["codi"]) else None,
+        ",".join(about.get("lora_targets") or ()),
+        about.get("n_latents") or None,
+        str(about.get("dtype", "float32")),
+        device,
+        quiet=quiet,
+    )
     run.check(loaded)
     spec = run.spec if max_memory is None else replace(run.spec, memory=max_memory * 2**20)
     at = At(layer, site) if layer is not None and site is not None else None

@@ -1,5 +1,6 @@
 """What `run` and `plan` are both asked: a model, experiments, pairs. One set of options: a plan is of that run."""
 
+import inspect
 from collections import Counter
 from collections.abc import Callable
 from functools import wraps
@@ -8,14 +9,19 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from mechpatch.cli import early
-from mechpatch.cli.model import kind_of_thoughts, make_source, with_options
 from mechpatch.cli.options import (
     ASKED,
     EXPERIMENT,
     RUNNING,
+    Adapter,
     AnswerPrefix,
+    Codi,
     Device,
     Dtype,
+    Latents,
+    LoraAlpha,
+    LoraTargets,
+    Model,
     Pairs,
     PlaceholderToken,
     Quiet,
@@ -33,7 +39,6 @@ from mechpatch.data import pair_path
 from mechpatch.errors import PairError
 from mechpatch.experiments.spec import Spec, parse_experiments, parse_layers
 from mechpatch.pairs import load_pairs
-from mechpatch.source import Source
 from mechpatch.storage.folders import require_run_or_empty
 
 if TYPE_CHECKING:
@@ -61,7 +66,6 @@ class Request(NamedTuple):
 
 
 def request(
-    source: Source,
     experiments: Annotated[
         list[str],
         typer.Argument(
@@ -70,9 +74,15 @@ def request(
             metavar="EXPERIMENT",
         ),
     ],
+    model: Model = "demo",
+    adapter: Adapter = None,
+    codi: Codi = None,
+    lora_alpha: LoraAlpha = None,
+    lora_targets: LoraTargets = None,
     pairs: Pairs = "demo",
     thoughts: Thoughts = "latent",
-    answer_prefix: AnswerPrefix = None,
+    latents: Latents = None,
+    answer_prefix: AnswerPrefix = "The answer is:",
     separator: Separator = "",
     placeholder_token: PlaceholderToken = None,
     layers: Annotated[
@@ -179,9 +189,9 @@ def request(
         window=window,
         directions=split(direction.replace("both", "denoise,noise")),
         nulls=tuple(name.replace("-", "_") for name in split(nulls)),
-        thoughts=kind_of_thoughts(thoughts, source),
-        n_thoughts=source.n_latents,
-        prefix=None if answer_prefix is None else unescaped(answer_prefix),
+        thoughts=thoughts,
+        n_thoughts=latents,
+        prefix=unescaped(answer_prefix),
         separator=unescaped(separator),
         placeholder=placeholder_token,
         min_gap=min_gap,
@@ -193,17 +203,15 @@ def request(
     )
     early.judge_machine(dtype, device)
     early.judge_limit(limit, pair or ())
-    early.judge(spec, early.outline(source), source.n_latents)
+    early.judge(spec, early.outline(model, adapter, codi, latents), latents)
     if quiet:
         hush()
     load_pairs(pair_path(pairs))  # for its faults: they are many, and a model takes long to load
 
     from mechpatch.console import show_screening
-    from mechpatch.experiments.layouts import settled
     from mechpatch.workflow import read_pairs
 
-    loaded = load(source, dtype, device, quiet=quiet)
-    spec = settled(loaded, spec)
+    loaded = load(model, adapter, codi, lora_alpha, lora_targets, latents, dtype, device, quiet=quiet)
     pair_file = read_pairs(pairs, loaded, spec, limit=limit, only=pair or (), keep_same_answer=keep_same_answer)
     if not quiet:
         show_screening(pair_file)
@@ -221,12 +229,16 @@ def _none_left(pairs: "PairFile") -> str:
 
 def of_request(command: Callable[..., None]) -> Callable[..., None]:
     """Give `command`, whose first parameter is a `Request`, the options that make one."""
-    complete = with_options(with_options(make_source, request), command)
+    asked = inspect.signature(request).parameters
+    _, *own = inspect.signature(command).parameters.values()
 
-    @wraps(complete)
+    @wraps(command)
     def called(**given: Any) -> None:
         if (out := given.get("out")) is not None:
             require_run_or_empty(out)
-        complete(**given)
+        command(request(**{name: given.pop(name) for name in asked}), **given)
 
+    parameters = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in (*asked.values(), *own)]
+    called.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportAttributeAccessIssue]
+    called.__annotations__ = {each.name: each.annotation for each in parameters}
     return called

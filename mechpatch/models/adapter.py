@@ -2,7 +2,7 @@
 
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -26,14 +26,8 @@ ENDLESS = re.compile(r"\)[*+{]|(?:[*+{][^*+{]*){5}")
 TARGETED = re.compile(rf"\.({LAST})\.lora_")
 
 
-def read_peft(
-    folder: Path, dtype: torch.dtype, ignored: Sequence[str] = ()
-) -> tuple[LoraConfig, dict[str, Tensor], Path]:
-    """Configuration and tensors of a PEFT LoRA directory, and the file that the tensors came from.
-
-    Args:
-        ignored: beginnings of keys to leave out.
-    """
+def read_peft(folder: Path, dtype: torch.dtype) -> tuple[LoraConfig, dict[str, Tensor], Path]:
+    """Configuration and tensors of a PEFT LoRA directory, and the file that the tensors came from."""
     if not exists(folder, "not a path") or not folder.is_dir():
         raise CheckpointError(f"{folder}: no such directory; expected a PEFT adapter (adapter_config.json and weights)")
     path = first_existing(folder, ("adapter_config.json",))
@@ -49,8 +43,7 @@ def read_peft(
         config = PeftConfig.from_pretrained(str(folder))
     assert isinstance(config, LoraConfig)
     file = first_existing(folder, ("adapter_model.safetensors", "adapter_model.bin"))
-    state = {name: tensor for name, tensor in read_tensors(file, dtype).items() if not name.startswith((*ignored,))}
-    return config, _unwrapped(state), file
+    return config, _unwrapped(read_tensors(file, dtype)), file
 
 
 def _patterns(found: Mapping[str, object]) -> list[str]:

@@ -9,8 +9,7 @@ from rewriting import wrap
 
 from mechpatch.experiments.spec import Spec
 from mechpatch.models import ThoughtModel, load
-from mechpatch.source import Source
-from mechpatch.verify import LAWS, Report, make_context, read_source, verify
+from mechpatch.verify import LAWS, Report, Source, make_context, read_source, verify
 
 OF_FILES = [law for law in LAWS if law.number == 7 and law.key != "alpha"]
 
@@ -18,7 +17,7 @@ OF_FILES = [law for law in LAWS if law.number == 7 and law.key != "alpha"]
 def tried(architecture: str, model: ThoughtModel) -> Report:
     """The laws that hold a model to its files, in float64."""
     folder = architecture_files(architecture)
-    source = Source(base=folder / "base", codi=folder / "codi", lora_alpha=ARCHITECTURE_ALPHA)
+    source = Source(base=folder / "base", codi=folder / "codi", alpha=ARCHITECTURE_ALPHA)
     checkpoint = read_source(source, torch.float64, model.device)
     spec = Spec(experiments=("position",), n_thoughts=N_LATENTS, layers=(1, 2))
     return verify(make_context(model, spec, PAIRS[1:], checkpoint, cells=2), laws=OF_FILES)

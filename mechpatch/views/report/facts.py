@@ -65,12 +65,11 @@ def _model(run: Run, about: Mapping[str, Any]) -> str:
 
 
 def _adapter(about: Mapping[str, Any]) -> str:
-    for key, kind in (("codi", "CODI"), ("coconut", "Coconut"), ("adapter", "PEFT LoRA")):
+    for key, kind in (("codi", "CODI"), ("adapter", "PEFT LoRA")):
         if about.get(key):
             rank = f", rank {about['lora_rank']}, alpha {about['lora_alpha']:g}" if "lora_rank" in about else ""
             targets = f", on {', '.join(map(str, about['lora_targets']))}" if about.get("lora_targets") else ""
-            kind = about["title"] if key != "adapter" and about.get("title") else kind
-            return f"{text(kind)}: {foreign(_place(about[key]))}{text(rank)}{text(targets)}; merged"
+            return f"{kind}: {foreign(_place(about[key]))}{text(rank)}{text(targets)}; merged"
     return "none"
 
 
