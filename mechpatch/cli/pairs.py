@@ -31,7 +31,16 @@ def pairs(
 
     Example: mechpatch pairs pairs.json --model path/to/llama
     """
-    from mechpatch.pairs import default_predicates, describe, flag_only, load_pairs, odd_blanks, screen, to_prepared
+    from mechpatch.pairs import (
+        default_predicates,
+        describe,
+        flag_only,
+        has_odd_blanks,
+        load_pairs,
+        odd_blanks,
+        screen,
+        to_prepared,
+    )
     from mechpatch.storage.atomic import write_json
 
     path = pair_path(file)
@@ -42,7 +51,7 @@ def pairs(
     found = describe(screening, len(loaded), count)
     if out is not None:
         write_json(out, to_prepared(screening.kept))
-    odd = sum(len(each.detail["sides"]) for pair in loaded if (each := odd_blanks(pair)))
+    odd = sum(has_odd_blanks(side.question) for pair in loaded for side in (pair.clean, pair.corrupted))
     if odd:
         typer.echo(
             f"warning: {odd} of {2 * len(loaded)} questions have two blanks in a row, or white space at an end. CODI "

@@ -17,6 +17,7 @@ from mechpatch.pairs.screen import Screening as Screening
 from mechpatch.pairs.screen import default_predicates as default_predicates
 from mechpatch.pairs.screen import describe as describe
 from mechpatch.pairs.screen import flag_only as flag_only
+from mechpatch.pairs.screen import has_odd_blanks as has_odd_blanks
 from mechpatch.pairs.screen import identical_questions as identical_questions
 from mechpatch.pairs.screen import odd_blanks as odd_blanks
 from mechpatch.pairs.screen import same_answer as same_answer

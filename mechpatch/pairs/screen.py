@@ -91,12 +91,15 @@ def same_answer(pair: Pair) -> Finding | None:
 
 
 def odd_blanks(pair: Pair) -> Finding | None:
-    """A question has two blanks in a row, or white space at an end."""
-    sides = [name for name, side in (("clean", pair.clean), ("corrupted", pair.corrupted)) if _odd(side.question)]
+    """A question has blanks that CODI's evaluation, unlike its training, takes out."""
+    sides = [
+        name for name, side in (("clean", pair.clean), ("corrupted", pair.corrupted)) if has_odd_blanks(side.question)
+    ]
     return Finding("odd_blanks", {"sides": sides}) if sides else None
 
 
-def _odd(question: str) -> bool:
+def has_odd_blanks(question: str) -> bool:
+    """Whether a question has two blanks in a row, or white space at an end."""
     return "  " in question or question != question.strip()
 
 

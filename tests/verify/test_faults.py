@@ -11,7 +11,7 @@ from checkpoints import CODI, TARGETS, codi_state, tiny_llama, write_base, write
 from helpers import WithoutFloat64
 from models_under_test import PAIRS
 from rewriting import rewrite, wrap
-from torch import nn
+from torch import Tensor, nn
 
 from mechpatch.data import DEMO_FOLDER
 from mechpatch.experiments.spec import Spec
@@ -23,7 +23,6 @@ from mechpatch.patching import hooks as hooks_module
 from mechpatch.patching.noise import tolerance
 from mechpatch.thoughts import latent as latent_module
 from mechpatch.verify import LAWS, Report, Source, causes, make_context, parity, read_source, verify
-from mechpatch.verify.source import Checkpoint
 
 ROLLOUT = sys.modules["mechpatch.patching.rollout"]  # the package names the function alike
 ALPHA, N_LATENTS = 6.0, 2
@@ -277,10 +276,15 @@ def test_a_model_whose_files_are_not_known(source: Source):
 def test_weights_are_compared_on_a_device_without_float64(source: Source, monkeypatch: pytest.MonkeyPatch):
     checkpoint = read_source(source, torch.float64, torch.device("cpu"))
     context = make_context(loaded(source), Spec(experiments=("position",)), PAIRS, checkpoint)
-    exact = parity.hooked_weights(context)
-    narrow = {name: weight.float().as_subclass(WithoutFloat64) for name, weight in exact.items()}
-    wrap(monkeypatch, parity, "hooked_weights", lambda real, context: narrow)
-    monkeypatch.setattr(Checkpoint, "weights", lambda self: narrow)
+
+    def narrow(weight: Tensor) -> Tensor:
+        return weight.float().as_subclass(WithoutFloat64)
+
+    weights = [
+        dataclasses.replace(each, found=narrow(each.found), expected=narrow(each.expected))
+        for each in parity.hooked_weights(context)
+    ]
+    wrap(monkeypatch, parity, "hooked_weights", lambda real, context: weights)
     assert parity.weights(context).deviation == 0
     assert not causes.adapter(context)
     assert not causes.processing(context)

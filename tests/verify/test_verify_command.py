@@ -49,7 +49,8 @@ def test_a_wrong_alpha_fails_and_is_named():
 def test_rounding_that_would_hide_faults_is_refused():
     found = verify("--dtype", "bfloat16")
     assert found.returncode == 1
-    assert "expected float32 or float64" in found.stderr
+    assert "--dtype: 'bfloat16' is not known" in found.stderr
+    assert "expected float32, float64" in found.stderr
 
 
 def test_options_are_those_of_run():
