@@ -468,7 +468,7 @@ def test_pairs_that_were_made_by_hand_are_checked_together():
     side = Side("2 and 3?", "5", None, {})
     twin = [Pair("a", side, Side("2 and 4?", "6", None, {}), {}), Pair("a", Side("?", "5", None, {}), side, {})]
     with pytest.raises(PairFileError) as caught:
-        pairs_from([*twin, "no pair"])
+        pairs_from([*twin, "no pair"])  # pyright: ignore[reportArgumentType]
     assert [(each.index, each.field) for each in caught.value.faults] == [("item 1", "pair_id"), ("item 2", None)]
     with pytest.raises(PairFileError, match="holds no pair"):
         pairs_from([])
