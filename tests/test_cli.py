@@ -211,7 +211,7 @@ def test_compare_leaves_out_other_pairs_and_refuses_halves_of_a_question(finishe
 
 FAULTY = [
     {"pair_id": "a", "clean": {"question": "Q one?", "answer": None}, "corrupted": {"question": "Q two?", "answer": 3}},
-    {"pair_id": "b", "clean": {"question": "", "answer": 3}, "corrupted": {"question": "Q four?", "answer": "many"}},
+    {"pair_id": "b", "clean": {"question": "", "answer": 3}, "corrupted": {"question": "Q four?", "answer": ["many"]}},
 ]
 
 
@@ -221,7 +221,7 @@ def test_a_pair_file_with_three_faults_names_all_three(tmp_path):
         found = mechpatch(*command, *(("--out", tmp_path / "run") if command[0] == "run" else ()))
         assert found.returncode == 1
         assert "Traceback" not in found.stderr
-        assert all(word in found.stderr for word in ("clean.answer", "clean.question", "corrupted.answer", "many"))
+        assert all(word in found.stderr for word in ("clean.answer", "clean.question", "corrupted.answer", "a list"))
         assert not (tmp_path / "run").exists()
 
 
