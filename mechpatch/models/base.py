@@ -46,7 +46,7 @@ def read_config(folder: Path) -> PreTrainedConfig:
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file; expected the directory of a Hugging Face model")
     kind = read_json(path).get("model_type")
-    if kind not in ARCHITECTURES:
+    if not isinstance(kind, str) or kind not in ARCHITECTURES:
         names = read_json(path).get("architectures")
         named = f" ({', '.join(map(str, names))})" if isinstance(names, list) and names else ""
         able = ", ".join(f"{each} ({row.cls.__name__})" for each, row in ARCHITECTURES.items())

@@ -23,7 +23,7 @@ def test_the_second_process_is_refused_and_the_first_ends_whole(demo_model, tmp_
         os._exit(0)
     shards = tmp_path / "shared" / "run" / "shards"
     deadline = time.monotonic() + 60
-    while not (shards.is_dir() and any(shards.glob("0*"))):
+    while not (shards.is_dir() and any(shards.glob("[0-9a-f]*.parquet"))):
         assert time.monotonic() < deadline
         time.sleep(0.001)
     ended = in_child(lambda: small_run(demo_model, tmp_path / "shared"), tmp_path / "second")
