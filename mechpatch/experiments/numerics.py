@@ -28,6 +28,7 @@ from mechpatch.thoughts import Layout
 log = logging.getLogger(__name__)
 
 MOVED = 2  # runs with moved input
+FLOOR_RUNS = 1 + MOVED  # of one question by itself, to measure the noise floor
 DROWNED = 0.1  # of the size of the effects, which rounding must not reach
 SAME_RECORDS = 1e-3  # nats or logits by which records of one run may differ at least, where they must agree
 NEAR = 4.0  # times as far from float64 as the other computation may be: both round, in another order

@@ -2,12 +2,13 @@
 
 Each section of a batch's time grows with something that can be counted: unpatched and patched runs with their floating
 point operations, checks with those of plain hooks, metrics and records with the number of rows. Two timings, of a few
-pairs and of more, tell what a batch costs anyhow from what its work costs; where a single pair takes long, its work is
-all.
+pairs and of more, tell what a batch costs anyhow from what its work costs. Where a single pair takes long, some layers
+of it are timed, once, and their work is all.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from math import prod
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,7 +22,8 @@ from mechpatch.experiments.cells import Cell
 from mechpatch.experiments.engines import ENGINES
 from mechpatch.experiments.experiment import Experiment
 from mechpatch.experiments.footprint import bytes_of_weights, footprint_of_batch, require_memory
-from mechpatch.experiments.spec import recipient
+from mechpatch.experiments.numerics import FLOOR_RUNS
+from mechpatch.experiments.spec import PAIRED, recipient
 from mechpatch.patching import collate, engine
 from mechpatch.patching.patch import Patch
 from mechpatch.patching.work import Work, base_work, plain_work, sweep_work
@@ -107,13 +109,12 @@ class Plan:
         return asdict(self)
 
 
-def count(experiment: Experiment, batches: Sequence[Sequence[int]] | None = None) -> Counts:
-    """Count the work of some batches; of all without."""
-    batches = experiment.batches if batches is None else batches
+def count(experiment: Experiment, todos: Iterable[Todo] | None = None) -> Counts:
+    """Count the work of what is to be run of some batches; of all without."""
+    if todos is None:
+        todos = (Todo.whole(experiment, batch) for batch in experiment.batches)
     counts = Counts(plain_runs=0, plain=Work(), unpatched=Work(), patched=Work(), checks=Work(), records=0)
-    for indices in batches:
-        counts = counts + _count_batch(experiment, indices)
-    return counts
+    return sum((_count(experiment, todo) for todo in todos), counts)
 
 
 def predict(small: Timing, large: Timing, whole: Counts, batches: int) -> float:
@@ -138,14 +139,17 @@ def make_plan(experiment: Experiment) -> Plan:
     require_memory(experiment)
     whole, model, spec = count(experiment), experiment.model, experiment.spec
     indices, size = experiment.batches[0], 1
-    first, answered = _timed(experiment, indices[:1])
+    sample = _affordable(experiment, indices[:1])
+    first, answered = _timed(experiment, sample)
     small = large = first
-    if first.total < LONG:  # what only the first batch of a process costs is told from what each costs
-        small, _ = _timed(experiment, indices[:1])
+    if sample == Todo.whole(experiment, indices[:1]) and first.total < LONG:
+        small, _ = _timed(
+            experiment, sample
+        )  # what only the first batch of a process costs is told from what each costs
         large = small
         while size < len(indices) and large.total < LONG / 2:
             size = min(4 * size, len(indices))
-            large, answered = _timed(experiment, indices[:size])
+            large, answered = _timed(experiment, Todo.whole(experiment, indices[:size]))
     shapes = [
         shape
         for index in experiment.asked
@@ -178,9 +182,8 @@ def patches_of(cells: Sequence[Cell], sites: Sequence[str]) -> list[list[Patch]]
     return list(sweeps.values())
 
 
-def _count_batch(experiment: Experiment, indices: Sequence[int]) -> Counts:
-    spec, model = experiment.spec, experiment.model
-    cells, donors = experiment.cells(indices), len(spec.donors)
+def _count(experiment: Experiment, todo: Todo) -> Counts:
+    spec, model, indices = experiment.spec, experiment.model, todo.batch
     unpatched = patched = plain = checks = Work()
     for index in indices:
         layouts = experiment.layouts[index]
@@ -188,41 +191,73 @@ def _count_batch(experiment: Experiment, indices: Sequence[int]) -> Counts:
             unpatched += base_work(engine.empty_base(model.hooked, model.head, collate(layouts, model.device)))
         else:
             unpatched += sum((plain_work(model.hooked, collate([layout])) for layout in layouts), Work())
-    computed = sum(donor != "self" for donor in spec.donors)
-    for direction in spec.directions:
-        batch = collate([experiment.layouts[index][recipient(direction)] for index in indices], model.device)
-        once = plain_work(model.hooked, batch)
-        plain += once * (1 + len(cells) * donors)
-        if spec.engine == "fast":
-            base = engine.empty_base(model.hooked, model.head, batch)
-            for patches in patches_of(cells, batch.sites):
-                patched += sweep_work(base, patches) * computed
-            checks += once * min(spec.checks, len(cells))
-        else:
-            patched += once * (1 + len(cells) * donors)
-    runs = len(indices) * len(spec.directions) * len(cells) * donors
+    directions = {direction for direction, _ in todo.cells}
+    for direction in directions:
+        layouts = [experiment.layouts[index][recipient(direction)] for index in indices]
+        batch = collate(layouts, model.device)
+        once, donors = (
+            plain_work(model.hooked, batch),
+            {key: cells for key, cells in todo.cells.items() if key[0] == direction},
+        )
+        runs = once * (1 + sum(map(len, donors.values())))
+        plain += runs
+        if spec.engine == "reference":
+            patched += runs
+            continue
+        base = engine.empty_base(model.hooked, model.head, batch)
+        for (_, donor), cells in donors.items():
+            if donor != "self":
+                patched += sum((sweep_work(base, patches) for patches in patches_of(cells, batch.sites)), Work())
+        if checked := min(spec.checks, len(donors.get((direction, PAIRED), ()))):
+            checks += once * checked + plain_work(model.hooked, collate(layouts[:1])) * FLOOR_RUNS
     return Counts(
-        plain_runs=runs + len(indices) * (1 + len(spec.directions)),
+        plain_runs=todo.work + len(indices) * (1 + len(directions)),
         plain=plain,
         unpatched=unpatched,
         patched=patched,
         checks=checks,
-        records=runs,
+        records=todo.work,
     )
 
 
-def _timed(experiment: Experiment, indices: Sequence[int]) -> tuple[Timing, int]:
-    """Run some pairs of a batch, and write what a run writes: their time, and how many are answered right."""
+def _affordable(experiment: Experiment, indices: Sequence[int]) -> Todo:
+    """All of some pairs, if that can be timed in a few seconds; otherwise as many layers as can, spread evenly, in one
+    direction and with the donor that is checked."""
+    whole, spec = Todo.whole(experiment, indices), experiment.spec
+    work, layers = count(experiment, [whole]), spec.select_layers(experiment.model.n_layers)
+    runs = UnpatchedRuns(experiment.model, experiment.layouts, spec.engine, None)
+    started = time.perf_counter()
+    for index in indices:
+        runs.get(index)
+    seconds = (time.perf_counter() - started) * work.patched.flops / work.unpatched.flops
+    if seconds <= LONG:
+        return whole
+    part = spec.directions[0], PAIRED
+    seconds *= len(whole.cells[part]) * len(indices) / whole.work
+    kept = evenly(layers, max(1, int(len(layers) * LONG / seconds)))
+    return replace(whole, cells={part: [cell for cell in whole.cells[part] if cell.layer in kept]})
+
+
+def evenly(layers: Sequence[int], number: int) -> set[int]:
+    """At most so many of the layers, each from the middle of its share."""
+    number = min(number, len(layers))
+    return {layers[(2 * place + 1) * len(layers) // (2 * number)] for place in range(number)}
+
+
+def _timed(experiment: Experiment, todo: Todo) -> tuple[Timing, int]:
+    """Run part of a batch, and write what a run writes: its time, and how many pairs are answered right."""
+    if todo != Todo.whole(experiment, todo.batch):  # a check is a few plain runs, and one tells how long they take
+        experiment = replace(experiment, spec=replace(experiment.spec, checks=min(1, experiment.spec.checks)))
     answered = 0
     with TemporaryDirectory() as folder, open_run(Path(folder) / "run", {}) as directory:
         runs = UnpatchedRuns(experiment.model, experiment.layouts, experiment.spec.engine, Path(folder) / "cache")
         runner = BatchRunner.prepare(experiment, runs, lambda cells: None)
-        for part in runner.run(Todo.whole(experiment, indices)):
+        for part in runner.run(todo):
             with runner.watch.measure("records"):
                 directory.write_shard({"direction": part.direction, "donor": part.donor}, part.table)
             right = part.table.filter(pc.field("both_correct"))["pair_index"]
             answered = max(answered, len(right.unique()))
-    return Timing(count(experiment, [indices]), runner.watch.seconds), answered
+    return Timing(count(experiment, [todo]), runner.watch.seconds), answered
 
 
 def _largest_sweep(experiment: Experiment, indices: Sequence[int]) -> int:

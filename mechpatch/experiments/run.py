@@ -75,7 +75,7 @@ def run_experiment(
     runs = UnpatchedRuns(experiment.model, experiment.layouts, experiment.spec.engine, cache)
     runner = BatchRunner.prepare(experiment, runs, tick)
     tick(sum(experiment.work(held.batch) - held.missing.work for held in found))
-    unbegun = [held.batch for held in missing if held.missing.work == experiment.work(held.batch)]
+    unbegun = all(held.missing.work == experiment.work(held.batch) for held in found)
     expected = None
     for held in missing:
         begun = time.monotonic()
@@ -89,9 +89,9 @@ def run_experiment(
             row = headline(table.filter(pc.field("pair_index") == index)) | {"seconds": round(seconds, 3)}
             log.info("pair %s", " ".join(f"{key}={value}" for key, value in row.items()))
             pair_done(row)
-        if expected is None and len(unbegun) == len(missing) > 1:
-            first = Timing(count(experiment, [held.batch]), dict(runner.watch.seconds))
-            expected = predict(first, first, count(experiment, unbegun), len(unbegun))
+        if expected is None and len(missing) > 1:
+            first = Timing(count(experiment, [held.missing]), dict(runner.watch.seconds))
+            expected = predict(first, first, count(experiment, [each.missing for each in missing]), len(missing))
             log.info("expected to take %.1f s in all", expected)
     whole = [find(experiment, batch, shards) for batch in experiment.batches]
     rounding = rounding_of(whole)
@@ -101,5 +101,5 @@ def run_experiment(
     for shard in superseded(experiment, shards):
         directory.remove_shard(shard)
     log.info("wrote %s; peak memory %.0f MB", path.name, peak_memory(experiment.model.device) / 1e6)
-    done_in(Pace(time.monotonic() - started, len(unbegun) == len(found), expected, runner.watch.seconds, rounding))
+    done_in(Pace(time.monotonic() - started, unbegun, expected, runner.watch.seconds, rounding))
     return read_effects(directory.folder)

@@ -6,6 +6,7 @@ import warnings
 import pytest
 from transformer_lens import HookedTransformer, HookedTransformerConfig
 
+from mechpatch.experiments import plan
 from mechpatch.experiments.activations import UnpatchedRuns
 from mechpatch.experiments.batches import BatchRunner, Todo
 from mechpatch.experiments.experiment import Experiment
@@ -80,6 +81,28 @@ def test_the_reference_is_forecast_for_any_model(shipped_pairs, demo_model, tmp_
     assert "expected to take" in caplog.text
 
 
+def test_a_long_pair_is_timed_on_some_of_its_layers(experiment, monkeypatch):
+    """Whatever a pair takes: one layer at least, in one direction and with one donor; the forecast is of all."""
+    whole = make_plan(experiment)
+    timed = []
+    real = plan._timed
+    monkeypatch.setattr(plan, "_timed", lambda of, todo: (timed.append(todo), real(of, todo))[1])
+    monkeypatch.setattr(plan, "LONG", 1e-9)
+    sampled = make_plan(experiment)
+    ((part, cells),) = timed[0].cells.items()
+    assert len(timed) == 1
+    assert part == ("denoise", "paired")
+    assert {cell.layer for cell in cells} == {2}
+    assert sampled.counts == whole.counts
+    assert 0.2 < sampled.seconds / whole.seconds < 5.0
+
+
+def test_layers_are_spread_evenly():
+    assert plan.evenly(range(16), 1) == {8}
+    assert plan.evenly(range(16), 4) == {2, 6, 10, 14}
+    assert plan.evenly((3, 5), 9) == {3, 5}
+
+
 def counts(scale: int) -> Counts:
     work = Work(scale, 10 * scale)
     return Counts(plain_runs=scale, plain=work, unpatched=work, patched=work, checks=Work(), records=2 * scale)
@@ -102,14 +125,14 @@ def test_noise_gives_no_negative_overhead():
 
 
 def test_a_plan_is_of_its_run(experiment, demo_model):
-    plan = make_plan(experiment)
-    assert (plan.pairs, plan.cells) == (3, 44)
-    assert plan.counts == count(experiment)
-    assert plan.weights == pytest.approx(
+    made = make_plan(experiment)
+    assert (made.pairs, made.cells) == (3, 44)
+    assert made.counts == count(experiment)
+    assert made.weights == pytest.approx(
         sum({p.data_ptr(): p.nbytes for p in demo_model.hooked.parameters()}.values()), rel=0.1
     )
-    assert plan.peak_memory == pytest.approx(footprint_of_batch(experiment, [0, 1]).process, rel=0.2)  # a small model
-    assert plan.memory_bound > plan.peak_memory
-    assert plan.answered == plan.calibrated_on > 0  # both sides of every shipped pair are answered right
-    assert plan.seconds > 0
-    assert plan.as_json()["counts"]["records"] == plan.counts.records
+    assert made.peak_memory == pytest.approx(footprint_of_batch(experiment, [0, 1]).process, rel=0.2)  # a small model
+    assert made.memory_bound > made.peak_memory
+    assert made.answered == made.calibrated_on > 0  # both sides of every shipped pair are answered right
+    assert made.seconds > 0
+    assert made.as_json()["counts"]["records"] == made.counts.records
