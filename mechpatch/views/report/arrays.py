@@ -1,7 +1,7 @@
 """Arrays as short text for a page: little-endian bytes in base64, decoded by `decode` in static/data.js.
 
 constant   one value for all, null for undefined
-u8         0 and 1, 255 for undefined
+u8         whole numbers from 0 to 254, 255 for undefined
 i16        steps of (largest − smallest) / 65,000, −32,768 for undefined: values of single pairs, for looking
 f32        as they are, NaN for undefined: means and intervals
 """
@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Shaped
 
 Array = Shaped[np.ndarray, "*cell"]
-STEPS, UNDEFINED = 65_000, -32_768
+STEPS, UNDEFINED, MISSING = 65_000, -32_768, 255
 
 
 def constant(values: Array) -> dict[str, Any] | None:
@@ -32,13 +32,13 @@ def exact(values: Array) -> dict[str, Any]:
 
 
 def compact(values: Array) -> dict[str, Any]:
-    """In two bytes each, or in one where all are 0 or 1; infinite counts as undefined."""
+    """In two bytes each, or in one where all are small whole numbers; infinite counts as undefined."""
     values = np.where(np.isfinite(values), values, np.nan).astype(np.float64)
     if same := constant(values):
         return same
     defined = ~np.isnan(values)
-    if np.isin(values[defined], (0, 1)).all():
-        return {"kind": "u8", "data": _text(np.where(defined, values, 255).astype("<u1"))}
+    if np.isin(values[defined], np.arange(MISSING)).all():
+        return {"kind": "u8", "data": _text(np.where(defined, values, MISSING).astype("<u1"))}
     low, high = float(np.nanmin(values)), float(np.nanmax(values))
     step = (high - low) / STEPS
     if not step:  # a spread under the smallest float

@@ -18,6 +18,9 @@ def test_values_of_pairs_are_within_a_step_of_their_range():
     ("values", "kind"),
     [
         ([1.0, 0.0, np.nan], "u8"),
+        ([2.0, np.nan, 254.0], "u8"),
+        ([2.0, 255.0], "i16"),
+        ([-1.0, 1.0], "i16"),
         ([0.25, 0.25], "constant"),
         ([np.nan, np.nan], "constant"),
         ([], "constant"),

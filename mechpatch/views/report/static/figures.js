@@ -73,6 +73,7 @@ function axis(extra = {}) {
     linecolor: THEME.ink,
     linewidth: 1,
     automargin: false,
+    ticklabeloverflow: "allow", // names are cut already, and measuring each takes time
     ...extra,
   };
 }
