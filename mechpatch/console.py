@@ -35,9 +35,9 @@ def show_model(name: str, model: ThoughtModel) -> None:
 
 
 def show_screening(pairs: PairFile) -> None:
-    """How many pairs will be run, and the first that were dropped, on stderr."""
+    """How many pairs are asked for, and the first that were dropped, on stderr."""
     dropped = pairs.screening.dropped
-    typer.echo(f"pairs {pairs.path.name}: {len(pairs.asked)} of {pairs.total} will be run", err=True)
+    typer.echo(f"pairs {pairs.path.name}: {len(pairs.asked)} of {pairs.total} are asked for", err=True)
     for each in dropped[:DROPPED_SHOWN]:
         typer.echo(f"  dropped {each.pair.pair_id}: {each.reason}", err=True)
     if len(dropped) > DROPPED_SHOWN:

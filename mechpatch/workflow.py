@@ -19,7 +19,7 @@ from mechpatch.errors import SpecError
 from mechpatch.experiments.batches import Tick
 from mechpatch.experiments.experiment import Experiment
 from mechpatch.experiments.footprint import require_memory
-from mechpatch.experiments.growth import grown, join
+from mechpatch.experiments.growth import beyond, grown, join
 from mechpatch.experiments.inspection import inspect_pairs
 from mechpatch.experiments.layouts import run_predicates
 from mechpatch.experiments.notes import notes
@@ -82,7 +82,7 @@ class PairFile:
 
     Attributes:
         name: as it was asked for.
-        limit, only: which of the kept pairs are run: the first so many, or those with these ids.
+        limit, only: which of the kept pairs are asked for: the first so many, or those with these ids.
     """
 
     name: str
@@ -101,7 +101,7 @@ class PairFile:
 
     @property
     def asked(self) -> list[int]:
-        """Indices of the kept pairs that will be run."""
+        """Indices of the kept pairs that are asked for."""
         if self.only:
             names = [pair.pair_id for pair in self.kept]
             return sorted(names.index(name) for name in self.only)
@@ -175,7 +175,8 @@ def run_to_directory(
     experiment = Experiment.prepare(model, spec, pairs.kept, pairs.asked)
     require_memory(experiment)
     started = time.monotonic()
-    with open_run(out, describe_run(model, spec, pairs, command), join) as directory, log_to(out):
+    described = describe_run(model, spec, pairs, command)
+    with open_run(out, described, join) as directory, log_to(out):
         experiment = grown(experiment, directory.spec)
         require_memory(experiment)
         spec = experiment.spec
@@ -186,6 +187,8 @@ def run_to_directory(
             log.info(text)
             say(f"{out}: {text}")
 
+        if more := beyond(directory.spec, described):
+            said(more)
         total = sum(experiment.work(batch) for batch in experiment.batches)
         paces: list[Pace] = []
         with progress("patched runs", total) if progress else nullcontext(lambda cells: None) as tick:

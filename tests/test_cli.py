@@ -110,7 +110,7 @@ def test_a_run_as_json(finished):
     assert described["report"] == str(folder / "report.html")
     assert described["counts"] == json.loads((folder / "summary.json").read_text())["counts"]
     assert described["checks_failed"] == []
-    assert "8 of 72 will be run" in found.stderr
+    assert "8 of 72 are asked for" in found.stderr
 
 
 def test_a_plan_is_held_to_its_run(tmp_path):

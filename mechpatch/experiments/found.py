@@ -5,7 +5,7 @@ computed together: a batch that grows is run again whole. Cells may come from se
 experiments, layers and sites.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 
@@ -101,21 +101,37 @@ def superseded(experiment: Experiment, shards: Iterable[Shard]) -> list[Shard]:
 
 def describe(experiment: Experiment, shards: Sequence[Shard], found: Sequence[Held]) -> str:
     """How much was there and how much is to be run, in words."""
-    asked, spec = set(experiment.asked), experiment.spec
-    there = asked & {index for shard in shards for index in shard.about["pairs"]}
+    whole = sum(experiment.work(held.batch) for held in found)
+    left = sum(held.missing.work for held in found)
+    if not left:
+        return f"found all {whole:,} patched runs of {_pairs(len(experiment.asked))}"
     missing = {index for held in found if held.missing.cells for index in held.batch}
-    words = [f"found {len(there)} of {len(asked)} pairs"]
-    for name, wanted in (("direction", spec.directions), ("donor", spec.donors), ("experiment", spec.experiments)):
-        held = (
-            {shard.about[name] for shard in shards}
-            if name != "experiment"
-            else {cell[0] for shard in shards for cell in shard.about["cells"]}
-        )
-        if there and len(held & set(wanted)) < len(wanted):
-            words.append(f"{len(held & set(wanted))} of {len(wanted)} {name}s")
     again = {index for shard in superseded(experiment, shards) for index in shard.about["pairs"] if index in missing}
-    text = f"{', '.join(words)}; {len(missing)} pairs to run" if missing else f"found all {len(asked)} pairs"
+    lacking = ", ".join(_lacking(experiment, shards))
+    text = f"found {whole - left:,} of {whole:,} patched runs{f' ({lacking})' if lacking else ''}"
+    text += f"; {_pairs(len(missing))} to run"
     return text + (f", {len(again)} of them again, in a batch that has grown" if again else "")
+
+
+def _lacking(experiment: Experiment, shards: Sequence[Shard]) -> Iterator[str]:
+    """In which respects there is less than is asked for; a count for each."""
+    cells = [cell for batch in experiment.batches for cell in experiment.cells(batch)]
+    held = [_key(cell) for shard in shards for cell in shard.about["cells"]]
+    spec = experiment.spec
+    for name, wanted, there in (
+        ("pairs", experiment.asked, (index for shard in shards for index in shard.about["pairs"])),
+        ("directions", spec.directions, (shard.about["direction"] for shard in shards)),
+        ("donors", spec.donors, (shard.about["donor"] for shard in shards)),
+        ("experiments", spec.experiments, (key[0] for key in held)),
+        ("layers", (cell.layer for cell in cells), (key[1] for key in held)),
+    ):
+        asked = {*wanted}
+        if (count := len(asked & {*there})) < len(asked):
+            yield f"{count} of {len(asked)} {name}"
+
+
+def _pairs(count: int) -> str:
+    return f"{count} pair" if count == 1 else f"{count} pairs"
 
 
 def _taken(directory: RunDirectory, batch: Sequence[int], shard: Shard, keys: set[Key]) -> pa.Table:

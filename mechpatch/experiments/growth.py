@@ -100,6 +100,20 @@ def union(found: Spec, asked: Spec) -> Spec:
     )
 
 
+def beyond(whole: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
+    """What a directory holds in the end beyond a request, in the options' own words; empty for nothing."""
+    parts, more = [], len({*whole["pairs"]["run"]} - {*asked["pairs"]["run"]})
+    if more:
+        parts.append(f"{more} more pair{'s' if more > 1 else ''}")
+    for name in GROWING:
+        had, now = (_each(name, spec_from(each["spec"])) for each in (whole, asked))
+        if "all" not in now and (extra := [value for each, value in had.items() if each not in now]):
+            parts.append(f"{OPTIONS[name]} {as_typed(name, extra)}")
+    if not parts:
+        return ""
+    return f"holds more than is asked for, and keeps it: {', '.join(parts)}. Summary and report are of it all"
+
+
 def differences(found: Mapping[str, Any], asked: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     """Option, what the run has and what is asked for, of all that cannot grow; what matters most first."""
     seen = set()
@@ -119,12 +133,14 @@ def _of_models(found: Mapping[str, Any], asked: Mapping[str, Any]) -> Iterator[t
     if names[0] == names[1]:
         return
     made = [each["environment"]["model"] for each in (found, asked)]
-    had, now = (f"{each.get('base')} ({name})" for each, name in zip(made, names, strict=True))
-    yield "--model", had, now
-    for name, option in MODEL.items():
-        had, now = (_shown(each.get(name)) for each in made)
-        if had != now:
-            yield option, had, now
+    told = [(option, *(_shown(each.get(name)) for each in made)) for name, option in MODEL.items()]
+    told = [(option, had, now) for option, had, now in told if had != now]
+    bases = [str(each.get("base")) for each in made]
+    if bases[0] != bases[1]:
+        yield "--model", bases[0], bases[1]
+    elif not told:
+        yield "--model", f"{bases[0]} ({names[0]})", f"{bases[1]} ({names[1]}): its files have changed"
+    yield from told
 
 
 def _of_pairs(found: Mapping[str, Any], asked: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
@@ -175,6 +191,12 @@ def _effective(name: str, described: Mapping[str, Any]) -> Any:
     if name == "n_thoughts":
         return value or described["environment"]["model"].get("n_latents")
     return value
+
+
+def _each(name: str, spec: Spec) -> dict[Any, Any]:
+    """The values of a growing field by what they stand for: no layers for all, a set for its sites in any order."""
+    values = getattr(spec, name) or (("all",) if name == "layers" else ())
+    return {frozenset(value) if name == "subsets" else value: value for value in values}
 
 
 def _both(found: tuple[T, ...], asked: tuple[T, ...], order: Sequence[T]) -> tuple[T, ...]:

@@ -81,14 +81,14 @@ def _thoughts(asked: Mapping[str, Any], about: Mapping[str, Any]) -> str:
 
 def _pairs(study: Study) -> str:
     counts, screening = study.summary["counts"], study.screening
-    parts = [f"{counts['pairs']} run"]
+    parts = [f"{counts['pairs']} run, {counts['both_correct']} of them answered right on both sides"]
     if "total" in screening:
         dropped = Counter(each["reason"] for each in screening.get("dropped", []))
         reasons = f" ({_counted(dropped)})" if dropped else ""
         parts.append(f"{screening['total']} in the file, {dropped.total()} dropped{reasons}")
     if flagged := screening.get("flagged"):
-        parts.append(f"flagged {_counted(Counter(reason for reasons in flagged.values() for reason in reasons))}")
-    parts.append(f"{counts['both_correct']} answered right on both sides")
+        reasons = _counted(Counter(reason for reasons in flagged.values() for reason in reasons))
+        parts.append(f"flagged in the file: {reasons}")
     file = PurePath(str(study.runs[0].spec.get("environment", {}).get("pairs", ""))).name
     digest = str(study.runs[0].spec.get("pairs", {}).get("sha256", ""))[:16]
     return text("; ".join(parts)) + (f". File {foreign(file)}, sha256 <code>{text(digest)}…</code>" if file else "")
