@@ -66,8 +66,8 @@ def show_plan(plan: Plan, spec: Spec) -> None:
         "memory": f"weights {_amount(plan.weights)}B, peak about {_amount(plan.peak_memory)}B, libraries included",
         "model": f"answers {plan.answered} of the {plan.calibrated_on} tried pairs right on both sides",
         "storage": f"about {_amount(plan.storage)}B, records and cache",
-        "time": f"about {_duration(plan.seconds)} (timed on {plan.calibrated_on} of the pairs; loading, summary and "
-        "figures come on top)",
+        "time": f"about {_duration(plan.seconds)} (timed on {plan.timed:,} patched runs of "
+        f"{plan.calibrated_on} of the pairs; loading, summary and figures come on top)",
     }
     for name, text in lines.items():
         typer.echo(f"{name:>16}  {text}")

@@ -88,7 +88,7 @@ class Plan:
         weights, peak_memory, memory_bound: bytes; the peak is that of the whole process (on a GPU, of what is on it),
             and the bound the one that chunks of patches are made for.
         storage: bytes of records and cached activations.
-        calibrated_on: pairs that were timed.
+        calibrated_on, timed: pairs and patched runs that were timed.
         answered: of these pairs, those that the unpatched model answers right on both sides.
         seconds: of the run itself; loading, summary and figures come on top.
     """
@@ -101,6 +101,7 @@ class Plan:
     memory_bound: int
     storage: int
     calibrated_on: int
+    timed: int
     answered: int
     seconds: float
 
@@ -143,9 +144,7 @@ def make_plan(experiment: Experiment) -> Plan:
     first, answered = _timed(experiment, sample)
     small = large = first
     if sample == Todo.whole(experiment, indices[:1]) and first.total < LONG:
-        small, _ = _timed(
-            experiment, sample
-        )  # what only the first batch of a process costs is told from what each costs
+        small, _ = _timed(experiment, sample)  # tells what each batch costs from what the first of a process costs
         large = small
         while size < len(indices) and large.total < LONG / 2:
             size = min(4 * size, len(indices))
@@ -168,6 +167,7 @@ def make_plan(experiment: Experiment) -> Plan:
         memory_bound=footprints[0].bound,
         storage=cached + ROW_BYTES * whole.records,
         calibrated_on=size,
+        timed=large.counts.records,
         answered=answered,
         seconds=predict(small, large, whole, len(experiment.batches)) + max(0.0, first.total - small.total),
     )
