@@ -196,13 +196,7 @@ def wave_of(
     asked = at_site.any(1) & ((layer < 0) | (layer == depth - 1))
     useful = (tree.heard[pair, slot] | asked) & (below < depth - 1)
 
-    def by_layer(
-        chosen: Bool[Tensor, "row site"], first: Int[Tensor, " row"], last: Int[Tensor, " row"]
-    ) -> list[Tensor]:
-        row, site = chosen.nonzero(as_tuple=True)
-        at = torch.stack([row, runs.patch[run[row]], pair[row], site])
-        return [at[:, (first[row] <= each) & (each <= last[row])].to(device) for each in range(depth)]
-
+    owners = torch.stack([torch.arange(len(run)), runs.patch[run], pair])
     return Wave(
         stage=stage,
         counts=counts,
@@ -215,10 +209,23 @@ def wave_of(
         last=(slot == stage.stop - 1).nonzero()[:, 0].to(device),
         useful=useful.nonzero()[:, 0].to(device),
         repeats=repeats.to(device),
-        written=by_layer(at_site & runs.writes[run], layer, top),
-        read=by_layer(at_site & ~runs.writes[run], layer, layer),
+        written=[each.to(device) for each in _by_layer(owners, at_site & runs.writes[run], layer, top, depth)],
+        read=[each.to(device) for each in _by_layer(owners, at_site & ~runs.writes[run], layer, layer, depth)],
         unseen=_unseen(tree, stage, window, device),
     )
+
+
+def _by_layer(
+    owners: Int[Tensor, "3 row"],
+    chosen: Bool[Tensor, "row site"],
+    first: Int[Tensor, " row"],
+    last: Int[Tensor, " row"],
+    depth: int,
+) -> list[Tensor]:
+    """By layer, the chosen sites of the rows that reach from a first layer to a last one: row, patch, pair, site."""
+    row, site = chosen.nonzero(as_tuple=True)
+    first, last, at = first[row], last[row], torch.cat([owners[:, row], site[None]])
+    return [at[:, (first <= layer) & (layer <= last)] for layer in range(depth)]
 
 
 def _unseen(

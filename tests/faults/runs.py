@@ -10,7 +10,7 @@ from mechpatch.models import ThoughtModel
 from mechpatch.storage.atomic import TEMPORARY
 from mechpatch.storage.keys import file_digest
 
-SPEC = Spec(experiments=("layer",), nulls=("other_pair",), batch_size=2)
+SPEC = Spec(experiments=("layer",), nulls=("other_pair",), batch_size=2, checks=1)
 PAIRS = 4
 
 

@@ -64,7 +64,7 @@ def test_the_lock_of_the_dead_does_not_block(demo_model, tmp_path):
 def test_clocks_do_not_matter(demo_model, tmp_path, monkeypatch, step):
     """The clock jumps at every look, an hour back or a day on; only provenance, the log and nothing else shows it."""
     (tmp_path / "steady").mkdir()
-    small_run(demo_model, tmp_path / "steady")
+    small_run(demo_model, tmp_path / "steady", pairs=2)
     now = [time.time()]
 
     def jump() -> float:
@@ -74,10 +74,12 @@ def test_clocks_do_not_matter(demo_model, tmp_path, monkeypatch, step):
     monkeypatch.setattr(time, "time", jump)
     monkeypatch.setattr(time, "time_ns", lambda: int(jump() * 1e9))
     (tmp_path / "jumping").mkdir()
-    killed_at(60, lambda: small_run(demo_model, tmp_path / "jumping"), [tmp_path / "jumping"], tmp_path)
+    jumping = [tmp_path / "jumping"]
+    ended = killed_at(20, lambda: small_run(demo_model, jumping[0], pairs=2), jumping, tmp_path)
+    assert ended.code == -signal.SIGKILL
     for path in (tmp_path / "jumping").rglob("*"):
         os.utime(path, (now[0] - 10**9, now[0] - 10**9))  # times of files are never asked for
-    finished = small_run(demo_model, tmp_path / "jumping")
+    finished = small_run(demo_model, tmp_path / "jumping", pairs=2)
     assert left_by(tmp_path / "jumping") == left_by(tmp_path / "steady")
     assert 0 <= finished.summary["run"]["seconds"] < 60
 
