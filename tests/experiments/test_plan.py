@@ -11,7 +11,7 @@ from mechpatch.experiments.activations import UnpatchedRuns
 from mechpatch.experiments.batches import BatchRunner, Todo
 from mechpatch.experiments.experiment import Experiment
 from mechpatch.experiments.footprint import footprint_of_batch
-from mechpatch.experiments.plan import Counts, Timing, count, make_plan, predict
+from mechpatch.experiments.plan import Counts, Plan, Timing, count, make_plan, predict
 from mechpatch.experiments.run import run_experiment
 from mechpatch.experiments.spec import Spec
 from mechpatch.models.codi import LatentHead
@@ -25,13 +25,18 @@ def experiment(demo_model, shipped_pairs) -> Experiment:
     spec = Spec(
         experiments=("layer", "position", "relay", "window"),
         directions=("denoise", "noise"),
-        nulls=("self", "noise"),
+        nulls=("self",),
         layers=(0, 2),
         window=2,
         batch_size=2,
         checks=1,
     )
     return Experiment.prepare(demo_model, spec, shipped_pairs[:3])
+
+
+@pytest.fixture(scope="module")
+def made(experiment) -> Plan:
+    return make_plan(experiment)
 
 
 def test_what_is_counted_is_what_is_run(experiment, monkeypatch):
@@ -43,7 +48,7 @@ def test_what_is_counted_is_what_is_run(experiment, monkeypatch):
     runner = BatchRunner.prepare(experiment, runs, lambda cells: None)
     whole = [Todo.whole(experiment, batch) for batch in experiment.batches]
     records = sum(part.table.num_rows for todo in whole for part in runner.run(todo))
-    assert counts.records == records == 3 * (2 + 2 * 8 + 2 * 5 + 2 * 8) * 3 * 2
+    assert counts.records == records == 3 * (2 + 2 * 8 + 2 * 5 + 2 * 8) * 2 * 2
     assert counts.plain_runs == records + 3 * 3
     # Fewer, where a donor's vector is the run's own: the clean and the corrupted `bot` of one pair may be alike.
     assert 0.9 * (counts.unpatched + counts.patched).token_layers <= sum(rows)
@@ -81,9 +86,8 @@ def test_the_reference_is_forecast_for_any_model(shipped_pairs, demo_model, tmp_
     assert "expected to take" in caplog.text
 
 
-def test_a_long_pair_is_timed_on_some_of_its_layers(experiment, monkeypatch):
+def test_a_long_pair_is_timed_on_some_of_its_layers(experiment, made, monkeypatch):
     """Whatever a pair takes: one layer at least, in one direction and with one donor; the forecast is of all."""
-    whole = make_plan(experiment)
     timed = []
     real = plan._timed
     monkeypatch.setattr(plan, "_timed", lambda of, todo: (timed.append(todo), real(of, todo))[1])
@@ -93,8 +97,8 @@ def test_a_long_pair_is_timed_on_some_of_its_layers(experiment, monkeypatch):
     assert len(timed) == 1
     assert part == ("denoise", "paired")
     assert {cell.layer for cell in cells} == {2}
-    assert (sampled.timed, sampled.counts) == (len(cells), whole.counts)
-    assert 0.2 < sampled.seconds / whole.seconds < 5.0
+    assert (sampled.timed, sampled.counts) == (len(cells), made.counts)
+    assert 0.2 < sampled.seconds / made.seconds < 5.0
 
 
 def test_layers_are_spread_evenly():
@@ -124,8 +128,7 @@ def test_noise_gives_no_negative_overhead():
     assert predict(slow, quick, counts(8), 2) == pytest.approx(3 * 4.0)
 
 
-def test_a_plan_is_of_its_run(experiment, demo_model):
-    made = make_plan(experiment)
+def test_a_plan_is_of_its_run(experiment, made, demo_model):
     assert (made.pairs, made.cells) == (3, 44)
     assert made.counts == count(experiment)
     assert made.weights == pytest.approx(
