@@ -1,6 +1,7 @@
 """A changed byte in any part of any file is noticed, or changes nothing that is read."""
 
 import shutil
+from pathlib import Path
 
 import pytest
 from faults import damage
@@ -9,7 +10,7 @@ from faults.runs import small_run
 
 from mechpatch.data import DEMO_FOLDER
 from mechpatch.errors import SpecError
-from mechpatch.models import load_model
+from mechpatch.models import ThoughtModel, load_model
 
 RUN = ("a shard", "effects.parquet", "effects.sha256", "spec.json", "summary.json", "pairs.json")
 WEIGHTS = ("base, safetensors", "PEFT adapter, safetensors", "PEFT adapter, .bin", "CODI, safetensors", "CODI, .bin")
@@ -45,16 +46,20 @@ def test_a_file_that_is_not_checked_would_be_noticed(tmp_path):
 
 
 def test_a_resumed_run_refuses_a_flipped_weight(demo_model, tmp_path):
-    """The weight is a weight like any other; the run it was begun with knows another fingerprint."""
-    small_run(demo_model, tmp_path, pairs=2)
+    """The weight is a weight like any other, in the very file that the run was begun with."""
     shutil.copytree(DEMO_FOLDER, tmp_path / "demo")
     file = tmp_path / "demo" / "codi" / "model.safetensors"
-    data = bytearray(file.read_bytes())
-    data[len(data) * 2 // 3] ^= 0x40
-    file.write_bytes(data)
-    flipped = load_model(tmp_path / "demo" / "base", codi=file, lora_alpha=64.0, n_latents=5, device="cpu")
-    with pytest.raises(
-        SpecError,
-        match=rf"--model: the run has .* \({demo_model.fingerprint}\), asked for .* \({flipped.fingerprint}\)",
-    ):
+    sound, flipped = (_of_files(tmp_path / "demo", file, flip) for flip in (False, True))
+    small_run(sound, tmp_path, pairs=2)
+    had, now = (rf"base \({model.fingerprint}\)" for model in (sound, flipped))
+    with pytest.raises(SpecError, match=rf"--model: the run has .*{had}, asked for .*{now}: its files have changed"):
         small_run(flipped, tmp_path, pairs=2)
+
+
+def _of_files(folder: Path, file: Path, flip: bool) -> ThoughtModel:
+    if flip:
+        data = bytearray(file.read_bytes())
+        data[len(data) * 2 // 3] ^= 0x40
+        file.unlink()  # the other model has the old one mapped
+        file.write_bytes(data)
+    return load_model(folder / "base", codi=file, lora_alpha=64.0, n_latents=5, device="cpu")
