@@ -12,7 +12,7 @@ import mechpatch
 PACKAGE = Path(mechpatch.__file__).parent
 # Each layer may import from the layers before it, and a package from itself.
 LAYERS = [
-    {"errors", "axes", "data", "names", "reprs"},
+    {"errors", "axes", "data", "names", "reprs", "values"},
     {"pairs", "thoughts", "storage", "stats", "metrics"},
     {"models", "patching"},
     {"experiments"},

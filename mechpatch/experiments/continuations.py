@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from mechpatch.metrics import Continues
-from mechpatch.pairs import answer_value
+from mechpatch.values import answer_value
 
 SEPARATORS = ".,٫٬．，"  # between the digits of one number, as `answer_value` reads them
 _BEFORE = "0"

@@ -6,6 +6,7 @@ import pyarrow as pa
 
 from mechpatch.experiments.cells import ALL, JOIN
 from mechpatch.experiments.spec import PAIRED
+from mechpatch.values import answer_value
 
 NAMES = ("experiment", "direction", "donor", "layer", "site", "recovery", "outcome", "structural")
 GIVEN = {"denoise": "clean", "noise": "corrupted"}  # the answer of the side that is written
@@ -17,10 +18,11 @@ def headline(table: pa.Table) -> dict[str, object]:
     The cell is the best thought of `position`, if that was run, else the best thought of all experiments: one at which
     the answer switches before one at which it does not, then by effect, the share of the gap that the write moves:
     recovery, or 1 − recovery where corrupted vectors are written. `switched` is left out for a pair that the unpatched
-    model gets wrong.
+    model gets wrong, and for one whose answers are equal in value.
     """
     first = table.slice(0, 1).to_pylist()[0]
     correct = first["both_correct"]
+    can_switch = correct and answer_value(first["clean_answer"]) != answer_value(first["corrupted_answer"])
     found: dict[str, object] = {"pair_id": first["pair_id"], "both_correct": correct}
     rows = [
         row | {"effect": _effect(row), "switched": row["outcome"] == GIVEN[row["direction"]]}
@@ -31,11 +33,11 @@ def headline(table: pa.Table) -> dict[str, object]:
         rows = [row for row in rows if wanted(row)] or rows
     if not rows:
         return found
-    best = max(rows, key=lambda row: (correct and row["switched"], abs(row["effect"] or 0)))
+    best = max(rows, key=lambda row: (can_switch and row["switched"], abs(row["effect"] or 0)))
     found["cell"] = f"{best['experiment']}:{best['layer']}:{best['site']}"
     if best["direction"] != "denoise":
         found["cell"] += f":{best['direction']}"
-    if correct:
+    if can_switch:
         found["switched"] = best["switched"]
     if best["effect"] is not None:
         found |= {"effect": round(best["effect"], 3), "recovery": round(best["recovery"], 3)}

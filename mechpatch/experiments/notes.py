@@ -1,18 +1,25 @@
 """What must be said of a run before its numbers are read."""
 
 import logging
+from collections import Counter
+from collections.abc import Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from mechpatch.experiments.numerics import Rounding, drowned
 from mechpatch.experiments.spec import Spec
+from mechpatch.pairs import Pair
 
 log = logging.getLogger(__name__)
 
 
-def notes(spec: Spec, records: pa.Table, rounding: Rounding | None = None) -> list[str]:
-    """What a reader must know before the numbers: which kind of thought this was, and which zeros are no findings."""
+def notes(spec: Spec, records: pa.Table, rounding: Rounding | None = None, pairs: Sequence[Pair] = ()) -> list[str]:
+    """What a reader must know before the numbers: which kind of thought this was, and which zeros are no findings.
+
+    Args:
+        pairs: those that were run.
+    """
     said = []
     if spec.thoughts == "placeholder":
         said.append(
@@ -34,7 +41,20 @@ def notes(spec: Spec, records: pa.Table, rounding: Rounding | None = None) -> li
                 "after the first writes the patched run's own vector. That says nothing about whether thoughts depend "
                 "on each other."
             )
+    if sharing := _sharing(pairs):
+        said.append(
+            f"{sharing} of {len(pairs)} pairs share a question with another pair and so are not independent: intervals "
+            "are too narrow and p too small. Run one pair of each question for numbers to report (`make-pairs` without "
+            "--per-question)."
+        )
     if rounding and (warning := drowned(records, rounding.dtype, rounding.largest)):
         log.warning("%s", warning)
         said.append(warning)
     return said
+
+
+def _sharing(pairs: Sequence[Pair]) -> int:
+    """How many of the pairs ask a question that another one asks too."""
+    asked = [{pair.clean.question, pair.corrupted.question} for pair in pairs]
+    times = Counter(question for questions in asked for question in questions)
+    return sum(any(times[question] > 1 for question in questions) for questions in asked)

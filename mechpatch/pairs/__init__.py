@@ -1,8 +1,6 @@
 """Pairs of questions that differ in one thing: what they are, how they are read and which of them are usable."""
 
-from mechpatch.pairs.answers import Value as Value
 from mechpatch.pairs.answers import answer_text as answer_text
-from mechpatch.pairs.answers import answer_value as answer_value
 from mechpatch.pairs.faults import Fault as Fault
 from mechpatch.pairs.faults import PairFileError as PairFileError
 from mechpatch.pairs.load import load_pairs as load_pairs
@@ -22,6 +20,7 @@ from mechpatch.pairs.screen import identical_questions as identical_questions
 from mechpatch.pairs.screen import odd_blanks as odd_blanks
 from mechpatch.pairs.screen import same_answer as same_answer
 from mechpatch.pairs.screen import screen as screen
-from mechpatch.pairs.screen import too_long as too_long
 from mechpatch.pairs.screen import unequal_length as unequal_length
 from mechpatch.pairs.screen import unequal_steps as unequal_steps
+from mechpatch.values import Value as Value
+from mechpatch.values import answer_value as answer_value

@@ -1,17 +1,10 @@
-"""What an answer is: any text on one line, kept as it is written; two numbers are one answer if they are equal."""
+"""What an answer is: any text on one line, kept as it is written; what it is compared by is in `values`."""
 
-import re
 from collections.abc import Mapping
 from decimal import Decimal
-from fractions import Fraction
 from numbers import Integral
 
 MAX_LENGTH = 200  # characters of an answer, digits of a number
-Value = str | Fraction
-
-_SIGNS = str.maketrans("−－＋．，٫٬", "--+.,.,")
-# Three digits of an exponent would be an exact number of up to a thousand digits.
-_NUMBER = re.compile(r"[+-]?(?:(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,2})?")
 
 
 def answer_text(value: object) -> str:
@@ -53,16 +46,6 @@ def number_text(value: object) -> str:
         case _:
             raise ValueError(f"{shown(value)}, neither text nor a number")
     raise ValueError(f"a number of more than {MAX_LENGTH} digits")
-
-
-def answer_value(text: str) -> Value:
-    """What answers are compared by: the exact number that `text` writes, or `text` itself.
-
-    A number has decimal digits of any script, commas between thousands or none, an exponent of at most two digits,
-    and ASCII, full-width or Arabic signs.
-    """
-    plain = text.translate(_SIGNS)
-    return Fraction(Decimal(plain.replace(",", ""))) if _NUMBER.fullmatch(plain) else text
 
 
 def shown(value: object) -> str:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from mechpatch.errors import PairError
-from mechpatch.pairs.answers import Value, answer_text, answer_value, shown
+from mechpatch.pairs.answers import answer_text, shown
+from mechpatch.values import Value, answer_value
 
 Scalar = str | int | float | bool | None
 OWNERS = ("clean.", "corrupted.", "pair.")  # how the names of columns with fields of one side or pair begin

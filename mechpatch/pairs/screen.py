@@ -103,18 +103,6 @@ def has_odd_blanks(question: str) -> bool:
     return "  " in question or question != question.strip()
 
 
-def too_long(count_tokens: Count, limit: int) -> Predicate:
-    """A question has more than `limit` tokens."""
-
-    def predicate(pair: Pair) -> Finding | None:
-        clean, corrupted = count_tokens(pair.clean.question), count_tokens(pair.corrupted.question)
-        if max(clean, corrupted) <= limit:
-            return None
-        return Finding("too_long", {"clean_tokens": clean, "corrupted_tokens": corrupted, "limit": limit})
-
-    return predicate
-
-
 def unequal_length(count_tokens: Count) -> Predicate:
     """The questions have different numbers of tokens."""
 
@@ -146,18 +134,14 @@ def unequal_steps(count_steps: Count) -> Predicate:
 
 def default_predicates(
     count_tokens: Count | None = None,
-    limit: int | None = None,
     count_steps: Count | None = None,
     keep_same_answer: bool = False,
 ) -> tuple[Predicate, ...]:
     """The usual screening; a predicate that needs what is not given is left out.
 
-    Drops identical questions, equal answers (or only flags them), questions past `limit` tokens and unequal steps;
-    flags unequal lengths.
+    Drops identical questions, equal answers (or only flags them) and unequal steps; flags unequal lengths.
     """
     predicates: list[Predicate] = [identical_questions, flag_only(same_answer) if keep_same_answer else same_answer]
-    if count_tokens is not None and limit is not None:
-        predicates.append(too_long(count_tokens, limit))
     if count_steps is not None:
         predicates.append(unequal_steps(count_steps))
     if count_tokens is not None:

@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float, Int
 from mechpatch.errors import StorageError
 from mechpatch.names import OUTCOMES
 from mechpatch.reprs import short_repr
+from mechpatch.values import Value, answer_value
 
 KEYS = ("experiment", "direction", "donor", "pair_index", "layer", "width", "site", "site_index", "step")
 FLAGS = ("both_correct", "structural")
@@ -83,8 +84,8 @@ class Cells:
 
         effect     recovery; with corrupted vectors in the clean run 1 − recovery: large where the write matters
         switched   1 where the answer becomes that of the other side, 0 where it does not
-        neither    1 where it becomes neither side's, 0 where it does not; both for pairs whose two answers differ and
-                   are given by the unpatched runs
+        neither    1 where it becomes neither side's, 0 where it does not; both for pairs whose two answers differ in
+                   value and are given by the unpatched runs
         outcome    index in `OUTCOMES`
         """
         grid = np.full((len(self.pairs), *self.structural.shape), np.nan)
@@ -170,8 +171,7 @@ def _metric(rows: pa.Table, metric: str) -> Float[np.ndarray, " row"]:
     denoise = _array(rows, "direction") == "denoise"
     if metric in ("switched", "neither"):
         sought = np.where(denoise, "clean", "corrupted") if metric == "switched" else "other"
-        different = _array(rows, "clean_answer") != _array(rows, "corrupted_answer")
-        return np.where(_array(rows, "both_correct") & different, _array(rows, "outcome") == sought, np.nan)
+        return np.where(_array(rows, "both_correct") & answers_differ(rows), _array(rows, "outcome") == sought, np.nan)
     if metric == "effect":  # of noise: the share that is destroyed
         recovery = _array(rows, "recovery")
         return np.where(denoise, recovery, 1 - recovery)
@@ -180,6 +180,18 @@ def _metric(rows: pa.Table, metric: str) -> Float[np.ndarray, " row"]:
         baseline = np.where(denoise, _array(rows, f"{name}_corrupted_run"), _array(rows, f"{name}_clean_run"))
         return _array(rows, name) - baseline
     return _array(rows, metric).astype(np.float64)
+
+
+def answers_differ(rows: pa.Table) -> Bool[np.ndarray, " row"]:
+    """Whether the two answers of each row's pair are two: 18 and 18.0 are one."""
+    columns = [rows[name].combine_chunks().dictionary_encode() for name in ("clean_answer", "corrupted_answer")]
+    numbers: dict[Value, int] = {}
+    sides = []
+    for column in columns:
+        values = [answer_value(text) for text in column.dictionary.to_pylist()]
+        number = np.array([numbers.setdefault(value, len(numbers)) for value in values], dtype=np.int64)
+        sides.append(number[column.indices.to_numpy()])
+    return sides[0] != sides[1]
 
 
 def _cell_of(rows: pa.Table, layers: Int[np.ndarray, " layer"], columns: tuple[Column, ...]) -> Int[np.ndarray, " row"]:

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mechpatch.stats import sets
-from mechpatch.stats.cells import Cells, Group, at_thoughts, groups, select
+from mechpatch.stats.cells import Cells, Group, answers_differ, at_thoughts, groups, select
 from mechpatch.stats.checks import checks
 from mechpatch.stats.contrasts import LEVEL, Contrast, aligned, contrast, contrast_entry, interval_entry, number
 from mechpatch.stats.directions import both_directions
@@ -99,7 +99,7 @@ def _counts(table: pa.Table, include_incorrect: bool) -> dict[str, int]:
         "pairs": distinct(table),
         "both_correct": distinct(correct),
         "used": distinct(used),
-        "switchable": distinct(correct.filter(pc.field("clean_answer") != pc.field("corrupted_answer"))),
+        "switchable": distinct(correct.filter(pa.array(answers_differ(correct)))),
         "undefined_recovery": distinct(used.filter(pc.field("recovery").is_null(nan_is_null=True))),
     }
 

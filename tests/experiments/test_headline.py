@@ -47,3 +47,9 @@ def test_a_pair_that_is_wrong_or_cannot_move_claims_no_switch():
     assert (wrong["both_correct"], "switched" in wrong) == (False, False)
     here = ("position", "denoise", P, 1, "t0")
     assert headline(planted({here: [0.0]}, structural=[here])) == {"pair_id": "pair-000", "both_correct": True}
+
+
+def test_a_pair_with_one_answer_in_two_writings_cannot_switch():
+    table = planted({("position", "denoise", P, 1, "t0"): [0.8]})
+    at, answer = table.column_names.index("corrupted_answer"), table["clean_answer"][0].as_py()
+    assert "switched" not in headline(table.set_column(at, "corrupted_answer", [[f"{answer}.0"] * table.num_rows]))

@@ -13,7 +13,6 @@ from mechpatch.pairs import (
     odd_blanks,
     same_answer,
     screen,
-    too_long,
     unequal_length,
     unequal_steps,
 )
@@ -48,8 +47,6 @@ STEPS = pair("steps", cots=("<<1>>", "<<1>><<2>>"))
         (identical_questions, IDENTICAL, {}),
         (odd_blanks, pair(questions=("one  two", "one two ")), {"sides": ["clean", "corrupted"]}),
         (odd_blanks, pair(questions=("one two", "\none two")), {"sides": ["corrupted"]}),
-        (too_long(words, 8), LONG, {"clean_tokens": 9, "corrupted_tokens": 2, "limit": 8}),
-        (too_long(words, 1), SOUND, {"clean_tokens": 2, "corrupted_tokens": 2, "limit": 1}),
         (unequal_length(words), LONGER, {"clean_tokens": 1, "corrupted_tokens": 2}),
         (unequal_steps(steps), STEPS, {"clean_steps": 1, "corrupted_steps": 2}),
         (unequal_steps(steps), pair(cots=(None, "<<1>>")), {"clean_steps": None, "corrupted_steps": 1}),
@@ -61,15 +58,10 @@ def test_a_predicate_finds_what_it_is_named_for(predicate, hit, detail):
 
 @pytest.mark.parametrize(
     "predicate",
-    [same_answer, identical_questions, odd_blanks, too_long(words, 2), unequal_length(words), unequal_steps(steps)],
+    [same_answer, identical_questions, odd_blanks, unequal_length(words), unequal_steps(steps)],
 )
 def test_a_predicate_passes_a_sound_pair(predicate):
     assert predicate(SOUND) is None
-
-
-def test_too_long_allows_the_limit_itself():
-    assert too_long(words, 9)(LONG) is None
-    assert too_long(words, 8)(LONG) is not None
 
 
 def test_screen_keeps_the_order_and_gives_the_first_reason():
@@ -114,9 +106,7 @@ EVERY = [SOUND, SAME_ANSWER, IDENTICAL, LONG, LONGER, STEPS]
     ("arguments", "dropped", "flagged"),
     [
         ({}, {"same answer", "identical"}, set()),
-        ({"limit": 8}, {"same answer", "identical"}, set()),
         ({"count_tokens": words}, {"same answer", "identical"}, {"long", "longer"}),
-        ({"count_tokens": words, "limit": 8}, {"same answer", "identical", "long"}, {"longer"}),
         ({"count_steps": steps}, {"same answer", "identical", "steps"}, set()),
     ],
 )

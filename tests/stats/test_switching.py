@@ -76,12 +76,13 @@ def test_discoveries_are_those_of_the_map():
 
 def test_only_pairs_that_are_right_and_differ_can_switch():
     table = make_records(pairs=9, incorrect=2, layers=2, experiments=("layer",))
-    answers = ["18" if index == 8 else "21" for index in table["pair_index"].to_pylist()]
+    same = {7: "18.0", 8: "18"}  # the clean answer is 18
+    answers = [same.get(index, "21") for index in table["pair_index"].to_pylist()]
     table = table.set_column(table.column_names.index("corrupted_answer"), "corrupted_answer", [answers])
     for include in (False, True):
         summary = summarise(table, seed=0, include_incorrect=include)
-        assert summary["counts"]["switchable"] == 6
-        assert {cell["switched"]["n"] for cell in summary["cells"]} == {6}
+        assert summary["counts"]["switchable"] == 5
+        assert {cell["switched"]["n"] for cell in summary["cells"]} == {5}
         assert {cell["effect"]["n"] for cell in summary["cells"]} == {9 if include else 7}
 
 
