@@ -15,7 +15,7 @@ class PairError(MechpatchError):
 
 
 class CheckpointError(MechpatchError):
-    """A model, adapter or CODI checkpoint cannot be loaded whole."""
+    """A model, adapter or CODI checkpoint cannot be loaded whole, or is no longer what was loaded."""
 
 
 class ThoughtError(MechpatchError):

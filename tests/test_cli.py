@@ -140,9 +140,16 @@ def test_the_same_command_again_finds_everything_done(finished):
 
 def test_another_run_is_refused_with_the_difference(finished):
     folder, _ = finished
-    found = mechpatch("run", "position", "--limit", 8, "--out", folder, "--seed", 1)
+    options = ("--seed", 1, "--answer-prefix", r"So:\n", "--dtype", "float64", "--max-memory", 9000)
+    found = mechpatch("run", "position", "--limit", 8, "--out", folder, *options)
     assert found.returncode == 1
-    assert "holds another run:\n  --seed: the run has 0, asked for 1\n" in found.stderr
+    assert found.stderr.splitlines()[1:5] == [
+        "  --dtype: the run has float32, asked for float64",
+        r'  --answer-prefix: the run has "The answer is:", asked for "So:\n"',
+        "  --seed: the run has 0, asked for 1",
+        "  --max-memory: the run has (not given), asked for 9000",
+    ]
+    assert found.stderr.startswith(f"error: {folder}: holds another run:\n")  # no word of a model: none was loaded
 
 
 def test_plot_draws_into_another_folder(finished, tmp_path):
@@ -316,6 +323,8 @@ SINGLE = {
     "no run to report": ["report", "runs/none"],
     "no run to compare": ["compare", "runs/none", "runs/none"],
     "out is no run": ["run", "position", "--out", str(Path(__file__).parent)],
+    "out is a file": ["run", "position", "--out", __file__],
+    "out lies in a file": ["run", "position", "--out", f"{__file__}/run"],
     "out of the demo is no run": ["demo", "--out", str(Path(__file__).parent)],
     "verify in bfloat16": ["verify", "--dtype", "bfloat16"],
     "a plan of no pairs": ["plan", "all", "--pairs", "nowhere.json"],

@@ -74,8 +74,24 @@ def test_what_cannot_be_done_is_said(finished: Path, tmp_path: Path):
     assert "give both or neither" in refused("inspect", finished, "--pair", "demo-000", "--layer", 1)
     assert "give one of them" in refused("inspect", finished, "--pair", "demo-000", "--top", 1)
     assert "name the directory of a run" in refused("inspect", tmp_path, "--pair", "demo-000")
-    cell = ("--layer", 4, "--site", "t0")
-    assert "it has layers 0 to 3" in refused("inspect", finished, "--pair", "demo-000", *cell, *BASE)
+
+
+def test_a_cell_that_is_not_there_is_refused_before_the_model_is_loaded(
+    finished: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.delattr("mechpatch.cli.inspect.load")
+    for cell, message in (
+        (("--layer", 4, "--site", "t0"), "--layer 4: no such layer; the model has layers 0 to 3"),
+        (("--layer", 1, "--site", "eott"), "--site: 'eott' is not known; did you mean eot? expected bot, t0, t1"),
+    ):
+        assert message in refused("inspect", finished, "--pair", "demo-000", *cell, *BASE)
+    assert "--max-memory is 0" in refused("inspect", finished, "--pair", "demo-000", "--max-memory", 0, *BASE)
+
+
+def test_a_run_of_the_demo_names_no_folder_of_this_machine(finished: Path):
+    described = json.loads((finished / "spec.json").read_text())["environment"]["model"]
+    assert described["base"] == "demo"
+    assert str(DEMO_FOLDER) not in json.dumps(described)
 
 
 def test_a_model_that_has_moved_is_taken_and_another_one_is_refused(finished: Path, tmp_path: Path):

@@ -6,10 +6,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from records import planted
 
 import mechpatch
 from mechpatch.errors import MechpatchError
+from mechpatch.stats import summarise
 from mechpatch.tracking import Mode, Observer, null_observer, wandb_observer
+from mechpatch.workflow import headline
 
 CHILD = """
 import sys, time
@@ -157,3 +160,17 @@ def tell_everything(observer: Observer) -> None:
 def test_the_null_observer_does_nothing(caplog: pytest.LogCaptureFixture):
     tell_everything(null_observer())
     assert not caplog.records
+
+
+def test_the_headline_names_the_cell_that_moved():
+    """With corrupted vectors in the clean run, recovery is 1 where nothing moved."""
+    still, moved = ("position", "noise", "paired", 1, "t0"), ("position", "noise", "paired", 2, "t1")
+    found = headline(summarise(planted({still: [0.0] * 8, moved: [0.8] * 8}), seed=0))
+    named = {name: found[f"noise_{name}"] for name in ("layer", "site", "effect", "recovery", "switched")}
+    assert named == {
+        "layer": 2,
+        "site": "t1",
+        "effect": pytest.approx(0.8),
+        "recovery": pytest.approx(0.2),
+        "switched": 1.0,
+    }

@@ -5,9 +5,10 @@ Only what is certain is refused here, in the words of the options; the rest is l
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mechpatch.data import DEMO, DEMO_FOLDER, DEMO_LATENTS
 from mechpatch.errors import CheckpointError, SpecError
@@ -145,3 +146,17 @@ def judge_limit(limit: int | None, pairs: Sequence[str] = ()) -> None:
         raise SpecError("--pair and --limit both say which pairs: give one of them")
     if limit is not None and limit < 1:
         raise SpecError(f"--limit is {limit}, expected at least 1 pair")
+
+
+def judge_cell(layer: int, site: str, described: Mapping[str, Any], pairs: Mapping[str, Any]) -> None:
+    """Refuse a layer or site that no pair of a run has, as its files describe it. Raises `SpecError`."""
+    try:
+        n_layers = int(described["model"]["n_layers"])
+        sides = [side for pair in pairs["pairs"] for side in pair["layout"].values()]
+        places = {str(name): int(place) for side in sides for name, place in side["sites"].items()}
+    except (AttributeError, KeyError, TypeError, ValueError):  # made by hand: who reads it whole says so
+        return
+    if not 0 <= layer < n_layers:
+        raise SpecError(f"--layer {layer}: no such layer; the model has layers 0 to {n_layers - 1}")
+    if site not in places:
+        raise SpecError(not_known("--site", [site], sorted(places, key=lambda name: places[name])))

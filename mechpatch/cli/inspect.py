@@ -9,6 +9,7 @@ import typer
 from mechpatch.cli import early
 from mechpatch.cli.app import app
 from mechpatch.cli.options import ASKED, EXPERIMENT, MODEL, OUTPUT, RUNNING, Adapter, Codi, Device, Quiet, load, option
+from mechpatch.data import DEMO
 from mechpatch.errors import SpecError
 from mechpatch.storage.folders import require_run
 
@@ -79,6 +80,10 @@ def inspect(
     require_run(run_dir)
     if model is not None:
         early.outline(model, adapter, codi, None)
+    if layer is not None and site is not None:
+        from mechpatch.storage.results import read_pairs, read_spec
+
+        early.judge_cell(layer, site, read_spec(run_dir), read_pairs(run_dir))
 
     from mechpatch.experiments.inspection import inspect_pairs
     from mechpatch.experiments.reopen import reopen
@@ -89,6 +94,7 @@ def inspect(
     from mechpatch.views.inspection_page import write_page
 
     run = reopen(run_dir)
+    spec = run.spec if max_memory is None else replace(run.spec, memory=max_memory * 2**20)
     indices = [run.index(each) for each in dict.fromkeys(pair or ())]
     indices = indices or largest_effects(read_effects(run_dir), top or 1)
     about = run.model
@@ -98,7 +104,7 @@ def inspect(
         model or str(about.get("base")),
         adapter if moved else recorded["adapter"],
         codi if moved else recorded["codi"],
-        about.get("lora_alpha") if codi or (not moved and recorded["codi"]) else None,
+        about.get("lora_alpha") if codi or (not moved and (recorded["codi"] or about.get("base") == DEMO)) else None,
         ",".join(about.get("lora_targets") or ()),
         about.get("n_latents") or None,
         str(about.get("dtype", "float32")),
@@ -106,7 +112,6 @@ def inspect(
         quiet=quiet,
     )
     run.check(loaded)
-    spec = run.spec if max_memory is None else replace(run.spec, memory=max_memory * 2**20)
     at = At(layer, site) if layer is not None and site is not None else None
     with lock(run_dir):
         inspect_pairs(loaded, spec, run.pairs, indices, run_dir, at)

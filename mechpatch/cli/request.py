@@ -2,8 +2,9 @@
 
 import inspect
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
@@ -36,10 +37,11 @@ from mechpatch.cli.options import (
     unescaped,
 )
 from mechpatch.data import pair_path
-from mechpatch.errors import PairError
+from mechpatch.errors import PairError, SpecError, StorageError
+from mechpatch.experiments.growth import certain_differences, require_equal
 from mechpatch.experiments.spec import Spec, parse_experiments, parse_layers
 from mechpatch.pairs import load_pairs
-from mechpatch.storage.folders import require_run_or_empty
+from mechpatch.storage.folders import SPEC, require_run_or_empty
 
 if TYPE_CHECKING:
     from mechpatch.models import ThoughtModel
@@ -220,6 +222,25 @@ def request(
     return Request(loaded, spec, pair_file, quiet)
 
 
+def _require_joinable(out: Path, given: Mapping[str, Any]) -> None:
+    """Refuse a folder whose run the options alone show to be another one. Raises `SpecError`."""
+    if not (out / SPEC).is_file():
+        return
+    from mechpatch.storage.results import read_spec
+
+    memory = given["max_memory"]
+    texts = {"prefix": given["answer_prefix"], "separator": given["separator"]}
+    fields = {name: given[name] for name in ("seed", "batch_size", "min_gap", "engine")}
+    fields |= {name: unescaped(text) for name, text in texts.items() if text is not None}
+    fields["memory"] = None if memory is None else memory * 2**20
+    try:
+        require_equal(certain_differences(read_spec(out), given["dtype"], fields))
+    except SpecError as error:
+        raise SpecError(f"{out}: {error}") from error
+    except (KeyError, TypeError) as error:
+        raise StorageError(f"{out / SPEC}: cannot be understood: no {error}; choose another folder") from error
+
+
 def _none_left(pairs: "PairFile") -> str:
     """Why no pair of a file can be run, and what helps."""
     counts = Counter(each.reason for each in pairs.screening.dropped)
@@ -236,6 +257,7 @@ def of_request(command: Callable[..., None]) -> Callable[..., None]:
     def called(**given: Any) -> None:
         if (out := given.get("out")) is not None:
             require_run_or_empty(out)
+            _require_joinable(out, given)
         command(request(**{name: given.pop(name) for name in asked}), **given)
 
     parameters = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in (*asked.values(), *own)]

@@ -1,7 +1,7 @@
 """A spec laid out over pairs: which cells each batch has, and how much work that is. Nothing is run here."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 
 from mechpatch.errors import ThoughtError
 from mechpatch.experiments.cells import ALL, JOIN, Cell, Frame
@@ -87,6 +87,13 @@ class Experiment:
         experiment = cls(model=model, spec=spec, pairs=pairs, layouts=layouts, asked=sorted(asked))
         experiment.check()
         return experiment
+
+    def grown(self, spec: Spec, names: Collection[str]) -> "Experiment":
+        """All that a directory holds in the end, over its pairs; checked as this was. Raises as `prepare`."""
+        asked = [index for index, pair in enumerate(self.pairs) if pair.pair_id in names]
+        whole = replace(self, spec=replace(spec, checks=self.spec.checks), asked=asked)
+        whole.check()
+        return whole
 
     def check(self) -> None:
         """Ask for every cell. Raises `ThoughtError` or `SpecError` if a layer or site does not exist."""

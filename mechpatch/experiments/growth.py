@@ -4,12 +4,11 @@ It grows by pairs, directions, null donors, experiments, layers, sites and sets,
 less, or for something else, gets both. What decides the numbers themselves cannot change.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any, TypeVar
 
 from mechpatch.errors import SpecError
-from mechpatch.experiments.experiment import Experiment
 from mechpatch.experiments.spec import DIRECTIONS, EXPERIMENTS, NULLS, Spec
 from mechpatch.names import OPTIONS, as_typed
 
@@ -53,15 +52,14 @@ def join(found: dict[str, Any], asked: dict[str, Any], finished: bool) -> dict[s
     """What a directory holds in the end: what is finished there, and what is asked for.
 
     Args:
-        found: what it was asked for, as `workflow.describe_run` describes it.
+        found: what it was asked for, as `described.describe_run` describes it.
         asked: what it is asked for now.
         finished: whether the former is there; otherwise no more than its shards count.
 
     Raises:
         SpecError: they differ in what cannot grow; the message has a line for each difference.
     """
-    if lines := [f"  {option}: the run has {had}, asked for {now}" for option, had, now in differences(found, asked)]:
-        raise SpecError("\n".join(["holds another run:", *lines, "choose another folder, or ask for what the run has"]))
+    require_equal(differences(found, asked))
     if not finished:
         return asked
     had, now = spec_from(found["spec"]), spec_from(asked["spec"])
@@ -71,15 +69,6 @@ def join(found: dict[str, Any], asked: dict[str, Any], finished: bool) -> dict[s
     pairs = asked["pairs"] | {"run": [name for name in asked["pairs"]["kept"] if name in run]}
     history = [*found.get("history", []), {name: found.get(name) for name in ("created", "command")}]
     return asked | {"spec": _thawed(asdict(spec)), "pairs": pairs, "history": history}
-
-
-def grown(experiment: Experiment, described: Mapping[str, Any]) -> Experiment:
-    """The experiment that a directory holds in the end, laid out as the one that was asked for. Raises as that does."""
-    names, spec = {*described["pairs"]["run"]}, spec_from(described["spec"])
-    asked = [index for index, pair in enumerate(experiment.pairs) if pair.pair_id in names]
-    whole = replace(experiment, spec=replace(spec, checks=experiment.spec.checks), asked=asked)
-    whole.check()
-    return whole
 
 
 def union(found: Spec, asked: Spec) -> Spec:
@@ -98,6 +87,25 @@ def union(found: Spec, asked: Spec) -> Spec:
         subsets=tuple(sets.values()),
         window=asked.window if "window" in asked.experiments else found.window,
     )
+
+
+def require_equal(different: Iterable[tuple[str, str, str]]) -> None:
+    """Refuse a request that differs in these options from the run that is there. Raises `SpecError`, a line each."""
+    if lines := [f"  {option}: the run has {had}, asked for {now}" for option, had, now in different]:
+        raise SpecError("\n".join(["holds another run:", *lines, "choose another folder, or ask for what the run has"]))
+
+
+def certain_differences(
+    found: Mapping[str, Any], dtype: str, given: Mapping[str, Any]
+) -> Iterator[tuple[str, str, str]]:
+    """Those of `differences` that arguments alone show.
+
+    Args:
+        given: some fields of a spec, as far as no model has a say in them.
+    """
+    if (had := found["model"]["dtype"]) != dtype:
+        yield MODEL["dtype"], had, dtype
+    yield from _of_specs(found, {**found, "spec": {**found["spec"], **given}})
 
 
 def beyond(whole: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
@@ -136,10 +144,9 @@ def _of_models(found: Mapping[str, Any], asked: Mapping[str, Any]) -> Iterator[t
     told = [(option, *(_shown(each.get(name)) for each in made)) for name, option in MODEL.items()]
     told = [(option, had, now) for option, had, now in told if had != now]
     bases = [str(each.get("base")) for each in made]
-    if bases[0] != bases[1]:
-        yield "--model", bases[0], bases[1]
-    elif not told:
-        yield "--model", f"{bases[0]} ({names[0]})", f"{bases[1]} ({names[1]}): its files have changed"
+    if bases[0] != bases[1] or not told:
+        had, now = (f"{base} ({name})" for base, name in zip(bases, names, strict=True))
+        yield "--model", had, now if bases[0] != bases[1] else f"{now}: its files have changed"
     yield from told
 
 

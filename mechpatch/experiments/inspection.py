@@ -30,6 +30,7 @@ from torch import Tensor
 
 from mechpatch.errors import NumericsError, SpecError, ThoughtError
 from mechpatch.experiments.footprint import footprint, require_fit
+from mechpatch.experiments.intact import require_intact
 from mechpatch.experiments.layouts import pair_layouts
 from mechpatch.experiments.spec import Spec
 from mechpatch.experiments.strongest import At, answer_difference, effects, strongest
@@ -66,9 +67,11 @@ def inspect_pairs(
         at: the cell whose patched run is shown; None for the strongest of each pair.
 
     Raises:
+        CheckpointError: the model is no longer what was loaded.
         SpecError: the cell does not exist, or `spec.memory` is too little.
         StorageError: an inspection cannot be written.
     """
+    require_intact(model)
     written = []
     for index in indices:
         inspection = inspect_pair(model, spec, pairs[index], at)

@@ -20,9 +20,9 @@ from mechpatch.models.architectures import architecture_of
 from mechpatch.models.base import build, model_folder, read_config
 from mechpatch.models.files import bounded, exists, read_weights, refusing
 from mechpatch.models.hooked import parity, to_hooked
+from mechpatch.models.memory import weight_digests
 from mechpatch.names import DTYPE_NAMES
 from mechpatch.storage.keys import digest
-from mechpatch.storage.tensor_keys import tensor_digest
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +42,7 @@ class ThoughtModel:
         n_latents: latent thoughts the model was trained with; 0 without CODI.
         pad, bot, eot: ids of CODI's special tokens; None without CODI.
         fingerprint: of merged weights, head, tokenizer and special tokens: equal content, equal name.
+        weights: fingerprint of each weight as it lies in memory, by name; None where nobody took it.
         parity: max |Δlogit| against Hugging Face on probe tokens.
         about: where it came from and with which settings, JSON-ready.
     """
@@ -55,6 +56,7 @@ class ThoughtModel:
     eot: int | None
     fingerprint: str
     parity: float
+    weights: Mapping[str, str] | None = None
     about: dict[str, Any] = field(default_factory=dict)
 
     def __repr__(self) -> str:
@@ -152,6 +154,7 @@ def load_model(
         ) from error
     log.info("parity with Hugging Face: max |Δlogit| %.1e", difference)
     n_latents = (n_latents or 0) if codi else 0
+    weights = weight_digests(hooked, head)
     pad, bot, eot = special or (None, None, None)
     return ThoughtModel(
         hooked=hooked,
@@ -161,8 +164,9 @@ def load_model(
         pad=pad,
         bot=bot,
         eot=eot,
-        fingerprint=_fingerprint(hf, head, tokenizer, [special, n_latents]),
+        fingerprint=_fingerprint(weights, hf.config, tokenizer, [special, n_latents]),
         parity=difference,
+        weights=weights,
         about={"base": str(base), "dtype": dtype, "device": str(place), "n_latents": n_latents, **settings},
     )
 
@@ -238,15 +242,12 @@ def _add_special(tokenizer: PreTrainedTokenizerFast, vocab_size: int, source: ob
 
 
 def _fingerprint(
-    hf: PreTrainedModel, head: codi_format.LatentHead | None, tokenizer: PreTrainedTokenizerFast, settings: list[Any]
+    weights: Mapping[str, str], config: PreTrainedConfig, tokenizer: PreTrainedTokenizerFast, settings: list[Any]
 ) -> str:
     """Of everything that decides the numbers: weights, head, rope and eps, tokens."""
-    weights = dict(hf.named_parameters())
-    if head is not None:
-        weights |= {f"head.{name}": value for name, value in head.named_parameters()}
-    config = {name: getattr(hf.config, name) for name in architecture_of(hf.config).numeric}
+    numbers = {name: getattr(config, name) for name in architecture_of(config).numeric}
     tokens = [json.loads(tokenizer.backend_tokenizer.to_str()), tokenizer.bos_token_id, tokenizer.eos_token_id]
-    return digest([tensor_digest(weights.items()), config, tokens, settings])
+    return digest([dict(weights), numbers, tokens, settings])
 
 
 def _device(device: str, dtype: torch.dtype) -> torch.device:

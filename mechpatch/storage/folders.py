@@ -1,5 +1,7 @@
-"""What a folder is, told without reading a run: nothing yet, a run, or something else."""
+"""What a folder is, told without reading a run: nothing yet, a run, or something else; and whether it can be used."""
 
+import errno
+import os
 from pathlib import Path
 
 from mechpatch.errors import StorageError
@@ -12,6 +14,7 @@ PLAN = "plan.json"
 def require_run_or_empty(folder: Path) -> None:
     """Refuse a folder in which no run can be made or go on. Raises `StorageError`."""
     with writing(folder):
+        _require_writable(next(path for path in (folder, *folder.absolute().parents) if path.exists()))
         if not folder.exists():
             return
         entries = {path.name for path in folder.iterdir() if not path.name.startswith(TEMPORARY)}
@@ -21,6 +24,14 @@ def require_run_or_empty(folder: Path) -> None:
             f"{folder}: not empty, and not a run (no {SPEC}, but {', '.join(foreign[:3])}{more}); choose a new or an "
             "empty folder"
         )
+
+
+def _require_writable(folder: Path) -> None:
+    """Raise the `OSError` that making a file in `folder` would give."""
+    if not folder.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 def require_run(folder: Path) -> None:

@@ -15,15 +15,36 @@ _CHUNK = 1 << 24
 
 def tensor_digest(named: Iterable[tuple[str, Tensor]]) -> str:
     """Fingerprint of names, dtypes, shapes and contents, in any order, strides and place: 16 hexadecimal digits."""
-    names, tensors = zip(*named, strict=True) if (named := list(named)) else ((), ())
-    with ThreadPoolExecutor() as pool:  # hashlib releases the interpreter lock
-        contents = list(pool.map(_content, tensors))
+    named = list(named)
+    contents = _contents(tensor for _, tensor in named)
     return digest(
         sorted(
             [name, str(tensor.dtype), list(tensor.shape), content]
-            for name, tensor, content in zip(names, tensors, contents, strict=True)
+            for (name, tensor), content in zip(named, contents, strict=True)
         )
     )
+
+
+def memory_digests(named: Iterable[tuple[str, Tensor]]) -> dict[str, str]:
+    """Fingerprint of each tensor by name, read in the order in which it lies in memory, so that nothing is copied.
+
+    The order of the axes there is a part of it: equal content with other strides has another fingerprint.
+    """
+    named = list(named)
+    orders = [sorted(range(tensor.ndim), key=lambda axis: -tensor.stride(axis)) for _, tensor in named]
+    contents = _contents(tensor.permute(order) for (_, tensor), order in zip(named, orders, strict=True))
+    return {
+        name: digest([str(tensor.dtype), list(tensor.shape), order, content])
+        for (name, tensor), order, content in zip(named, orders, contents, strict=True)
+    }
+
+
+def _contents(tensors: Iterable[Tensor]) -> list[str]:
+    """`_content` of each; what several share is read once."""
+    keyed = [((t.data_ptr(), t.dtype, t.shape, t.stride(), t.device), t) for t in tensors]
+    with ThreadPoolExecutor() as pool:  # hashlib releases the interpreter lock
+        found = dict(zip(dict(keyed), pool.map(_content, dict(keyed).values()), strict=True))
+    return [found[key] for key, _ in keyed]
 
 
 def _content(tensor: Tensor) -> str:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from mechpatch.models.memory import standing_hooks
 from mechpatch.patching import Read, Write, capture, patch_positions, rollout
 from mechpatch.patching.decoder import read_decoder
 from mechpatch.verify import parity
@@ -40,20 +41,14 @@ def hooks_leave_input(context: Context) -> Measured:
         rollout(hooked, context.model.head, batch, [write], Read((layer,), batch.columns))
     for given, copy in held:
         worst.show(given, copy, f"{name} during a patched run")
-    if left := stray_hooks(context):
+    if left := standing_hooks(context.model.hooked):
         return Measured(float("inf"), 0.0, f"hooks are left on {', '.join(left)}")
     return worst.measured(0.0)
 
 
-def stray_hooks(context: Context) -> list[str]:
-    """Hook points of the model on which somebody left a hook."""
-    points = context.model.hooked.hook_dict.items()
-    return [name for name, point in points if point.fwd_hooks or point._forward_hooks]
-
-
 def hooks(context: Context) -> str:
     """Hooks that write in place, or that outlived their run."""
-    if left := stray_hooks(context):
+    if left := standing_hooks(context.model.hooked):
         return (
             f"hooks were left on {', '.join(left[:3])}: they change every run. Call model.reset_hooks(), and use "
             "run_with_hooks instead of add_hook"

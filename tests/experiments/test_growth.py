@@ -161,7 +161,10 @@ def test_who_asks_for_less_keeps_what_stands(run, whole, tmp_path):
 
 REFUSED = {
     "other weights": ({"fingerprint": "other"}, "--model: the run has base (FOUND), asked for base (other): its files"),
-    "another model": ({"fingerprint": "other", "base": "new"}, "--model: the run has base, asked for new"),
+    "another model": (
+        {"fingerprint": "other", "base": "new"},
+        "--model: the run has base (FOUND), asked for new (other)",
+    ),
     "another dtype": ({"fingerprint": "other", "dtype": "float64"}, "--dtype: the run has float32, asked for float64"),
     "another alpha": ({"fingerprint": "other", "lora_alpha": 32.0}, "--lora-alpha: the run has 16, asked for 32"),
     "other pairs": ({"content": "other"}, "--pairs: the run has 4 usable pairs of p.json, asked for 4 usable pairs of"),

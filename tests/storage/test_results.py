@@ -15,6 +15,7 @@ import pytest
 
 import mechpatch
 from mechpatch.errors import SpecError, StorageError
+from mechpatch.storage.folders import require_run_or_empty
 from mechpatch.storage.keys import digest, file_digest
 from mechpatch.storage.results import (
     FORMAT,
@@ -265,6 +266,14 @@ def test_a_folder_that_cannot_be_made_is_explained(tmp_path: Path, name: str):
     (tmp_path / "file").touch()
     with pytest.raises(StorageError, match=r"cannot be written: .*; choose another"), open_run(tmp_path / name, SPEC):
         pass
+
+
+def test_a_folder_that_may_not_be_written_is_refused_before_anything_is_made(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path)
+    for folder in (tmp_path, tmp_path / "new" / "run"):
+        with pytest.raises(StorageError, match=rf"{folder}: cannot be written: Permission denied"):
+            require_run_or_empty(folder)
+    require_run_or_empty(tmp_path.parent / "new")
 
 
 def test_a_folder_that_is_no_run_cannot_be_read(tmp_path: Path):

@@ -1,6 +1,8 @@
 """Which two pairs are verified on, and where sites are found again."""
 
 import dataclasses
+import gc
+import weakref
 
 import pytest
 from models_under_test import PAIRS, make_pair, model_under_test
@@ -9,7 +11,7 @@ from mechpatch.errors import ThoughtError
 from mechpatch.experiments.layouts import pair_layouts
 from mechpatch.experiments.spec import Spec
 from mechpatch.thoughts import Layout, Tail
-from mechpatch.verify.context import choose
+from mechpatch.verify.choice import choose, make_context
 from mechpatch.verify.law import NotApplicable
 from mechpatch.verify.places import places
 
@@ -76,3 +78,15 @@ def test_a_text_that_is_not_given_back_is_not_counted():
     laid_out, _ = pair_layouts(model, spec, PAIRS[0])
     with pytest.raises(NotApplicable, match="does not give 'Zounds:43' back"):
         places(model, spec, PAIRS[0], 0, laid_out)
+
+
+def test_what_was_verified_is_let_go_of():
+    """A context holds the model and its runs: gigabytes."""
+    spec = Spec(experiments=("position",), thoughts="placeholder", n_thoughts=1)
+    context = make_context(model_under_test("tiny-float32"), spec, PAIRS[:1])
+    assert context.runs[0].logits.isfinite().all()
+    assert context.frame.sites
+    alive = weakref.ref(context)
+    del context
+    gc.collect()
+    assert alive() is None

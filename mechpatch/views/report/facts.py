@@ -70,6 +70,8 @@ def _adapter(about: Mapping[str, Any]) -> str:
             rank = f", rank {about['lora_rank']}, alpha {about['lora_alpha']:g}" if "lora_rank" in about else ""
             targets = f", on {', '.join(map(str, about['lora_targets']))}" if about.get("lora_targets") else ""
             return f"{kind}: {foreign(_place(about[key]))}{text(rank)}{text(targets)}; merged"
+    if "lora_rank" in about:  # the built-in model, which brings its own
+        return text(f"CODI: its own, rank {about['lora_rank']}, alpha {about['lora_alpha']:g}; merged")
     return "none"
 
 

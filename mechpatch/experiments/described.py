@@ -1,0 +1,84 @@
+"""What a run directory says of its run: everything that is needed to repeat it, and its pairs token by token."""
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+import torch
+
+from mechpatch.data import DEMO, DEMO_FOLDER
+from mechpatch.experiments.experiment import Experiment
+from mechpatch.experiments.pair_file import PairFile
+from mechpatch.experiments.spec import Spec
+from mechpatch.models import ThoughtModel
+from mechpatch.pairs import describe, to_prepared
+from mechpatch.patching.memory import memory_bound
+from mechpatch.storage.keys import digest, file_digest
+from mechpatch.thoughts.layout import encode
+
+LIBRARIES = ("mechpatch", "torch", "transformers", "transformer-lens", "peft")
+
+
+def describe_run(model: ThoughtModel, spec: Spec, pairs: PairFile, command: Sequence[str]) -> dict[str, Any]:
+    """Everything that is needed to repeat a run; what only says where it came from is under `environment`."""
+    names = [pair.pair_id for pair in pairs.kept]
+    return {
+        "spec": asdict(spec),
+        "model": {"fingerprint": model.fingerprint, "dtype": model.about.get("dtype"), "n_layers": model.n_layers},
+        "pairs": {
+            "sha256": file_digest(pairs.path),
+            "content": digest(to_prepared(pairs.kept)),
+            "kept": names,
+            "run": [names[index] for index in pairs.asked],
+        },
+        "machine": {"device": model.device.type, "threads": torch.get_num_threads()},
+        "versions": {name: version(name) for name in LIBRARIES},
+        "command": list(command),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "environment": {
+            "model": portable(model.about),
+            "parity": model.parity,
+            "pairs": pairs.name,
+            "python": platform.python_version(),
+            "platform": platform.platform(),
+            "memory": memory_bound(model.device, spec.memory),
+        },
+    }
+
+
+def describe_pairs(model: ThoughtModel, pairs: PairFile, experiment: Experiment) -> dict[str, Any]:
+    """The pairs that could be run, with their tokens and the position of every site, clean and corrupted side by side.
+
+    All of them, because donors come from them all; which were run `spec.json` says.
+    """
+    described = []
+    for prepared, layouts in zip(to_prepared(pairs.kept), experiment.layouts, strict=True):
+        described.append(
+            prepared
+            | {
+                "layout": {
+                    name: {
+                        "tokens": model.tokenizer.convert_ids_to_tokens(list(layout.prompt)),
+                        "n_latents": layout.n_latents,
+                        "tail": model.tokenizer.convert_ids_to_tokens(list(layout.tails[side].tokens)),
+                        "sites": dict(zip(layout.sites, layout.positions(side), strict=True)),
+                    }
+                    for side, (name, layout) in enumerate(zip(("clean", "corrupted"), layouts, strict=True))
+                }
+            }
+        )
+    return {
+        "screening": describe(pairs.screening, pairs.total, lambda answer: len(encode(model.tokenizer, answer))),
+        "pairs": described,
+    }
+
+
+def portable(about: Mapping[str, Any]) -> dict[str, Any]:
+    """Where a model came from, with the built-in one by its name: its folder is elsewhere on another machine."""
+    if about.get("base") != str(DEMO_FOLDER / "base"):
+        return dict(about)
+    own = str(DEMO_FOLDER / "codi")
+    return {name: value for name, value in about.items() if (name, value) != ("codi", own)} | {"base": DEMO}
