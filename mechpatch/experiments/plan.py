@@ -156,7 +156,7 @@ def make_plan(experiment: Experiment) -> Plan:
         for shape in question.values()
     ]
     cached = sum(map(prod, shapes)) * model.hooked.cfg.dtype.itemsize
-    footprints = [footprint_of_batch(experiment, each) for each in experiment.batches]
+    footprints = [footprint_of_batch(experiment, each, whole.records) for each in experiment.batches]
     sweeps = [_largest_sweep(experiment, each) for each in experiment.batches]
     return Plan(
         pairs=len(experiment.asked),

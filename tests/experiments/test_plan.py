@@ -134,7 +134,8 @@ def test_a_plan_is_of_its_run(experiment, made, demo_model):
     assert made.weights == pytest.approx(
         sum({p.data_ptr(): p.nbytes for p in demo_model.hooked.parameters()}.values()), rel=0.1
     )
-    assert made.peak_memory == pytest.approx(footprint_of_batch(experiment, [0, 1]).process, rel=0.2)  # a small model
+    found = footprint_of_batch(experiment, [0, 1], made.counts.records)
+    assert made.peak_memory == found.process + found.end  # a small model takes most at its end
     assert made.memory_bound > made.peak_memory
     assert made.answered == made.calibrated_on > 0  # both sides of every shipped pair are answered right
     assert made.seconds > 0
