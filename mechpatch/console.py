@@ -12,9 +12,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from mechpatch.experiments.footprint import LIBRARIES, PER_TOKEN
+from mechpatch.experiments.notes import wrong_base
 from mechpatch.experiments.plan import Plan
 from mechpatch.experiments.spec import Spec
+from mechpatch.families import PLAIN
 from mechpatch.models import ThoughtModel
+from mechpatch.models.checkpoint import said
+from mechpatch.models.trial import Contents, Trial
 from mechpatch.verify import Report
 from mechpatch.views.ending import ending
 from mechpatch.workflow import PairFile
@@ -23,15 +28,53 @@ DROPPED_SHOWN = 5
 
 
 def show_model(name: str, model: ThoughtModel) -> None:
-    """One line on stderr: what was loaded, how it was adapted, and how exact it is."""
+    """One line on stderr: what was loaded, of which family, how it was adapted, and how exact it is."""
     about = model.about
+    family = f": {about['title']}" if about.get("title") and about.get("family") != PLAIN.name else ""
+    without = f", left out {said(about['left_out'])}" if about.get("left_out") else ""
     adapted = f", LoRA rank {about['lora_rank']} alpha {about['lora_alpha']:g}" if "lora_rank" in about else ""
     thoughts = f", {model.n_latents} latent thoughts" if model.n_latents else ""
     typer.echo(
-        f"model {name}{adapted}{thoughts}; {about['dtype']} on {about['device']}; "
+        f"model {name}{family}{adapted}{thoughts}{without}; {about['dtype']} on {about['device']}; "
         f"fingerprint {model.fingerprint}; max |Δlogit| to Hugging Face {model.parity:.1e}",
         err=True,
     )
+
+
+def show_contents(found: Contents) -> None:
+    """What a checkpoint is, as its keys tell."""
+    one_of = "one of " if len(found.architectures) > 1 else ""
+    lines = {"family": f"{found.title}, given as {found.option}"}
+    lines["architecture"] = one_of + ", ".join(found.architectures)
+    parts = ["all weights of the model"] if found.has_base else ["what is put on a base"]
+    parts += [f"a LoRA of rank {found.rank}"] if found.rank else []
+    parts += [f"an embedding of {found.rows} rows"] if found.rows else []
+    lines["holds"] = ", ".join(parts)
+    lines["left out"] = said(found.left_out) or "nothing"
+    lines["thoughts"] = f"{found.n_latents} latent thoughts, unless --latents says otherwise" if found.n_latents else ""
+    if found.rank:
+        told = "as its configuration says" if found.alpha_is_stored else "as published: give --lora-alpha"
+        lines["alpha"] = f"{found.alpha:g}, {told}"
+    _show_lines(lines)
+
+
+def show_trial(found: Trial | None, dtype: str) -> None:
+    """What a load would make of a checkpoint; None if its base is not known."""
+    if found is None:
+        _show_lines({"missing": "not known: give its base as --model"})
+        return
+    ids = ", ".join(f"{role} {token}" for role, token in found.special.items())
+    taken = LIBRARIES + PER_TOKEN * found.n_tokens + found.weights
+    memory = f"about {_amount(taken)}B in {dtype}: weights {_amount(found.weights)}B, the rest libraries and tokenizer"
+    memory += f"; while it loads {_amount(found.passing)}B more" if found.passing else ""
+    base = f"may be the wrong one: {found.doubt}" if found.doubt else ""
+    _show_lines({"loads as": found.architecture, "missing": "nothing", "ids": ids, "memory": memory, "base": base})
+
+
+def _show_lines(lines: Mapping[str, str]) -> None:
+    for name, text in lines.items():
+        if text:
+            typer.echo(f"{name:>16}  {text}")
 
 
 def show_screening(pairs: PairFile) -> None:
@@ -50,8 +93,12 @@ def announce(text: str) -> None:
         typer.echo(text, err=True)
 
 
-def show_plan(plan: Plan, spec: Spec) -> None:
-    """What a run will take, in a few lines."""
+def show_plan(plan: Plan, spec: Spec, doubt: str) -> None:
+    """What a run will take, in a few lines.
+
+    Args:
+        doubt: why the base may be the wrong one, see `ThoughtModel`.
+    """
     counts = plan.counts
     computed = counts.unpatched + counts.patched
     fewer = counts.plain.flops / computed.flops
@@ -65,15 +112,15 @@ def show_plan(plan: Plan, spec: Spec) -> None:
         f"({fewer:.1f} × fewer), and {_amount(counts.checks.flops)}FLOP for its checks",
         "memory": f"weights {_amount(plan.weights)}B, peak about {_amount(plan.peak_memory)}B, libraries included",
         "model": f"answers {plan.answered} of the {plan.calibrated_on} tried pairs right on both sides",
+        "base": wrong_base(doubt, plan.answered, plan.calibrated_on),
         "storage": f"about {_amount(plan.storage)}B, records and cache",
         "time": f"about {_duration(plan.seconds)} (timed on {plan.timed:,} patched runs of "
         f"{plan.calibrated_on} of the pairs; loading, summary and figures come on top)",
     }
-    for name, text in lines.items():
-        typer.echo(f"{name:>16}  {text}")
+    _show_lines(lines)
 
 
-def _amount(number: float) -> str:
+def _amount(number: int | float) -> str:
     """A number with a prefix of the SI, and a space where a unit can follow."""
     for prefix in ("", "k", "M", "G", "T"):
         if number < 1000:

@@ -131,7 +131,9 @@ def run_to_directory(
             "pairs_total": pairs.total,
             "pairs_dropped": len(pairs.screening.dropped),
             "rounding": pace.rounding and pace.rounding.as_json(),
-            "notes": notes(spec, records, pace.rounding, [experiment.pairs[index] for index in experiment.asked]),
+            "notes": notes(
+                spec, records, pace.rounding, [experiment.pairs[index] for index in experiment.asked], model.doubt
+            ),
         }
         directory.write_summary(summary)
         figures = plot_run(out, include_incorrect=include_incorrect)

@@ -1,10 +1,10 @@
-"""CODI on a plain Hugging Face model, as slow and as simple as can be: no batch, no padding, no cache.
+"""Latent thoughts on a plain Hugging Face model, as slow and as simple as can be: no batch, no padding, no cache.
 
 Every thought runs the whole sequence again; a patch is a forward hook on a decoder layer.
 """
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,11 +24,13 @@ class Plain:
 
     Attributes:
         hf: Hugging Face's.
-        head: tensors of the latent head.
+        head: tensors of the latent head; none where the hidden state itself is the thought.
+        mixed: makes the thought where no head does.
     """
 
     hf: Any
     head: Mapping[str, Tensor]
+    mixed: Callable[[Tensor], Tensor] | None = None
 
     @property
     def layers(self) -> nn.ModuleList:
@@ -37,6 +39,8 @@ class Plain:
 
     def think(self, hidden: Tensor) -> Tensor:
         """The next thought."""
+        if not self.head:
+            return hidden if self.mixed is None else self.mixed(hidden)
         inner = F.gelu(F.linear(hidden, self.head["prj.1.weight"], self.head["prj.1.bias"]))
         thought = F.linear(inner, self.head["prj.3.weight"], self.head["prj.3.bias"])
         return F.layer_norm(thought, thought.shape[-1:], self.head["prj.ln.weight"], self.head["prj.ln.bias"])
@@ -55,13 +59,19 @@ def merge(model: Any, state: Mapping[str, Tensor], alpha: float, dtype: torch.dt
     for name, each in rows.items():
         model.get_submodule(name.removesuffix(".weight")).weight = nn.Parameter(each, requires_grad=False)
     model.config.vocab_size = len(next(iter(rows.values())))
+    return whole(model, {name: each for name, each in state.items() if name.startswith("prj.")}, dtype)
+
+
+def whole(model: Any, head: Mapping[str, Tensor], dtype: torch.dtype) -> Plain:
+    """`model` as it is, with the tensors of a head."""
+    model = copy.deepcopy(model).to(dtype)
     if model.config.tie_word_embeddings:
         model.lm_head.weight = model.get_input_embeddings().weight
     if hasattr(model.get_input_embeddings(), "embed_scale"):
         model.get_input_embeddings().embed_scale = torch.tensor(model.config.hidden_size**0.5, dtype=dtype)
     if dtype == torch.float64:
         make_exact(model)
-    return Plain(hf=model, head={name: each for name, each in state.items() if name.startswith("prj.")})
+    return Plain(hf=model, head={name: each.to(dtype) for name, each in head.items()})
 
 
 EMBEDDINGS = ("embed_tokens.weight", "wte.weight", "lm_head.weight")

@@ -18,8 +18,9 @@ from mechpatch.experiments.cells import Cell, Frame
 from mechpatch.experiments.experiment import cells_of, frame_of
 from mechpatch.experiments.layouts import pair_layouts
 from mechpatch.experiments.spec import Spec, recipient
+from mechpatch.families import CODI
 from mechpatch.models import ThoughtModel, load_model
-from mechpatch.models.codi import SPECIAL, LatentHead
+from mechpatch.models.heads import LatentHead
 from mechpatch.models.hooked import to_hooked
 from mechpatch.models.load import load_tokenizer
 from mechpatch.pairs import Pair, Side
@@ -70,7 +71,7 @@ ALL, EQUAL_LENGTH = (0, 1, 2), (0,)
 def tiny_llama(dtype: torch.dtype, layers: int = LAYERS["tiny"]) -> LlamaForCausalLM:
     """A random Llama with grouped queries and llama3 rope, whose weights are large enough for a patch to be felt."""
     config = LlamaConfig(
-        vocab_size=len(load_tokenizer("demo")) + len(SPECIAL),
+        vocab_size=len(load_tokenizer("demo")) + len(CODI.special),
         hidden_size=32,
         intermediate_size=48,
         num_hidden_layers=layers,
@@ -115,7 +116,7 @@ def model_under_test(name: str) -> ThoughtModel:
     if world == "demo":
         return load_model("demo", dtype=dtype, device="cpu")
     hf, tokenizer = tiny_llama(DTYPES[dtype], LAYERS[world]), load_tokenizer("demo")
-    special = range(len(tokenizer), len(tokenizer) + len(SPECIAL))
+    special = range(len(tokenizer), len(tokenizer) + len(CODI.special))
     return ThoughtModel(
         hooked=to_hooked(hf, hf.config.max_position_embeddings),
         tokenizer=tokenizer,

@@ -38,7 +38,7 @@ from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from mechpatch.models import ThoughtModel
-from mechpatch.models.codi import LatentHead
+from mechpatch.models.heads import LatentHead
 from mechpatch.models.hooked import to_hooked
 from mechpatch.pairs import Pair, Side
 

@@ -13,6 +13,8 @@ PACKAGE = Path(mechpatch.__file__).parent
 # Each layer may import from the layers before it, and a package from itself.
 LAYERS = [
     {"errors", "axes", "data", "names", "reprs", "values"},
+    {"families"},
+    {"source"},
     {"pairs", "thoughts", "storage", "stats", "metrics"},
     {"models", "patching"},
     {"experiments"},

@@ -242,7 +242,7 @@ MISTAKES = {
     "one thought to leave out": (["leave-one-out", "--latents", "1"], "leave-one-out needs two thoughts or more"),
     "two adapters": (["--model", BASE, "--codi", "a", "--adapter", "b"], "--adapter and --codi were both given"),
     "a directory without a model": (["--model", str(Path(__file__).parent)], "config.json: no such file"),
-    "latent without codi": (["--model", BASE], "latent thoughts need a CODI checkpoint"),
+    "latent without codi": (["--model", BASE], "latent thoughts need a model that feeds them back"),
     "no such pairs": (["--pairs", "nowhere.json"], "nowhere.json"),
     "layer out of range": (["--layers", "0-9"], "--layers 4,5,6,7,8,9: no such layer; the model has layers 0 to 3"),
     "layers not numbers": (["--layers", "all"], "expected for example 0-3,7"),
@@ -260,6 +260,12 @@ MISTAKES = {
         ["--model", BASE, "--thoughts", "placeholder"],
         "placeholder thoughts: say how many with --latents",
     ),
+    "soft thoughts without a number": (
+        ["--model", BASE, "--family", "soft"],
+        "latent thoughts: say how many with --latents",
+    ),
+    "no such coconut": (["--model", BASE, "--coconut", "nowhere"], "expected a Coconut checkpoint"),
+    "no token ids": (["--special-ids", "1,x"], "--special-ids '1,x': 'x' is no token id"),
     "a window too wide": (["window", "--window", "5"], "--window 5: no 5 layers in a row begin at layer 0 of 4"),
     "limit of nothing": (["--limit", "0"], "--limit is 0"),
     "no latents": (["--latents", "0"], "--latents is 0, expected at least 1 thought"),
@@ -435,6 +441,7 @@ def test_options_are_what_scripts_rely_on():
         "model adapter codi lora-alpha lora-targets latents pairs out thoughts answer-prefix separator layers sites",
         "sets window placeholder-token direction nulls limit keep-same-answer include-incorrect min-gap batch-size",
         "seed dtype device cache wandb engine check max-memory quiet json report inspect",
+        "coconut family special-ids bos question-format ignore-keys tie soft-top-k soft-temperature",
     )
     assert {f"--{option}" for option in " ".join(options).split()} <= found
 

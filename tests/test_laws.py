@@ -22,7 +22,7 @@ from models_under_test import (
     model_under_test,
     tiny_llama,
 )
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from transformer_lens import HookedTransformer
 from transformer_lens.hook_points import HookPoint
@@ -32,7 +32,6 @@ from mechpatch.experiments.cells import Cell
 from mechpatch.experiments.experiment import Experiment
 from mechpatch.experiments.run import run_experiment
 from mechpatch.experiments.spec import Spec
-from mechpatch.models.codi import LatentHead
 from mechpatch.patching import Outcome, Read, Write, collate, rollout
 from mechpatch.patching.reference import Patch, RelayStep, baseline, sweep
 from mechpatch.storage.results import open_run
@@ -164,7 +163,7 @@ def test_a_batch_gives_what_each_question_gives_alone(case: Case):
 
 
 @torch.no_grad()
-def hugging_face(hf: LlamaForCausalLM, head: LatentHead, layout: Layout) -> tuple[Tensor, Tensor, list[Tensor]]:
+def hugging_face(hf: LlamaForCausalLM, head: nn.Module, layout: Layout) -> tuple[Tensor, Tensor, list[Tensor]]:
     """The same rollout by Hugging Face alone.
 
     Returns:

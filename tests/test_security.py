@@ -21,8 +21,9 @@ from faults.forks import DONE, in_child
 import mechpatch
 from mechpatch.data import pair_path
 from mechpatch.errors import CheckpointError, MechpatchError
+from mechpatch.families import WEIGHTS
 from mechpatch.models import load_model
-from mechpatch.models.files import read_tensors, read_weights
+from mechpatch.models.files import open_weights, read_tensors
 from mechpatch.pairs import load_pairs
 from mechpatch.storage.activations import ActivationCache
 from mechpatch.storage.atomic import remove_stale
@@ -119,7 +120,7 @@ def test_a_text_file_of_ten_gigabytes_is_not_read(sound, name):
 def test_an_index_of_ten_gigabytes_is_not_read(tmp_path):
     hostile.sparse(tmp_path / "model.safetensors.index.json")
     with pytest.raises(CheckpointError, match="found 10737418240 bytes"):
-        read_weights(tmp_path, torch.float32)
+        open_weights(tmp_path, WEIGHTS, "a model")
 
 
 def test_pairs_and_records_of_ten_gigabytes_are_not_read(tmp_path):
@@ -143,7 +144,7 @@ def test_an_index_names_files_beside_it_alone(tmp_path, shard):
     index = {"weight_map": {"w": shard.format(outside=outside)}}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
     with pytest.raises(CheckpointError, match="is not the name of a file beside it"):
-        read_weights(folder, torch.float32)
+        open_weights(folder, WEIGHTS, "a model")
 
 
 def hostile_settings(sound: Path, outside: Path) -> None:

@@ -4,6 +4,7 @@ Everything heavy is imported when a command needs it.
 """
 
 from mechpatch.cli import cache as cache
+from mechpatch.cli import check as check
 from mechpatch.cli import compare as compare
 from mechpatch.cli import demo as demo
 from mechpatch.cli import inspect as inspect

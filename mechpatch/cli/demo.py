@@ -20,7 +20,9 @@ from mechpatch.cli.options import (
     load,
     option,
 )
+from mechpatch.data import DEMO
 from mechpatch.experiments.spec import DIRECTIONS, NULLS, SHORT, Spec
+from mechpatch.source import Source
 from mechpatch.storage.folders import require_run_or_empty
 
 INSPECTED = 2  # pairs
@@ -54,7 +56,7 @@ def demo(
     from mechpatch.console import announce, progress, show_paths, show_screening, show_summary
 
     torch.set_num_threads(1)  # the model is so small that threads cost more than they give
-    loaded = load("demo", None, None, None, None, None, "float32", device, quiet=quiet)
+    loaded = load(Source(base=DEMO), "float32", device, quiet=quiet)
     spec = Spec(experiments=SHORT["all"], directions=DIRECTIONS, nulls=NULLS, batch_size=36)
     pair_file = workflow.read_pairs("demo", loaded, spec, limit=limit)
     if not quiet:

@@ -5,17 +5,19 @@ Only what is certain is refused here, in the words of the options; the rest is l
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from mechpatch.data import DEMO, DEMO_FOLDER, DEMO_LATENTS
 from mechpatch.errors import CheckpointError, SpecError
-from mechpatch.experiments.spec import Spec
+from mechpatch.experiments.spec import NOTHING_FED_BACK, Spec
+from mechpatch.families import PAUSE, ROWS, possible
 from mechpatch.names import DTYPE_NAMES, not_known
+from mechpatch.source import Source
 
-PUBLISHED_LATENTS = 6
+T = TypeVar("T")
+
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 THOUGHT = re.compile(r"t\d+")
 PEFT_CONFIG = "adapter_config.json"
@@ -24,48 +26,58 @@ MAX_CONFIG = 2**20  # bytes of a config.json that is looked at
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outline:
-    """What is known of a model before it is loaded.
+    """What is known of a model before it is loaded; None stands for what only the hub or the files know.
 
     Attributes:
-        n_layers: None where only the hub knows.
-        latents: thoughts that it was trained with or is asked for; 0 where it has no latent head.
-        has_bot: it has CODI's special tokens.
+        n_layers: number of blocks.
+        feeds_back: whether it makes latent thoughts.
+        latents: thoughts that are asked for, or that it was trained with; 0 where nobody says.
+        has_bot: whether it has special tokens around its thoughts.
     """
 
     n_layers: int | None
-    latents: int
-    has_bot: bool
+    feeds_back: bool | None
+    latents: int | None
+    has_bot: bool | None
 
 
-def outline(model: str, adapter: Path | None, codi: Path | None, latents: int | None) -> Outline:
+def outline(source: Source) -> Outline:
     """Look at paths and config.json. Raises `CheckpointError` for what cannot be loaded."""
-    if latents is not None and latents < 1:
-        raise SpecError(f"--latents is {latents}, expected at least 1 thought")
-    if adapter and codi:
-        raise CheckpointError("--adapter and --codi were both given; a CODI checkpoint holds its own adapter: give one")
-    if model == DEMO:
-        if adapter or codi:
-            raise CheckpointError("the demo model brings its own CODI checkpoint: give neither --adapter nor --codi")
-        return Outline(n_layers=_layers(DEMO_FOLDER / "base"), latents=latents or DEMO_LATENTS, has_bot=True)
-    if adapter and not (_path(adapter) / PEFT_CONFIG).is_file():
-        what = f"no {PEFT_CONFIG} in it" if adapter.is_dir() else "no such directory"
+    model, source = str(source.base), source.resolved()
+    if source.adapter and not (_path(source.adapter) / PEFT_CONFIG).is_file():
+        what = f"no {PEFT_CONFIG} in it" if _path(source.adapter).is_dir() else "no such directory"
         raise CheckpointError(
-            f"{adapter}: {what}; expected a PEFT adapter ({PEFT_CONFIG} and weights). A CODI checkpoint is given with "
-            "--codi"
+            f"{source.adapter}: {what}; expected a PEFT adapter ({PEFT_CONFIG} and weights). A CODI checkpoint is "
+            "given with --codi"
         )
-    if codi and not _path(codi).exists():
-        raise CheckpointError(f"{codi}: no such file or directory; expected a CODI checkpoint")
-    if codi and (codi / PEFT_CONFIG).is_file():
-        raise CheckpointError(f"{codi}: is a PEFT adapter (it has {PEFT_CONFIG}); give it with --adapter")
-    n_layers = None
-    if (folder := _path(model)).is_dir():
-        n_layers = _layers(folder)
+    if (path := source.checkpoint) and not _path(path).exists():
+        wanted = next(row.title for row in ROWS if row.option == source.option)
+        raise CheckpointError(f"{path}: no such file or directory; expected a {wanted} checkpoint")
+    if path and (path / PEFT_CONFIG).is_file():
+        raise CheckpointError(f"{path}: is a PEFT adapter (it has {PEFT_CONFIG}); give it with --adapter")
+    config: dict[str, object] = {}
+    if (folder := _path(source.base)).is_dir():
+        config = _config(folder)
     elif not HUB_NAME.fullmatch(model) or model.startswith("."):
         raise CheckpointError(
             f"{model}: no such directory; expected demo, a hub name, or the directory of a Hugging Face model "
             "(config.json, weights, tokenizer.json)"
         )
-    return Outline(n_layers=n_layers, latents=(latents or PUBLISHED_LATENTS) if codi else 0, has_bot=codi is not None)
+    counts = [config.get(name) for name in ("num_hidden_layers", "n_layer")]
+    told = config or source.option or source.family not in (None, PAUSE)
+    rows = possible(source.family, source.option, config) if told else ROWS
+    return Outline(
+        n_layers=next((count for count in counts if isinstance(count, int) and count > 0), None),
+        feeds_back=_agreed(row.fed != "nothing" and source.family != PAUSE for row in rows),
+        latents=source.n_latents or _agreed(row.n_latents for row in rows),
+        has_bot=_agreed("bot" in row.roles and (row.ids != "given" or bool(source.special_ids)) for row in rows),
+    )
+
+
+def _agreed(values: Iterable[T]) -> T | None:
+    """The value if all are equal."""
+    first, *others = {*values}
+    return None if others else first
 
 
 def _path(name: str | Path) -> Path:
@@ -77,8 +89,8 @@ def _path(name: str | Path) -> Path:
     return path
 
 
-def _layers(folder: Path) -> int | None:
-    """Blocks of the model in `folder`; None where its config.json is not plain enough to tell."""
+def _config(folder: Path) -> dict[str, object]:
+    """config.json of the model in `folder`; empty where it is not plain enough to tell."""
     path = folder / "config.json"
     if not path.is_file():
         raise CheckpointError(
@@ -86,25 +98,19 @@ def _layers(folder: Path) -> int | None:
             "tokenizer.json). What was trained on top of one is given with --codi or --adapter beside it"
         )
     try:
-        if path.stat().st_size > MAX_CONFIG:
-            return None
-        config = json.loads(path.read_bytes())
-        counts = [config.get(name) for name in ("num_hidden_layers", "n_layer")]
-    except (OSError, ValueError, AttributeError, RecursionError):
-        return None
-    return next((count for count in counts if isinstance(count, int) and count > 0), None)
+        found = json.loads(path.read_bytes()) if path.stat().st_size <= MAX_CONFIG else {}
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
-def judge(spec: Spec, model: Outline, latents: int | None) -> None:
+def judge(spec: Spec, model: Outline) -> None:
     """Refuse kinds of thought, layers and sites that the model does not have. Raises `SpecError`."""
-    if spec.thoughts == "latent" and not model.latents:
-        raise SpecError(
-            "latent thoughts need a CODI checkpoint, and this model has none: give --codi, or choose --thoughts text "
-            "or placeholder"
-        )
-    count = model.latents or latents
-    if spec.thoughts == "placeholder" and not count:
-        raise SpecError("placeholder thoughts: say how many with --latents")
+    if spec.thoughts == "latent" and model.feeds_back is False:
+        raise SpecError(NOTHING_FED_BACK)
+    count = model.latents
+    if spec.thoughts != "text" and count == 0:
+        raise SpecError(f"{spec.thoughts} thoughts: say how many with --latents")
     if model.n_layers is not None:
         layers = spec.select_layers(model.n_layers)
         if "window" in spec.experiments and min(layers) + spec.window > model.n_layers:
@@ -114,6 +120,8 @@ def judge(spec: Spec, model: Outline, latents: int | None) -> None:
             )
     if "leave_one_out" in spec.experiments and spec.thoughts != "text" and count == 1:
         raise SpecError("leave-one-out needs two thoughts or more: with one, nothing is left to write")
+    if model.has_bot is None or (spec.thoughts != "text" and count is None):
+        return  # only the files tell which sites there are
     thoughts = None if spec.thoughts == "text" else [f"t{step}" for step in range(count or 0)]
     marks = ["bot", "eot", "answer"] if model.has_bot and spec.thoughts != "text" else ["answer"]
     _judge_sites("--sites", spec.sites, thoughts, marks)

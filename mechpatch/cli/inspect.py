@@ -8,9 +8,10 @@ import typer
 
 from mechpatch.cli import early
 from mechpatch.cli.app import app
+from mechpatch.cli.model import Coconut
 from mechpatch.cli.options import ASKED, EXPERIMENT, MODEL, OUTPUT, RUNNING, Adapter, Codi, Device, Quiet, load, option
-from mechpatch.data import DEMO
 from mechpatch.errors import SpecError
+from mechpatch.source import Source
 from mechpatch.storage.folders import require_run
 
 
@@ -61,6 +62,7 @@ def inspect(
     ] = None,
     adapter: Adapter = None,
     codi: Codi = None,
+    coconut: Coconut = None,
     device: Device = "auto",
     max_memory: Annotated[
         int | None,
@@ -79,7 +81,7 @@ def inspect(
     early.judge_machine("float32", device)
     require_run(run_dir)
     if model is not None:
-        early.outline(model, adapter, codi, None)
+        early.outline(Source(base=model, adapter=adapter, codi=codi, coconut=coconut))
     if layer is not None and site is not None:
         from mechpatch.storage.results import read_pairs, read_spec
 
@@ -97,20 +99,10 @@ def inspect(
     spec = run.spec if max_memory is None else replace(run.spec, memory=max_memory * 2**20)
     indices = [run.index(each) for each in dict.fromkeys(pair or ())]
     indices = indices or largest_effects(read_effects(run_dir), top or 1)
-    about = run.model
-    recorded = {name: Path(about[name]) if about.get(name) else None for name in ("adapter", "codi")}
-    moved = model is not None or adapter is not None or codi is not None
-    loaded = load(
-        model or str(about.get("base")),
-        adapter if moved else recorded["adapter"],
-        codi if moved else recorded["codi"],
-        about.get("lora_alpha") if codi or (not moved and (recorded["codi"] or about.get("base") == DEMO)) else None,
-        ",".join(about.get("lora_targets") or ()),
-        about.get("n_latents") or None,
-        str(about.get("dtype", "float32")),
-        device,
-        quiet=quiet,
-    )
+    source = Source.recorded(run.model)
+    if model is not None or adapter is not None or codi is not None or coconut is not None:
+        source = source.moved(model, adapter, codi, coconut)
+    loaded = load(source, str(run.model.get("dtype", "float32")), device, quiet=quiet)
     run.check(loaded)
     at = At(layer, site) if layer is not None and site is not None else None
     with lock(run_dir):

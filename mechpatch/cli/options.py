@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mechpatch.source import Source
 from mechpatch.storage.cache_folder import default_folder, size_limit
 
 if TYPE_CHECKING:
@@ -74,13 +75,16 @@ Latents = Annotated[
         panel=ASKED,
         metavar="N",
         help="Number of latent or placeholder thoughts.",
-        show_default="6 with --codi, as published",
+        show_default="as published: 6 with --codi",
     ),
 ]
 AnswerPrefix = Annotated[
-    str,
+    str | None,
     option(
-        "--answer-prefix", panel=ASKED, help="Text before the answer; one space follows unless it ends in \\n or \\t."
+        "--answer-prefix",
+        panel=ASKED,
+        help="Text before the answer; one space follows unless it ends in \\n or \\t.",
+        show_default="that of the family",
     ),
 ]
 Separator = Annotated[
@@ -123,43 +127,24 @@ Quiet = Annotated[
 ]
 
 
-def load(
-    model: str,
-    adapter: Path | None,
-    codi: Path | None,
-    lora_alpha: float | None,
-    lora_targets: str | None,
-    latents: int | None,
-    dtype: str,
-    device: str,
-    *,
-    quiet: bool = False,
-) -> "ThoughtModel":
+def load(source: Source, dtype: str, device: str, *, quiet: bool = False) -> "ThoughtModel":
     """Load and say on stderr what was loaded; the tone of the libraries is turned down."""
     from transformers.utils import logging as transformers_logging
 
     from mechpatch.console import show_model
-    from mechpatch.models import load_model
+    from mechpatch.models import load_source
 
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
-    loaded = load_model(
-        model,
-        adapter,
-        codi,
-        lora_alpha=lora_alpha,
-        n_latents=latents,
-        dtype=dtype,
-        device=device,
-        lora_targets=split(lora_targets) if lora_targets else None,
-    )
+    loaded = load_source(source, dtype=dtype, device=device)
     if not quiet:
-        show_model(model, loaded)
+        show_model(str(source.base), loaded)
         values = {
-            "--lora-alpha": (lora_alpha, loaded.about.get("lora_alpha")),
-            "--latents": (latents, loaded.n_latents),
+            "--lora-alpha": (source.lora_alpha, loaded.about.get("lora_alpha")),
+            "--latents": (source.n_latents, loaded.n_latents),
         }
-        assumed = [f"{name} {found:g}" for name, (given, found) in values.items() if codi and found and given is None]
+        given = [name for name, (asked, found) in values.items() if source.checkpoint and found and asked is None]
+        assumed = [f"{name} {values[name][1]:g}" for name in given]
         if assumed:  # neither is stored in a checkpoint, and a wrong one changes every number
             typer.echo(f"not given, so taken as published: {' and '.join(assumed)}", err=True)
     return loaded

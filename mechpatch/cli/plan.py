@@ -37,4 +37,4 @@ def plan(
     if as_json:
         typer.echo(json.dumps(made.as_json()))
     else:
-        show_plan(made, asked.spec)
+        show_plan(made, asked.spec, asked.model.doubt)

@@ -1,6 +1,5 @@
 """What `run` and `plan` are both asked: a model, experiments, pairs. One set of options: a plan is of that run."""
 
-import inspect
 from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import wraps
@@ -10,19 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from mechpatch.cli import early
+from mechpatch.cli.model import kind_of_thoughts, make_source, with_options
 from mechpatch.cli.options import (
     ASKED,
     EXPERIMENT,
     RUNNING,
-    Adapter,
     AnswerPrefix,
-    Codi,
     Device,
     Dtype,
-    Latents,
-    LoraAlpha,
-    LoraTargets,
-    Model,
     Pairs,
     PlaceholderToken,
     Quiet,
@@ -41,6 +35,7 @@ from mechpatch.errors import PairError, SpecError, StorageError
 from mechpatch.experiments.growth import certain_differences, require_equal
 from mechpatch.experiments.spec import Spec, parse_experiments, parse_layers
 from mechpatch.pairs import load_pairs
+from mechpatch.source import Source
 from mechpatch.storage.folders import SPEC, require_run_or_empty
 
 if TYPE_CHECKING:
@@ -68,6 +63,7 @@ class Request(NamedTuple):
 
 
 def request(
+    source: Source,
     experiments: Annotated[
         list[str],
         typer.Argument(
@@ -76,15 +72,9 @@ def request(
             metavar="EXPERIMENT",
         ),
     ],
-    model: Model = "demo",
-    adapter: Adapter = None,
-    codi: Codi = None,
-    lora_alpha: LoraAlpha = None,
-    lora_targets: LoraTargets = None,
     pairs: Pairs = "demo",
     thoughts: Thoughts = "latent",
-    latents: Latents = None,
-    answer_prefix: AnswerPrefix = "The answer is:",
+    answer_prefix: AnswerPrefix = None,
     separator: Separator = "",
     placeholder_token: PlaceholderToken = None,
     layers: Annotated[
@@ -191,9 +181,9 @@ def request(
         window=window,
         directions=split(direction.replace("both", "denoise,noise")),
         nulls=tuple(name.replace("-", "_") for name in split(nulls)),
-        thoughts=thoughts,
-        n_thoughts=latents,
-        prefix=unescaped(answer_prefix),
+        thoughts=kind_of_thoughts(thoughts, source),
+        n_thoughts=source.n_latents,
+        prefix=None if answer_prefix is None else unescaped(answer_prefix),
         separator=unescaped(separator),
         placeholder=placeholder_token,
         min_gap=min_gap,
@@ -205,7 +195,7 @@ def request(
     )
     early.judge_machine(dtype, device)
     early.judge_limit(limit, pair or ())
-    early.judge(spec, early.outline(model, adapter, codi, latents), latents)
+    early.judge(spec, early.outline(source))
     if quiet:
         hush()
     load_pairs(pair_path(pairs))  # for its faults: they are many, and a model takes long to load
@@ -213,7 +203,7 @@ def request(
     from mechpatch.console import show_screening
     from mechpatch.workflow import read_pairs
 
-    loaded = load(model, adapter, codi, lora_alpha, lora_targets, latents, dtype, device, quiet=quiet)
+    loaded = load(source, dtype, device, quiet=quiet)
     pair_file = read_pairs(pairs, loaded, spec, limit=limit, only=pair or (), keep_same_answer=keep_same_answer)
     if not quiet:
         show_screening(pair_file)
@@ -250,17 +240,13 @@ def _none_left(pairs: "PairFile") -> str:
 
 def of_request(command: Callable[..., None]) -> Callable[..., None]:
     """Give `command`, whose first parameter is a `Request`, the options that make one."""
-    asked = inspect.signature(request).parameters
-    _, *own = inspect.signature(command).parameters.values()
+    complete = with_options(with_options(make_source, request), command)
 
-    @wraps(command)
+    @wraps(complete)
     def called(**given: Any) -> None:
         if (out := given.get("out")) is not None:
             require_run_or_empty(out)
             _require_joinable(out, given)
-        command(request(**{name: given.pop(name) for name in asked}), **given)
+        complete(**given)
 
-    parameters = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in (*asked.values(), *own)]
-    called.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportAttributeAccessIssue]
-    called.__annotations__ = {each.name: each.annotation for each in parameters}
     return called

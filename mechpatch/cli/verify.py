@@ -7,18 +7,13 @@ import typer
 
 from mechpatch.cli import early
 from mechpatch.cli.app import app
+from mechpatch.cli.model import kind_of_thoughts, with_source
 from mechpatch.cli.options import (
     EXPERIMENT,
     MODEL,
-    Adapter,
     AnswerPrefix,
-    Codi,
     Device,
     Json,
-    Latents,
-    LoraAlpha,
-    LoraTargets,
-    Model,
     Pairs,
     PlaceholderToken,
     Seed,
@@ -31,21 +26,18 @@ from mechpatch.cli.options import (
 from mechpatch.data import pair_path
 from mechpatch.experiments.spec import Spec, parse_layers
 from mechpatch.pairs import load_pairs
+from mechpatch.source import Source
 
 DTYPES = ("float32", "float64")  # other rounding is as large as many faults
 
 
 @app.command()
+@with_source
 def verify(
-    model: Model = "demo",
-    adapter: Adapter = None,
-    codi: Codi = None,
-    lora_alpha: LoraAlpha = None,
-    lora_targets: LoraTargets = None,
+    source: Source,
     pairs: Pairs = "demo",
     thoughts: Thoughts = "latent",
-    latents: Latents = None,
-    answer_prefix: AnswerPrefix = "The answer is:",
+    answer_prefix: AnswerPrefix = None,
     separator: Separator = "",
     placeholder_token: PlaceholderToken = None,
     layers: Annotated[
@@ -72,27 +64,25 @@ def verify(
     spec = Spec(
         experiments=("position",),
         layers=parse_layers(layers) if layers else (),
-        thoughts=thoughts,
-        n_thoughts=latents,
-        prefix=unescaped(answer_prefix),
+        thoughts=kind_of_thoughts(thoughts, source),
+        n_thoughts=source.n_latents,
+        prefix=None if answer_prefix is None else unescaped(answer_prefix),
         separator=unescaped(separator),
         placeholder=placeholder_token,
         seed=seed,
     )
     early.judge_machine(dtype, device, DTYPES)
-    early.judge(spec, early.outline(model, adapter, codi, latents), latents)
+    early.judge(spec, early.outline(source))
     load_pairs(pair_path(pairs))
 
     from mechpatch import workflow
     from mechpatch.console import progress, show_report
-    from mechpatch.verify import LAWS, Source, make_context, read_source
+    from mechpatch.verify import LAWS, make_context, read_source
     from mechpatch.verify import verify as try_all
 
-    loaded = load(model, adapter, codi, lora_alpha, lora_targets, latents, dtype, device)
+    loaded = load(source, dtype, device)
     kept = workflow.read_pairs(pairs, loaded, spec).kept
-    checkpoint = read_source(
-        Source(base=model, adapter=adapter, codi=codi, alpha=lora_alpha), loaded.hooked.cfg.dtype, loaded.device
-    )
+    checkpoint = read_source(source, loaded.hooked.cfg.dtype, loaded.device)
     context = make_context(loaded, spec, kept, checkpoint)
     with progress("verify", len(LAWS)) as tick:
         report = try_all(context, lambda key: tick(1))

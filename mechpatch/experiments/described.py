@@ -11,6 +11,7 @@ import torch
 
 from mechpatch.data import DEMO, DEMO_FOLDER
 from mechpatch.experiments.experiment import Experiment
+from mechpatch.experiments.layouts import settled
 from mechpatch.experiments.pair_file import PairFile
 from mechpatch.experiments.spec import Spec
 from mechpatch.models import ThoughtModel
@@ -26,7 +27,7 @@ def describe_run(model: ThoughtModel, spec: Spec, pairs: PairFile, command: Sequ
     """Everything that is needed to repeat a run; what only says where it came from is under `environment`."""
     names = [pair.pair_id for pair in pairs.kept]
     return {
-        "spec": asdict(spec),
+        "spec": asdict(settled(model, spec)),
         "model": {"fingerprint": model.fingerprint, "dtype": model.about.get("dtype"), "n_layers": model.n_layers},
         "pairs": {
             "sha256": file_digest(pairs.path),

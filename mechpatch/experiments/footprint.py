@@ -9,8 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
-import torch
-
 from mechpatch.errors import SpecError
 from mechpatch.experiments.activations import KEPT
 from mechpatch.experiments.engines import ENGINES
@@ -138,7 +136,7 @@ def require_fit(found: Footprint, spec: Spec, pairs: int) -> Footprint:
 def bytes_of_weights(model: ThoughtModel) -> int:
     """Of all parameters, those that are shared counted once."""
     tensors = {each.data_ptr(): each for each in model.hooked.parameters()}
-    if isinstance(model.head, torch.nn.Module):
+    if model.head is not None:
         tensors |= {each.data_ptr(): each for each in model.head.parameters()}
     return sum(each.nbytes for each in tensors.values())
 
@@ -148,9 +146,7 @@ def bytes_of_the_process(model: ThoughtModel) -> int:
     weights = bytes_of_weights(model)
     if model.device.type == "cuda":
         return weights
-    # A CODI checkpoint brings embedding rows of its own; those of the base stay mapped from its file.
-    mapped = model.hooked.W_E.nbytes if model.about.get("codi") else 0
-    return LIBRARIES + PER_TOKEN * len(model.tokenizer) + weights + mapped
+    return LIBRARIES + PER_TOKEN * len(model.tokenizer) + weights
 
 
 def bytes_of_a_plain_run(model: ThoughtModel, batch: Batch) -> int:

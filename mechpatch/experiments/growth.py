@@ -18,9 +18,18 @@ T = TypeVar("T")
 MODEL = {
     "adapter": "--adapter",
     "codi": "--codi",
+    "coconut": "--coconut",
+    "family": "--family",
     "lora_alpha": "--lora-alpha",
     "lora_targets": "--lora-targets",
     "n_latents": "--latents",
+    "special_ids": "--special-ids",
+    "bos": "--bos",
+    "question_format": "--question-format",
+    "ignore_keys": "--ignore-keys",
+    "tie": "--tie",
+    "soft_top_k": "--soft-top-k",
+    "soft_temperature": "--soft-temperature",
     "dtype": "--dtype",
 }
 GROWING = ("experiments", "directions", "nulls", "layers", "sites", "subsets")

@@ -1,11 +1,12 @@
 """From pairs to token layouts: which thoughts a question has under a spec, and which pairs cannot be laid out alike."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from mechpatch.errors import SpecError, ThoughtError
-from mechpatch.experiments.spec import Spec
+from mechpatch.experiments.spec import NOTHING_FED_BACK, Spec
 from mechpatch.models import ThoughtModel
-from mechpatch.pairs import Finding, Pair, Predicate, default_predicates, unequal_steps
+from mechpatch.pairs import Finding, Pair, Predicate, Side, default_predicates, unequal_steps
 from mechpatch.patching.batch import padded_width
 from mechpatch.thoughts import Layout, latent_layout, placeholder_layout, text_layout
 from mechpatch.thoughts.text import step_ends
@@ -22,57 +23,44 @@ def pair_layouts(model: ThoughtModel, spec: Spec, pair: Pair) -> tuple[Layout, L
     count = spec.n_thoughts or model.n_latents
     if count >= model.n_ctx:  # before so many are laid out
         raise SpecError(f"--latents {count}: too many, the model runs at most {model.n_ctx} tokens in all")
-    try:
+    if spec.thoughts == "latent" and model.head is None:
+        raise SpecError(NOTHING_FED_BACK)
+    if not count and spec.thoughts != "text":
+        raise SpecError(f"{spec.thoughts} thoughts: say how many with --latents")
+    tokenizer, prefix, bos = model.tokenizer, answer_prefix(model, spec), model.family.bos
+    around = {"bot": model.bot, "eot": model.eot}
+
+    def laid_out(side: Side) -> Layout:
+        question = model.family.asked(side.question)
         if spec.thoughts == "text":
-            clean, corrupted = (
-                text_layout(
-                    model.tokenizer, side.question, side.cot, answers, prefix=spec.prefix, separator=spec.separator
-                )
-                for side in (pair.clean, pair.corrupted)
-            )
-        elif spec.thoughts == "latent":
-            if model.head is None or model.bot is None or model.eot is None:
-                raise SpecError(
-                    "latent thoughts need a CODI checkpoint, and this model has none: give --codi, or choose "
-                    "--thoughts text or placeholder"
-                )
-            clean, corrupted = (
-                latent_layout(
-                    model.tokenizer,
-                    side.question,
-                    answers,
-                    prefix=spec.prefix,
-                    n_latents=count,
-                    bot=model.bot,
-                    eot=model.eot,
-                )
-                for side in (pair.clean, pair.corrupted)
-            )
-        else:
-            token = placeholder_token(model, spec)
-            if not count:
-                raise SpecError("placeholder thoughts: say how many with --latents")
-            clean, corrupted = (
-                placeholder_layout(
-                    model.tokenizer,
-                    side.question,
-                    answers,
-                    prefix=spec.prefix,
-                    count=count,
-                    token=token,
-                    bot=model.bot,
-                    eot=model.eot,
-                )
-                for side in (pair.clean, pair.corrupted)
-            )
+            return text_layout(tokenizer, question, side.cot, answers, prefix=prefix, separator=spec.separator, bos=bos)
+        if spec.thoughts == "latent":
+            return latent_layout(tokenizer, question, answers, prefix=prefix, n_latents=count, bos=bos, **around)
+        token = placeholder_token(model, spec)
+        return placeholder_layout(
+            tokenizer, question, answers, prefix=prefix, count=count, token=token, bos=bos, **around
+        )
+
+    try:
+        return laid_out(pair.clean), laid_out(pair.corrupted)
     except ThoughtError as error:
         raise ThoughtError(f"pair {pair.pair_id!r}: {error}") from error
-    return clean, corrupted
+
+
+def answer_prefix(model: ThoughtModel, spec: Spec) -> str:
+    """Text before the answer: asked for, or that of the model's family."""
+    return model.family.prefix if spec.prefix is None else spec.prefix
+
+
+def settled(model: ThoughtModel, spec: Spec) -> Spec:
+    """`spec` with what it leaves to the model's family."""
+    return replace(spec, prefix=answer_prefix(model, spec))
 
 
 def placeholder_token(model: ThoughtModel, spec: Spec) -> int:
-    """The token that stands for a thought in placeholder mode: asked for, or the pad token."""
-    candidates = (spec.placeholder, model.pad, model.tokenizer.pad_token_id, model.tokenizer.eos_token_id)
+    """The token that stands for a thought in placeholder mode: asked for, or the family's own, or the pad token."""
+    own = (model.latent, model.pad, model.tokenizer.pad_token_id, model.tokenizer.eos_token_id)
+    candidates = (spec.placeholder, *own)
     token = next((each for each in candidates if isinstance(each, int)), None)
     if token is None or not 0 <= token < model.hooked.cfg.d_vocab:
         raise SpecError(

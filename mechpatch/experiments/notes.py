@@ -13,14 +13,28 @@ from mechpatch.pairs import Pair
 
 log = logging.getLogger(__name__)
 
+MANY = 0.5  # of the pairs; a model that answers fewer right is not the one that was trained
 
-def notes(spec: Spec, records: pa.Table, rounding: Rounding | None = None, pairs: Sequence[Pair] = ()) -> list[str]:
+
+def wrong_base(doubt: str, right: int, pairs: int) -> str:
+    """What to say of a doubtful base where few pairs are answered right; empty where there is nothing to say."""
+    if not doubt or right >= MANY * pairs:
+        return ""
+    return f"The base may be the wrong one: {right} of {pairs} pairs are answered right on both sides, and {doubt}."
+
+
+def notes(
+    spec: Spec, records: pa.Table, rounding: Rounding | None = None, pairs: Sequence[Pair] = (), doubt: str = ""
+) -> list[str]:
     """What a reader must know before the numbers: which kind of thought this was, and which zeros are no findings.
 
     Args:
         pairs: those that were run.
+        doubt: why the base may be the wrong one, see `ThoughtModel`.
     """
-    said = []
+    total = len(records["pair_index"].unique())
+    right = len(records.filter(pc.field("both_correct"))["pair_index"].unique())
+    said = [sentence] if (sentence := wrong_base(doubt, right, total)) else []
     if spec.thoughts == "placeholder":
         said.append(
             "No thought was rolled out: the thought positions hold copies of one placeholder token, in one forward "

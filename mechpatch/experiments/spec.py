@@ -15,6 +15,10 @@ DIRECTIONS = ("denoise", "noise")
 THOUGHT_KINDS = ("latent", "text", "placeholder")
 ENGINE_NAMES = ("fast", "reference")
 PAIRED = "paired"
+NOTHING_FED_BACK = (
+    "latent thoughts need a model that feeds them back, and this one does not: give --codi or --coconut, say what its "
+    "family is with --family, or choose --thoughts text or placeholder"
+)
 NULLS = ("self", "other_pair", "same_value", "noise")
 
 
@@ -32,7 +36,8 @@ class Spec:
         nulls: null donors beside the effect.
         thoughts: latent, text or placeholder.
         n_thoughts: latent or placeholder thoughts; None for what the model was trained with.
-        prefix: text before the answer; one space follows it, unless it ends in a line break or a tab.
+        prefix: text before the answer; one space follows it, unless it ends in a line break or a tab. None for that of
+            the model's family.
         separator: text before a text chain and before the answer prefix that follows it.
         placeholder: token id of placeholder thoughts; None for the pad token.
         min_gap: recovery is undefined where clean and corrupted log probability differences are nearer, in nats.
@@ -52,7 +57,7 @@ class Spec:
     nulls: tuple[str, ...] = ()
     thoughts: str = "latent"
     n_thoughts: int | None = None
-    prefix: str = "The answer is:"
+    prefix: str | None = None
     separator: str = ""
     placeholder: int | None = None
     min_gap: float = 0.1
@@ -72,7 +77,7 @@ class Spec:
         self._check_numbers()
         for field in ("prefix", "separator"):
             text = getattr(self, field)
-            if any("\ud800" <= character <= "\udfff" for character in text):  # bytes that are no UTF-8
+            if any("\ud800" <= character <= "\udfff" for character in text or ""):  # bytes that are no UTF-8
                 raise SpecError(f"{OPTIONS[field]} {text!r} holds bytes that are no text; write it in UTF-8")
 
     def _check_names(self) -> None:

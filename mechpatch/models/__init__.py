@@ -2,3 +2,4 @@
 
 from mechpatch.models.load import ThoughtModel as ThoughtModel
 from mechpatch.models.load import load_model as load_model
+from mechpatch.models.load import load_source as load_source

@@ -5,7 +5,6 @@ import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
 from peft import LoraConfig, PeftConfig, get_peft_model
 from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
 from torch import Tensor
@@ -13,8 +12,10 @@ from transformers import PreTrainedModel
 
 from mechpatch.errors import CheckpointError
 from mechpatch.models.architectures import EMBEDDINGS
-from mechpatch.models.files import account, exists, first_existing, read_json, read_tensors, refusing
+from mechpatch.models.files import Stored, account, exists, first_existing, open_weights, read_json, refusing
 
+ADAPTER_CONFIG = "adapter_config.json"
+ADAPTER_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
 PREFIX = "base_model.model."
 LAST = "|".join(name.split(".")[-2] for name in EMBEDDINGS)  # the modules' own names
 # Names inside PEFT's wrappers, under which it writes embeddings that were resized as well as trained.
@@ -26,11 +27,11 @@ ENDLESS = re.compile(r"\)[*+{]|(?:[*+{][^*+{]*){5}")
 TARGETED = re.compile(rf"\.({LAST})\.lora_")
 
 
-def read_peft(folder: Path, dtype: torch.dtype) -> tuple[LoraConfig, dict[str, Tensor], Path]:
-    """Configuration and tensors of a PEFT LoRA directory, and the file that the tensors came from."""
+def open_adapter(folder: Path) -> tuple[LoraConfig, Stored]:
+    """Configuration of a PEFT LoRA directory, and its weights, of which the headers alone are read."""
     if not exists(folder, "not a path") or not folder.is_dir():
         raise CheckpointError(f"{folder}: no such directory; expected a PEFT adapter (adapter_config.json and weights)")
-    path = first_existing(folder, ("adapter_config.json",))
+    path = first_existing(folder, (ADAPTER_CONFIG,))
     found = read_json(path)
     if (kind := found.get("peft_type")) != "LORA":
         raise CheckpointError(f"{path}: peft_type is {kind!r}, expected 'LORA'")
@@ -42,8 +43,7 @@ def read_peft(folder: Path, dtype: torch.dtype) -> tuple[LoraConfig, dict[str, T
     with refusing(path, "not a PEFT configuration"):
         config = PeftConfig.from_pretrained(str(folder))
     assert isinstance(config, LoraConfig)
-    file = first_existing(folder, ("adapter_model.safetensors", "adapter_model.bin"))
-    return config, _unwrapped(read_tensors(file, dtype)), file
+    return config, open_weights(folder, ADAPTER_WEIGHTS, "a PEFT adapter")
 
 
 def _patterns(found: Mapping[str, object]) -> list[str]:
@@ -55,7 +55,7 @@ def _patterns(found: Mapping[str, object]) -> list[str]:
     return [text for text in texts if isinstance(text, str)]
 
 
-def _unwrapped(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def unwrapped(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Embeddings under their plain names: what was trained, or what is trained on, not what training replaced."""
     found = {name: tensor for name, tensor in state.items() if not WRAPPED.fullmatch(name)}
     for name, tensor in state.items():

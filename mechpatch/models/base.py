@@ -80,12 +80,15 @@ def _ropes(config: PreTrainedConfig) -> dict[str, Mapping[str, Any]]:
     return inner or {"rope_type": found}
 
 
-def build(config: PreTrainedConfig, weights: Mapping[str, Tensor], source: object) -> PreTrainedModel:
+def build(
+    config: PreTrainedConfig, weights: Mapping[str, Tensor], source: object, tie: str | None = None
+) -> PreTrainedModel:
     """A model whose weights are the given tensors themselves, every one accounted for.
 
     Args:
         weights: by Hugging Face name, all of one dtype; names of the model without its head are as good.
         source: where they come from, for messages.
+        tie: which of two unequal copies of a tied embedding counts: first (input) or second (output).
     """
     row = architecture_of(config)
     with refusing(source, f"no {row.cls.__name__} can be built after its config.json"):
@@ -95,8 +98,13 @@ def build(config: PreTrainedConfig, weights: Mapping[str, Tensor], source: objec
     weights = _known(weights, hf.state_dict().keys(), row, source)
     tied = [weights[name] for name in row.embeddings if name in weights]
     if config.tie_word_embeddings and len(tied) == 2:
-        if not torch.equal(*tied):
-            raise CheckpointError(f"{source}: {' and '.join(row.embeddings)} differ, but config.json ties them")
+        if tie is None and not (tied[0].is_meta or torch.equal(*tied)):
+            raise CheckpointError(
+                f"{source}: {' and '.join(row.embeddings)} differ, but config.json ties them: official code loads "
+                "both into one tensor, and so keeps only one of them. Say which one is meant: --tie first (input) or "
+                "--tie second (output)"
+            )
+        weights[row.embedding] = tied[tie == "second"]
         del weights[row.embeddings[1]]
     account(source, weights, dict(hf.named_parameters()), "Check that config.json belongs to these weights")
     hf.load_state_dict(weights, strict=False, assign=True)

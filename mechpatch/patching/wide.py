@@ -1,7 +1,7 @@
 """One run with plain hooks in float64, whatever the dtype of the model: the referee between two computations of it.
 
 Weights are cast where they are used and forgotten there: block by block, and the unembedding piece by piece. Beside the
-model there is therefore never more than one block, or one piece, in float64.
+model there is therefore never more than one block, one piece, or the latent head in float64.
 """
 
 from collections.abc import Sequence

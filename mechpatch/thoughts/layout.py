@@ -93,12 +93,24 @@ def encode(tokenizer: PreTrainedTokenizerFast, text: str) -> list[int]:
     return tokenizer.encode(text, add_special_tokens=False)
 
 
-def encode_question(tokenizer: PreTrainedTokenizerFast, question: str) -> tuple[list[int], int]:
-    """Ids with the tokenizer's own special tokens but a closing eos, and how many of them precede the question."""
+def encode_question(
+    tokenizer: PreTrainedTokenizerFast, question: str, bos: bool | None = None
+) -> tuple[list[int], int]:
+    """Ids with the tokenizer's own special tokens but a closing eos, and how many of them precede the question.
+
+    Args:
+        bos: whether the tokenizer's bos stands first; None for what the tokenizer does.
+    """
     ids = tokenizer.encode(question)
     if ids and ids[-1] == tokenizer.eos_token_id:
         ids.pop()  # reference CODI trains with no eos before bot
     start = int(bool(ids) and ids[0] == tokenizer.bos_token_id)
+    if bos and not start:
+        if tokenizer.bos_token_id is None:
+            raise ThoughtError("--bos: the tokenizer has no bos token")
+        ids, start = [tokenizer.bos_token_id, *ids], 1
+    elif bos is False and start:
+        ids, start = ids[1:], 0
     if len(ids) == start:
         raise ThoughtError(f"question {question!r} has no tokens")
     return ids, start

@@ -19,11 +19,16 @@ def placeholder_layout(
     token: int,
     bot: int | None = None,
     eot: int | None = None,
+    bos: bool | None = None,
 ) -> Layout:
-    """Lay out a question followed by `count` copies of `token`, between bot and eot where these are given."""
+    """Lay out a question followed by `count` copies of `token`, between bot and eot where these are given.
+
+    Args:
+        bos: see `encode_question`.
+    """
     if count < 1:
         raise ThoughtError(f"{count} placeholder thoughts were asked for; at least 1 is needed")
-    ids, start = encode_question(tokenizer, question)
+    ids, start = encode_question(tokenizer, question, bos)
     prompt = ids if bot is None else [*ids, bot]
     before = [] if eot is None else [eot]
     return Layout(

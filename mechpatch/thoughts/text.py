@@ -27,6 +27,7 @@ def text_layout(
     prefix: str,
     separator: str = "",
     indices: Sequence[int] | None = None,
+    bos: bool | None = None,
 ) -> Layout:
     """Lay out a question with its chain of thought.
 
@@ -36,13 +37,14 @@ def text_layout(
         cot: the chain of thought of this very question.
         separator: text put before the chain and before the answer prefix.
         indices: token indices in the chain, separator included, to use as sites instead of the steps' last tokens.
+        bos: see `encode_question`.
 
     Raises:
         ThoughtError: there is no chain, two steps share a token, or indices are none, repeated or outside the chain.
     """
     if not cot or not cot.strip():
         raise ThoughtError(f"question {question!r} has no chain of thought; text thoughts need `cot` on each side")
-    ids, start = encode_question(tokenizer, question)
+    ids, start = encode_question(tokenizer, question, bos)
     encoded = tokenizer(separator + cot, add_special_tokens=False, return_offsets_mapping=True)
     chain = encoded["input_ids"]
     if indices is None:

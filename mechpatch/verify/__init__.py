@@ -4,5 +4,4 @@ from mechpatch.verify.choice import make_context as make_context
 from mechpatch.verify.report import LAWS as LAWS
 from mechpatch.verify.report import Report as Report
 from mechpatch.verify.report import verify as verify
-from mechpatch.verify.source import Source as Source
 from mechpatch.verify.source import read_source as read_source

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from transformers import PreTrainedTokenizerFast
 
-from mechpatch.experiments.layouts import placeholder_token
+from mechpatch.experiments.layouts import answer_prefix, placeholder_token
 from mechpatch.experiments.spec import Spec
 from mechpatch.models import ThoughtModel
 from mechpatch.pairs import Pair
@@ -24,8 +24,10 @@ def places(model: ThoughtModel, spec: Spec, pair: Pair, side: int, layout: Layou
         NotApplicable: the tokenizer does not give the text back.
     """
     tokenizer, question = model.tokenizer, (pair.clean, pair.corrupted)[side]
-    ids = tokenizer.encode(question.question)
+    ids = tokenizer.encode(model.family.question.replace("{question}", question.question))
     asked = len(ids) - (ids[-1] == tokenizer.eos_token_id)
+    if model.family.bos is not None:
+        asked += model.family.bos - (ids[0] == tokenizer.bos_token_id)
     found: dict[str, int] = {}
     if spec.thoughts == "text":
         chain = layout.prompt[asked:]
@@ -34,7 +36,7 @@ def places(model: ThoughtModel, spec: Spec, pair: Pair, side: int, layout: Layou
         for step, end in enumerate(ends):
             found[f"t{step}"] = asked + _covering(tokenizer, chain, text, end)
     else:
-        first = asked if model.bot is None else layout.prompt.index(model.bot) + 1
+        first = asked + (model.bot is not None)
         if spec.thoughts == "placeholder":
             first = layout.prompt.index(placeholder_token(model, spec), first)
         found = {f"t{step}": first + step for step in range(spec.n_thoughts or model.n_latents)}
@@ -43,7 +45,7 @@ def places(model: ThoughtModel, spec: Spec, pair: Pair, side: int, layout: Layou
     start = len(layout.prompt) + layout.n_latents
     if layout.has_eot:
         found["eot"] = start
-    before = (spec.separator if spec.thoughts == "text" else "") + spec.prefix
+    before = (spec.separator if spec.thoughts == "text" else "") + answer_prefix(model, spec)
     opening, answers = int(layout.has_eot), (pair.clean.answer, pair.corrupted.answer)
     found["answer"] = (
         start

@@ -9,7 +9,7 @@ from models_under_test import make_case
 
 from mechpatch.errors import NumericsError
 from mechpatch.experiments.finite import Written, require_finite
-from mechpatch.models.codi import LatentHead
+from mechpatch.models.heads import LatentHead
 from mechpatch.patching.patch import Patch
 
 KINDS = ("latent", "text", "placeholder")

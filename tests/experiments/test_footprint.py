@@ -26,7 +26,7 @@ from mechpatch.experiments.footprint import (
 )
 from mechpatch.experiments.inspection import inspect_pair
 from mechpatch.experiments.spec import Spec
-from mechpatch.models.codi import LatentHead
+from mechpatch.models.heads import LatentHead
 from mechpatch.models.hooked import to_hooked
 
 

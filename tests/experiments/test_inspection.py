@@ -19,7 +19,7 @@ from mechpatch.experiments.run import Experiment, run_experiment
 from mechpatch.experiments.strongest import At, largest_effects, strongest
 from mechpatch.experiments.token_texts import running_texts, sequence_texts
 from mechpatch.models import ThoughtModel
-from mechpatch.models.codi import LatentHead
+from mechpatch.models.heads import LatentHead
 from mechpatch.pairs import Pair
 from mechpatch.storage.inspections import read_inspection
 from mechpatch.storage.results import open_run

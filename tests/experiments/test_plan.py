@@ -14,7 +14,7 @@ from mechpatch.experiments.footprint import footprint_of_batch
 from mechpatch.experiments.plan import Counts, Plan, Timing, count, make_plan, predict
 from mechpatch.experiments.run import run_experiment
 from mechpatch.experiments.spec import Spec
-from mechpatch.models.codi import LatentHead
+from mechpatch.models.heads import LatentHead
 from mechpatch.patching import engine
 from mechpatch.patching.work import Work
 from mechpatch.storage.results import open_run

@@ -194,7 +194,7 @@ PEFT = "base_model.model.model.layers."
         (drop("lora_B"), rf"(?s)21 tensors .*missing: {PEFT}0.mlp.down_proj.lora_B.weight 32×4"),
         (drop(".layers.2."), rf"(?s)14 tensors .*missing: {PEFT}2."),
         (drop("o_proj.lora"), rf"(?s)6 tensors .*missing: {PEFT}0.self_attn.o_proj.lora_A"),
-        (drop("embed_tokens"), "embed_tokens.weight is missing; the special tokens bot and eot live in it"),
+        (drop("embed_tokens"), "embed_tokens.weight is missing; the special tokens pad, bot, eot live in it"),
         (put(f"{CODI}model.embed_tokens.weight", VOCAB, D_MODEL), rf"\({VOCAB}, 32\), expected {VOCAB + 3} rows"),
         (put(f"{CODI}model.embed_tokens.weight", VOCAB + 5, D_MODEL), rf"\({VOCAB + 5}, 32\), expected {VOCAB + 3}"),
         (put(f"{CODI}model.embed_tokens.weight"), rf"\(\), expected {VOCAB + 3} rows"),

@@ -18,7 +18,7 @@ def test_account_lists_every_kind_of_fault_at_once():
         "  unexpected: over 1",
         "  quantised: bits is torch.int8, expected floating point",
         "  wrong shape: both is 2×3, expected 3×2",
-        "Look closer",
+        "Look closer. Unexpected ones that you know to be of no use are left out with --ignore-keys PREFIX",
     ]
 
 

@@ -209,7 +209,6 @@ def test_a_hub_name_is_asked_for_only_where_no_directory_is(base, tmp_path, monk
 def test_other_dtypes(base, codi, dtype):
     model = load_model(base, codi=codi, dtype=dtype, device="cpu")
     assert model.head is not None
-    assert model.head is not None
     weights = [*model.hooked.parameters(), *model.head.parameters()]
     assert {weight.dtype for weight in weights} == {getattr(torch, dtype)}
     exact = probe(load_model(base, codi=codi, device="cpu").hooked)
@@ -338,7 +337,7 @@ def test_spoilt_bases_are_refused(base, spoil, message):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"adapter": "a", "codi": "b"}, "adapter and codi were both given"),
+        ({"adapter": "a", "codi": "b"}, "--adapter and --codi were both given"),
         ({"dtype": "float16"}, "dtype 'float16' is not known; expected one of float32, float64, bfloat16"),
         ({"device": "gpu"}, "device 'gpu': cannot be used"),
         ({"device": "cuda:99"}, "device 'cuda:99': cannot be used"),

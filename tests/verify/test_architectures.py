@@ -1,15 +1,19 @@
-"""`verify` on other architectures: a sound model keeps the laws of its files, and a fault is named."""
+"""`verify` on other architectures and families: a sound model keeps the laws of its files, and a fault is named."""
 
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from families import FORMS
 from models_under_test import ARCHITECTURE_ALPHA, N_LATENTS, PAIRS, architecture_files, load_architecture
 from rewriting import wrap
 
 from mechpatch.experiments.spec import Spec
-from mechpatch.models import ThoughtModel, load
-from mechpatch.verify import LAWS, Report, Source, make_context, read_source, verify
+from mechpatch.models import ThoughtModel, load_source, merged
+from mechpatch.source import Source
+from mechpatch.verify import LAWS, Report, make_context, read_source, verify
 
 OF_FILES = [law for law in LAWS if law.number == 7 and law.key != "alpha"]
 
@@ -17,9 +21,14 @@ OF_FILES = [law for law in LAWS if law.number == 7 and law.key != "alpha"]
 def tried(architecture: str, model: ThoughtModel) -> Report:
     """The laws that hold a model to its files, in float64."""
     folder = architecture_files(architecture)
-    source = Source(base=folder / "base", codi=folder / "codi", alpha=ARCHITECTURE_ALPHA)
+    return held_to(Source(base=folder / "base", codi=folder / "codi", lora_alpha=ARCHITECTURE_ALPHA), model)
+
+
+def held_to(source: Source, model: ThoughtModel, thoughts: str = "latent") -> Report:
+    """All with an answer prefix that the tokenizer gives back: it does not know Coconut's."""
     checkpoint = read_source(source, torch.float64, model.device)
-    spec = Spec(experiments=("position",), n_thoughts=N_LATENTS, layers=(1, 2))
+    settings = {"thoughts": thoughts, "n_thoughts": N_LATENTS, "prefix": "The answer is:"}
+    spec = Spec(experiments=("position",), layers=(1, 2), **settings)
     return verify(make_context(model, spec, PAIRS[1:], checkpoint, cells=2), laws=OF_FILES)
 
 
@@ -30,8 +39,21 @@ def test_a_sound_model_keeps_the_laws_of_its_files(architecture: str):
     assert {verdict.verdict for verdict in report.verdicts} == {"holds"}
 
 
+@pytest.mark.parametrize(
+    ("form", "control"),
+    [("sim-cot-bin", False), ("coconut", False), ("latenttts", False), ("soft-gemma2", False), ("coconut", True)],
+)
+def test_a_sound_model_of_any_family_keeps_them(form: str, control: bool, tmp_path: Path):
+    changed: dict[str, Any] = {"family": "pause"} if control else {}
+    source = Source(**FORMS[form].write(tmp_path), **changed)
+    model = load_source(source, dtype="float64", device="cpu")
+    report = held_to(source, model, "placeholder" if control else "latent")
+    assert not report.failed
+    assert {"logits", "sites", "patched"} <= {verdict.key for verdict in report.verdicts if verdict.verdict == "holds"}
+
+
 def merged_twice(monkeypatch: pytest.MonkeyPatch) -> ThoughtModel:
-    wrap(monkeypatch, load, "merge_lora", lambda merge, hf, *rest: merge(merge(hf, *rest), *rest))
+    wrap(monkeypatch, merged, "merge_lora", lambda merge, hf, *rest: merge(merge(hf, *rest), *rest))
     return load_architecture.__wrapped__("gpt2", "float64")
 
 

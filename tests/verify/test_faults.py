@@ -15,14 +15,14 @@ from torch import Tensor, nn
 
 from mechpatch.data import DEMO_FOLDER
 from mechpatch.experiments.spec import Spec
-from mechpatch.models import ThoughtModel, load, load_model
-from mechpatch.models import codi as codi_format
+from mechpatch.models import ThoughtModel, load_model, merged
 from mechpatch.pairs import Pair
 from mechpatch.patching import batch as batch_module
 from mechpatch.patching import hooks as hooks_module
 from mechpatch.patching.noise import tolerance
+from mechpatch.source import Source
 from mechpatch.thoughts import latent as latent_module
-from mechpatch.verify import LAWS, Report, Source, causes, make_context, parity, read_source, verify
+from mechpatch.verify import LAWS, Report, causes, make_context, parity, read_source, verify
 
 ROLLOUT = sys.modules["mechpatch.patching.rollout"]  # the package names the function alike
 ALPHA, N_LATENTS = 6.0, 2
@@ -39,11 +39,11 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Source:
     folder = tmp_path_factory.mktemp("files")
     base = write_base(folder / "base", tiny_llama())
     codi = write_state(folder / "codi.safetensors", codi_state(tiny_llama()))
-    return Source(base=base, codi=codi, alpha=ALPHA)
+    return Source(base=base, codi=codi, lora_alpha=ALPHA)
 
 
 def loaded(source: Source, dtype: str = "float64") -> ThoughtModel:
-    options = {} if source.adapter else {"codi": source.codi, "lora_alpha": source.alpha, "n_latents": N_LATENTS}
+    options = {} if source.adapter else {"codi": source.codi, "lora_alpha": source.lora_alpha, "n_latents": N_LATENTS}
     return load_model(source.base, source.adapter, dtype=dtype, device="cpu", **options)
 
 
@@ -77,7 +77,7 @@ def test_a_deep_model_keeps_every_law_though_rounding_grows(tmp_path: Path):
     """Six layers and six latents in float32, where a fixed tolerance said not to rely on numbers from this model."""
     hf = tiny_llama(num_hidden_layers=6)
     codi = write_state(tmp_path / "codi.safetensors", codi_state(hf))
-    source = Source(base=write_base(tmp_path / "base", hf), codi=codi, alpha=ALPHA)
+    source = Source(base=write_base(tmp_path / "base", hf), codi=codi, lora_alpha=ALPHA)
     model = load_model(source.base, codi=codi, lora_alpha=ALPHA, n_latents=6, device="cpu")
     context = make_context(
         model, Spec(experiments=("position",)), PAIRS, read_source(source, torch.float32, model.device), cells=4
@@ -117,7 +117,7 @@ def test_a_peft_adapter_keeps_every_law(source: Source, tmp_path: Path, settings
 
 
 def test_an_adapter_that_is_merged_twice(source: Source, monkeypatch: pytest.MonkeyPatch):
-    wrap(monkeypatch, load, "merge_lora", lambda merge, hf, *rest: merge(merge(hf, *rest), *rest))
+    wrap(monkeypatch, merged, "merge_lora", lambda merge, hf, *rest: merge(merge(hf, *rest), *rest))
     report = tried(loaded(source), source, laws=OF_FILES)
     assert failed(report) == FILES
     (cause,) = report.causes
@@ -125,7 +125,7 @@ def test_an_adapter_that_is_merged_twice(source: Source, monkeypatch: pytest.Mon
 
 
 def test_an_adapter_that_is_not_merged(source: Source, monkeypatch: pytest.MonkeyPatch):
-    wrap(monkeypatch, load, "merge_lora", lambda merge, hf, *rest: hf)
+    wrap(monkeypatch, merged, "merge_lora", lambda merge, hf, *rest: hf)
     report = tried(loaded(source), source, laws=OF_FILES)
     assert failed(report) == FILES
     assert "the adapter is not merged" in report.causes[0]
@@ -144,7 +144,7 @@ def test_a_base_that_holds_the_adapter_already(source: Source, tmp_path: Path):
 
 
 def test_another_alpha_than_the_one_that_was_asked_for(source: Source, monkeypatch: pytest.MonkeyPatch):
-    wrap(monkeypatch, codi_format, "lora_config", lambda make, state, alpha, targets: make(state, 0.5 * alpha, targets))
+    wrap(monkeypatch, merged, "lora_config", lambda make, rank, alpha, targets: make(rank, 0.5 * alpha, targets))
     report = tried(loaded(source), source, laws=OF_FILES)
     assert failed(report) == FILES
     assert "wrong alpha: the adapter is merged as if alpha were 3, but files and options say 6" in report.causes[0]
@@ -152,7 +152,7 @@ def test_another_alpha_than_the_one_that_was_asked_for(source: Source, monkeypat
 
 def test_an_alpha_with_which_the_model_was_not_trained(shipped_pairs: list[Pair]):
     """A CODI file does not hold its alpha: what tells is that with another one the model answers."""
-    wrong = Source(base=DEMO_FOLDER / "base", codi=DEMO_FOLDER / "codi", alpha=256.0)
+    wrong = Source(base=DEMO_FOLDER / "base", codi=DEMO_FOLDER / "codi", lora_alpha=256.0)
     model = load_model(wrong.base, codi=wrong.codi, lora_alpha=256.0, n_latents=5, device="cpu")
     laws = [law for law in LAWS if law.key in ("weights", "base", "alpha")]
     spec = Spec(experiments=("position",))
@@ -178,8 +178,8 @@ def test_a_site_that_is_shifted_by_one_step(source: Source, monkeypatch: pytest.
         monkeypatch,
         latent_module,
         "latent_layout",
-        "range(len(ids) + 1, len(ids) + 1",
-        "range(len(ids) + 2, len(ids) + 2",
+        "range(len(prompt), len(prompt)",
+        "range(len(prompt) + 1, len(prompt) + 1",
     )
     monkeypatch.setattr("mechpatch.experiments.layouts.latent_layout", latent_module.latent_layout)
     report = tried(loaded(source), source)

@@ -65,11 +65,12 @@ def _model(run: Run, about: Mapping[str, Any]) -> str:
 
 
 def _adapter(about: Mapping[str, Any]) -> str:
-    for key, kind in (("codi", "CODI"), ("adapter", "PEFT LoRA")):
+    for key, kind in (("codi", "CODI"), ("coconut", "Coconut"), ("adapter", "PEFT LoRA")):
         if about.get(key):
             rank = f", rank {about['lora_rank']}, alpha {about['lora_alpha']:g}" if "lora_rank" in about else ""
             targets = f", on {', '.join(map(str, about['lora_targets']))}" if about.get("lora_targets") else ""
-            return f"{kind}: {foreign(_place(about[key]))}{text(rank)}{text(targets)}; merged"
+            kind = about["title"] if key != "adapter" and about.get("title") else kind
+            return f"{text(kind)}: {foreign(_place(about[key]))}{text(rank)}{text(targets)}; merged"
     if "lora_rank" in about:  # the built-in model, which brings its own
         return text(f"CODI: its own, rank {about['lora_rank']}, alpha {about['lora_alpha']:g}; merged")
     return "none"
