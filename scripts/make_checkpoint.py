@@ -1,14 +1,17 @@
 """Make a random Llama in Hugging Face format and a CODI checkpoint for it, to measure loading with.
 
-    python scripts/make_checkpoint.py --shape 1b --dtype float32 --out /tmp/checkpoint [--with-base] [--llama-tokenizer]
+    python scripts/make_checkpoint.py --shape 1b --dtype float32 --out /tmp/checkpoint [--with-base] [--auxiliary]
+        [--shard 5000] [--llama-tokenizer]
 
 Writes `base/` (weights, and a byte-level tokenizer or LLaMA-3's own) and `codi/` (LoRA on all seven modules, latent
 head, embedding rows with pad, bot and eot; with `--with-base` the frozen base weights too, as some published files have
-them). Tensors are drawn and written one by one: memory stays at the size of the largest.
+them, and with `--auxiliary` the second model that SIM-CoT trains with). Tensors are drawn and written one by one:
+memory stays at the size of the largest.
 """
 
 import argparse
 import json
+import math
 import zlib
 from pathlib import Path
 
@@ -26,6 +29,17 @@ SHAPES = {
         intermediate_size=8192,
         num_hidden_layers=16,
         num_attention_heads=32,
+        num_key_value_heads=8,
+        max_position_embeddings=131072,
+        tie_word_embeddings=True,
+        rope_parameters={**ROPE, "rope_theta": 500000.0, "original_max_position_embeddings": 8192},
+    ),
+    "3b": LlamaConfig(
+        vocab_size=128256,
+        hidden_size=3072,
+        intermediate_size=8192,
+        num_hidden_layers=28,
+        num_attention_heads=24,
         num_key_value_heads=8,
         max_position_embeddings=131072,
         tie_word_embeddings=True,
@@ -71,8 +85,8 @@ def base_shapes(config: LlamaConfig) -> tuple[Shapes, Shapes]:
     return shapes, {name: shape for name, shape in shapes.items() if name in linear}
 
 
-def codi_shapes(config: LlamaConfig, rank: int, with_base: bool) -> Shapes:
-    """Tensors of a CODI state dict under their published names."""
+def codi_shapes(config: LlamaConfig, rank: int, with_base: bool, auxiliary: bool) -> Shapes:
+    """Tensors of a CODI state dict under their published names; `auxiliary` ones are those of SIM-CoT."""
     shapes, linear = base_shapes(config)
     d_model = config.hidden_size
     found: Shapes = {f"{CODI}model.embed_tokens.weight": (config.vocab_size + SPECIAL_TOKENS, d_model)}
@@ -87,7 +101,8 @@ def codi_shapes(config: LlamaConfig, rank: int, with_base: bool) -> Shapes:
         }
     found |= {"prj.1.weight": (HEAD_DIM, d_model), "prj.1.bias": (HEAD_DIM,)}
     found |= {"prj.3.weight": (d_model, HEAD_DIM), "prj.3.bias": (d_model,)}
-    return found | {"prj.ln.weight": (d_model,), "prj.ln.bias": (d_model,)}
+    found |= {"prj.ln.weight": (d_model,), "prj.ln.bias": (d_model,)}
+    return found | ({f"decoder.{name}": shape for name, shape in shapes.items()} if auxiliary else {})
 
 
 def draw(name: str, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
@@ -115,6 +130,27 @@ def write_tensors(path: Path, shapes: Shapes, dtype: torch.dtype) -> None:
             file.write(draw(name, shape, dtype).view(torch.uint8).numpy().data)
 
 
+def write_weights(folder: Path, shapes: Shapes, dtype: torch.dtype, limit: float) -> None:
+    """Write one file, or shards of at most `limit` bytes (or one tensor) with their index."""
+    shards: list[Shapes] = [{}]
+    room = limit
+    for name, shape in shapes.items():
+        size = torch.Size(shape).numel() * dtype.itemsize
+        if shards[-1] and size > room:
+            shards.append({})
+            room = limit
+        shards[-1][name] = shape
+        room -= size
+    if len(shards) == 1:
+        write_tensors(folder / "model.safetensors", shapes, dtype)
+        return
+    names = [f"model-{number:05}-of-{len(shards):05}.safetensors" for number in range(1, len(shards) + 1)]
+    for file, each in zip(names, shards, strict=True):
+        write_tensors(folder / file, each, dtype)
+    places = {name: file for file, each in zip(names, shards, strict=True) for name in each}
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": places}))
+
+
 def byte_tokenizer(vocab_size: int) -> PreTrainedTokenizerFast:
     """One token a byte, behind <s>; the rest of the vocabulary is never used."""
     names = ["<s>", "</s>", *sorted(pre_tokenizers.ByteLevel.alphabet())]
@@ -133,6 +169,8 @@ def main() -> None:
     parser.add_argument("--dtype", choices=DTYPES, default="float32")
     parser.add_argument("--rank", type=int, default=128, help="of the LoRA; 128 is the published one")
     parser.add_argument("--with-base", action="store_true", help="put the frozen base weights into the CODI file too")
+    parser.add_argument("--auxiliary", action="store_true", help="put SIM-CoT's second model into the CODI file")
+    parser.add_argument("--shard", type=float, default=math.inf, help="largest file in MB; published ones have 5000")
     parser.add_argument("--llama-tokenizer", action="store_true", help="LLaMA-3's own; needs the package llama-models")
     args = parser.parse_args()
     config, dtype = SHAPES[args.shape], DTYPES[args.dtype]
@@ -144,8 +182,9 @@ def main() -> None:
         parser.error(f"the tokenizer has {len(tokenizer)} tokens, and shape {args.shape} {config.vocab_size}")
     config.dtype = dtype
     config.architectures = ["LlamaForCausalLM"]
-    write_tensors(args.out / "base" / "model.safetensors", base_shapes(config)[0], dtype)
-    write_tensors(args.out / "codi" / "model.safetensors", codi_shapes(config, args.rank, args.with_base), dtype)
+    limit = 1e6 * args.shard
+    write_weights(args.out / "base", base_shapes(config)[0], dtype, limit)
+    write_weights(args.out / "codi", codi_shapes(config, args.rank, args.with_base, args.auxiliary), dtype, limit)
     config.save_pretrained(args.out / "base")
     tokenizer.save_pretrained(args.out / "base")
 

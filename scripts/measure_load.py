@@ -1,4 +1,4 @@
-"""Load a checkpoint in a fresh process and print its peak memory beside the bytes of its weights (Linux).
+"""Load a checkpoint in a fresh process and print time and peak memory beside the bytes of its weights (Linux).
 
     python scripts/measure_load.py BASE [--adapter FOLDER] [--codi FILE] [--dtype bfloat16]
 
@@ -12,6 +12,7 @@ import gc
 import json
 import sys
 import threading
+import time
 
 from memory import reset_peak, status
 
@@ -43,7 +44,9 @@ def main() -> None:
     before = {"VmHWM": reset_peak(), "RssAnon": status("RssAnon")}
     sampler = Sampler()
     sampler.start()
+    started = time.monotonic()
     model = load_model(args.base, args.adapter, args.codi, dtype=args.dtype, device="cpu")
+    seconds = time.monotonic() - started
     sampler.stop.set()
     sampler.join()
     shared = {value.untyped_storage().data_ptr(): value for value in model.hooked.parameters()}
@@ -51,11 +54,13 @@ def main() -> None:
         shared |= {value.data_ptr(): value for value in model.head.parameters()}
     weights = sum(value.numel() * value.element_size() for value in shared.values())
     found = {
+        "seconds": round(seconds, 1),
         "weights": weights,
         "peak": status("VmHWM") - before["VmHWM"],
         "anonymous": sampler.largest - before["RssAnon"],
     }
     found |= {f"{name}_ratio": round(found[name] / weights, 3) for name in ("peak", "anonymous")}
+    found |= {"left_out": model.about.get("left_out", {})}
     sys.stdout.write(json.dumps(found) + "\n")
 
 

@@ -15,9 +15,9 @@ from transformers import LlamaConfig, PreTrainedModel
 
 from mechpatch.axes import SiteVectors
 from mechpatch.data import DEMO, DEMO_FOLDER
-from mechpatch.models import codi as codi_format
 from mechpatch.models import load_model
 from mechpatch.models.base import build
+from mechpatch.models.heads import LatentHead
 from mechpatch.models.hooked import to_hooked
 from mechpatch.patching import Batch, collate, engine, recording
 from mechpatch.patching.decoder import read_decoder
@@ -35,7 +35,7 @@ class Model:
 
     hf: PreTrainedModel
     hooked: HookedTransformer
-    head: codi_format.LatentHead
+    head: torch.nn.Module
 
     @property
     def depth(self) -> int:
@@ -53,7 +53,7 @@ def make_model(shape: str, dtype: torch.dtype = torch.float32, n_ctx: int = 1024
     d_model = config.hidden_size
     shapes = {"1.weight": (HEAD_DIM, d_model), "1.bias": (HEAD_DIM,), "3.weight": (d_model, HEAD_DIM)}
     shapes |= {"3.bias": (d_model,), "ln.weight": (d_model,), "ln.bias": (d_model,)}
-    head = codi_format.LatentHead({f"prj.{name}": draw(f"prj.{name}", each, dtype) for name, each in shapes.items()})
+    head = LatentHead({f"prj.{name}": draw(f"prj.{name}", each, dtype) for name, each in shapes.items()})
     return Model(hf=hf, hooked=to_hooked(hf, n_ctx), head=head)
 
 
