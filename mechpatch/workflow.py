@@ -23,6 +23,7 @@ from mechpatch.experiments.pair_file import PairFile as PairFile
 from mechpatch.experiments.pair_file import read_pairs as read_pairs
 from mechpatch.experiments.plan import Plan, make_plan
 from mechpatch.experiments.run import Pace, run_experiment
+from mechpatch.experiments.screening import still_known
 from mechpatch.experiments.spec import Spec
 from mechpatch.experiments.strongest import largest_effects
 from mechpatch.models import ThoughtModel
@@ -115,6 +116,8 @@ def run_to_directory(
 
         if more := beyond(directory.spec, described):
             said(more)
+        if known := still_known(experiment, cache):
+            said(known)
         total = sum(experiment.work(batch) for batch in experiment.batches)
         paces: list[Pace] = []
         with progress("patched runs", total) if progress else nullcontext(lambda cells: None) as tick:

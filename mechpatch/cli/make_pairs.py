@@ -13,6 +13,8 @@ from mechpatch.errors import PairError
 if TYPE_CHECKING:
     from mechpatch.pairs import Pair
 
+MOST, MOST_CHANGE = 100_000, 1000  # past these a question would be worked on for hours
+
 
 @app.command("make-pairs")
 def make_pairs(
@@ -45,9 +47,9 @@ def make_pairs(
     from mechpatch.pairs.gsm8k import read_problems
     from mechpatch.pairs.templates import fill_templates, read_templates
 
-    for name, value in (("--per-question", per_question), ("--max-change", max_change)):
-        if value < 1:
-            raise PairError(f"{name} is {value}, expected at least 1")
+    for name, value, most in (("--per-question", per_question, MOST), ("--max-change", max_change, MOST_CHANGE)):
+        if not 1 <= value <= most:
+            raise PairError(f"{name} is {value}, expected 1 to {most}")
     if (file is None) == (template is None):
         raise PairError("make-pairs takes one file: of GSM8K's format, or of templates with --template")
     if template is not None:

@@ -161,9 +161,13 @@ def parse_ids(text: str) -> tuple[int, ...]:
 
 
 def with_options(made_by: Callable[..., Any], command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give `command`, whose first parameter is what `made_by` returns, the options that make one."""
-    asked = inspect.signature(made_by).parameters
+    """Give `command`, whose first parameter is what `made_by` returns, the options that make one.
+
+    An option that both have is the command's.
+    """
     _, *own = inspect.signature(command).parameters.values()
+    names = {each.name for each in own}
+    asked = {name: each for name, each in inspect.signature(made_by).parameters.items() if name not in names}
 
     @wraps(command)
     def called(**given: Any) -> Any:

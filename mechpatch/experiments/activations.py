@@ -52,6 +52,10 @@ class UnpatchedRuns:
             self.get(index)
         return self._vectors[index][side].expand(1, 2, -1, -1, -1)
 
+    def has(self, index: int) -> bool:
+        """Whether the runs of pair `index` are in the cache."""
+        return self._cache is not None and self._cache.has(self._about(index))
+
     def _load_or_record(self, index: int) -> Pair:
         if self._cache is None:
             return self._record(index)

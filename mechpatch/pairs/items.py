@@ -32,7 +32,7 @@ def read_items(path: Path, report: Report) -> list[tuple[Place, object]]:
     where they stand. An item that is not JSON becomes a fault in `report`; a file that cannot be
     read raises `PairFileError`.
     """
-    text = _read(path, report)
+    text = read_text(path, report, "a JSON list or JSON Lines of pairs")
     if text.lstrip().startswith("["):
         whole = Place(report)
         return [
@@ -43,7 +43,8 @@ def read_items(path: Path, report: Report) -> list[tuple[Place, object]]:
     return [(place, item) for place, line in lines if line.strip() for item in _decode(line, place)]
 
 
-def _read(path: Path, report: Report) -> str:
+def read_text(path: Path, report: Report, expected: str) -> str:
+    """The text of a file of bounded size. Raises `PairFileError` that says what was expected."""
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
@@ -66,7 +67,7 @@ def _read(path: Path, report: Report) -> str:
         problem = f"cannot be read ({error.strerror})"
     except ValueError as error:  # a null character in the path
         problem = f"cannot be read ({error})"
-    Place(report).fault(None, f"{problem}; expected a file with a JSON list or JSON Lines of pairs")
+    Place(report).fault(None, f"{problem}; expected a file with {expected}")
     report.check()
     raise AssertionError("unreachable: a fault was just reported")
 

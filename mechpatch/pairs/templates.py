@@ -22,10 +22,12 @@ from pathlib import Path
 
 from mechpatch.errors import PairError
 from mechpatch.pairs.arithmetic import parse
+from mechpatch.pairs.faults import Report
+from mechpatch.pairs.items import read_text
 from mechpatch.pairs.load import pairs_from
 from mechpatch.pairs.schema import Pair
 
-TRIES = 200  # draws for each pair that is asked for
+TRIES = 200  # draws in a row that give no new pair, after which a template has no more to give
 KEYS = {"name", "question", "answer", "slots", "distinct", "change", "cot"}
 Values = dict[str, str | int]
 
@@ -46,8 +48,8 @@ class Template:
 def read_templates(path: Path) -> list[Template]:
     """The templates of a file. Raises `PairError` that names the file, the template and the field."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        found = json.loads(read_text(path, Report(str(path)), "a JSON template or a list of them"))
+    except (ValueError, RecursionError) as error:
         raise PairError(f"{path}: cannot be read as JSON ({error}); expected a template or a list of them") from error
     found = found if isinstance(found, list) else [found]
     templates = []
@@ -126,9 +128,9 @@ def fill_templates(templates: list[Template], *, count: int, seed: int = 0) -> t
     pairs, skipped = [], Counter()
     for index, template in enumerate(templates):
         rng, seen = random.Random(f"{seed}: {index}: {template.question}"), set()
-        for _ in range(TRIES * count):
-            if len(seen) == count:
-                break
+        missed = 0
+        while len(seen) < count and missed < TRIES:
+            missed += 1
             clean: Values = {name: rng.choice(values) for name, values in template.slots.items()}
             slot = rng.choice(template.change)
             corrupted = clean | {slot: rng.choice(template.slots[slot])}
@@ -150,6 +152,7 @@ def fill_templates(templates: list[Template], *, count: int, seed: int = 0) -> t
                 pairs.append({"pair_id": name, "template": template.name, "slot": slot} | dict(
                     zip(("clean", "corrupted"), sides, strict=True)))  # fmt: skip
                 seen.add(questions)
+                missed = 0
     return (pairs_from(pairs, "templates") if pairs else []), skipped
 
 

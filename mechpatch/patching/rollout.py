@@ -98,7 +98,7 @@ def rollout_static(
     tokens = torch.cat([_twice(batch.prompt), rearrange(batch.tails, "pair two tail -> (pair two) tail")], dim=1)
     flat = [_Write(w.layer, w.columns.flatten(0, 1), w.source.flatten(0, 1)) for w in writes]
     layers = read.layers if read else ()
-    hidden, resid = _segment(model, model.embed(tokens), _twice(batch.real), None, 0, flat, layers)
+    hidden, resid = segment(model, model.embed(tokens), _twice(batch.real), None, 0, flat, layers)
     return _outcome(model, batch, hidden[:, batch.tail_start :], resid, read)
 
 
@@ -114,18 +114,18 @@ def rollout_latent(
     cache = TransformerLensKeyValueCache.init_cache(model.cfg, batch.prompt.device, batch.size)
     shared = [_Write(w.layer, w.columns[:, 0], w.source[:, 0]) for w in writes]
     layers = read.layers if read else ()
-    hidden, resid = _segment(model, model.embed(batch.prompt), batch.real, cache, 0, shared, layers)
+    hidden, resid = segment(model, model.embed(batch.prompt), batch.real, cache, 0, shared, layers)
     parts = [resid]
     for thought in range(batch.n_latents):
         latent = head(model.ln_final(hidden[:, -1:])[:, 0])
         start = batch.prompt.shape[1] + thought
-        hidden, resid = _segment(model, latent[:, None], batch.real, cache, start, shared, layers)
+        hidden, resid = segment(model, latent[:, None], batch.real, cache, start, shared, layers)
         parts.append(resid)
     for entry in cache.entries:
         entry.past_keys, entry.past_values = _twice(entry.past_keys), _twice(entry.past_values)
     tokens = rearrange(batch.tails, "pair two tail -> (pair two) tail")
     flat = [_Write(w.layer, w.columns.flatten(0, 1), w.source.flatten(0, 1)) for w in writes]
-    hidden, resid = _segment(model, model.embed(tokens), _twice(batch.real), cache, batch.tail_start, flat, layers)
+    hidden, resid = segment(model, model.embed(tokens), _twice(batch.real), cache, batch.tail_start, flat, layers)
     return _outcome(model, batch, hidden, torch.cat([*map(_twice, parts), resid], dim=1), read)
 
 
@@ -149,7 +149,7 @@ class _Write(NamedTuple):
     source: Float[Tensor, "row site d_model"]
 
 
-def _segment(
+def segment(
     model: HookedTransformer,
     embeds: Float[Tensor, "row position d_model"],
     real: Bool[Tensor, "row prompt"],

@@ -57,6 +57,10 @@ class ActivationCache:
             logger.warning("%s cannot be used and will be computed again: %s", path, error)
             return None
 
+    def has(self, about: Mapping[str, object]) -> bool:
+        """Whether there is a file for `about`; it is not read."""
+        return self._path(about).is_file()
+
     def save(self, about: Mapping[str, object], tensors: Mapping[str, Tensor]) -> None:
         """Keep `tensors` for `about`, in the place of what was kept before."""
         if not self._writable:

@@ -40,3 +40,12 @@ def require_run(folder: Path) -> None:
         raise StorageError(f"{folder}: no such directory; name the directory of a run, as `run --out` made it")
     if not (folder / SPEC).is_file():
         raise StorageError(f"{folder}: holds no run (no {SPEC}); name the directory of a run, as `run --out` made it")
+
+
+def require_place(file: Path) -> None:
+    """Refuse what cannot be written as a file. Raises `StorageError`."""
+    with writing(file):
+        if file.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not file.parent.is_dir():
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))

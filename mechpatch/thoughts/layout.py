@@ -71,6 +71,11 @@ class Layout:
         return (*names, EOT, ANSWER) if self._eot_is_site else (*names, ANSWER)
 
     @property
+    def opening(self) -> tuple[int, ...]:
+        """The tokens between the thoughts and either answer: eot (if the format has one) and answer prefix."""
+        return self.tails[0].tokens[: self.tails[0].answer]
+
+    @property
     def length(self) -> int:
         """Tokens of the longer continuation, latent thoughts included."""
         return len(self.prompt) + self.n_latents + max(len(tail.tokens) for tail in self.tails)

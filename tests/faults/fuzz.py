@@ -346,11 +346,15 @@ WORDS = (
 TEXTS = st.sampled_from([*WORDS.split(), "", " ", "9" * 5000, "\udcff", "\0", "\n", "x" * 3000, "; true"]) | st.text(
     max_size=6
 )
-# What each command is given beside the odd values, so that it ends soon. FOLDER is an empty one.
+PROBLEM = {"question": "Tom has 15 bags of 8 apples. How many?", "answer": "<<15*8=120>>120\n#### 120"}
+# What each command is given beside the odd values, so that it ends soon. FOLDER is an empty one, ONE holds a file of
+# one pair and one of one problem. What follows the name of a command tells its lines apart.
 COMMANDS = {
     "run": ["layer", "--out", "FOLDER/run", "--limit", "1", "--cache", "FOLDER/cache"],
     "plan": ["layer", "--limit", "1"],
     "pairs": ["demo"],
+    "pairs screened": ["ONE/pairs.json", "--model", "demo", "--screen", "both-right", "--cache", "FOLDER/cache"],
+    "make-pairs": ["ONE/gsm8k.jsonl", "--out", "FOLDER/made.json"],
     "check": ["FOLDER"],
     "plot": ["FOLDER"],
     "report": ["FOLDER"],
@@ -367,10 +371,14 @@ def cli_target(folder: Path) -> Target:
     choices = [
         (name, parameter.opts[0], getattr(parameter, "is_flag", False))
         for name in COMMANDS
-        for parameter in group.commands[name].params
+        for parameter in group.commands[name.split()[0]].params
         if parameter.opts[0].startswith("--") and parameter.name not in KEPT
     ]
     loaded: dict[str, ThoughtModel] = {}
+    one = folder.parent / "one"
+    one.mkdir(parents=True, exist_ok=True)
+    (one / "pairs.json").write_text(json.dumps(json.loads(pair_path("demo").read_text())[:1]))
+    (one / "gsm8k.jsonl").write_text(json.dumps(PROBLEM))
 
     def load_once(source: Source, **options: Any) -> ThoughtModel:
         key = repr((source, options))
@@ -383,11 +391,11 @@ def cli_target(folder: Path) -> Target:
         own = [each for each in choices if each[0] == command]
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        arguments = [each.replace("FOLDER", str(folder)) for each in COMMANDS[command]]
+        arguments = [each.replace("FOLDER", str(folder)).replace("ONE", str(one)) for each in COMMANDS[command]]
         for at, text in odd if own else ():  # `report` has none that may take odd values
             _, option, flag = own[at % len(own)]
             arguments += [option] if flag else [option, text]
-        code, said = called([command, *arguments], load_once)
+        code, said = called([command.split()[0], *arguments], load_once)
         assert code in (0, 1, 2), (code, said)
         assert "Traceback" not in said
         assert code == 0 or said.strip(), arguments

@@ -249,7 +249,8 @@ def test_the_command_writes_pairs_and_says_what_it_left_out(file, tmp_path):
     assert all(
         f"{count}: {reason}" in found.stdout for reason, count in [*made.skipped.items(), *made.unchanged.items()]
     )
-    assert str(called("--per-question", "0").exception) == "--per-question is 0, expected at least 1"
+    assert str(called("--per-question", "0").exception) == "--per-question is 0, expected 1 to 100000"
+    assert str(called("--max-change", "1001").exception) == "--max-change is 1001, expected 1 to 1000"
     (tmp_path / "odd.jsonl").write_text('{"question": "x", "answer": 5}\n{"question": ""}')
     with pytest.raises(PairFileError, match="3 faults"):
         read_problems(tmp_path / "odd.jsonl")

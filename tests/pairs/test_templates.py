@@ -1,5 +1,6 @@
 import json
 import re
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -56,6 +57,16 @@ def test_pairs_are_what_the_templates_say(write):
             else:
                 n, k = map(int, re.findall(r"\d+", side.question))
                 assert (2 * int(side.answer), side.cot) == (n * k, f"<<{n}*{k}={n * k}>><<{n * k}/2={side.answer}>>")
+
+
+def test_a_template_gives_all_that_it_has_and_ends(write):
+    pairs, _ = fill_templates(read_templates(write(BALL | {"slots": {"a": NAMES, "b": [*NAMES, "Bo"]}})), count=10**9)
+    assert len(pairs) == 3 + 3 * 2  # giver a name, takers two of the other three: Bo is never the giver
+
+
+def test_a_file_that_never_ends_is_not_read():
+    with pytest.raises(PairError, match="/dev/zero: is not a regular file; expected a file with a JSON template or"):
+        read_templates(Path("/dev/zero"))
 
 
 @pytest.mark.parametrize(

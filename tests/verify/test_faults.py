@@ -200,7 +200,7 @@ def test_a_write_that_lands_one_step_late(source: Source, monkeypatch: pytest.Mo
     rewrite(
         monkeypatch,
         ROLLOUT,
-        "_segment",
+        "segment",
         "patch_positions(write.columns[:, inside] - start,",
         "patch_positions(write.columns[:, inside] - start - 1,",
     )
@@ -212,7 +212,7 @@ def test_a_write_that_lands_one_step_late(source: Source, monkeypatch: pytest.Mo
 
 
 def test_left_padding_without_mask(source: Source, monkeypatch: pytest.MonkeyPatch):
-    rewrite(monkeypatch, ROLLOUT, "_segment", "F.pad(real, (0, end", "F.pad(torch.ones_like(real), (0, end")
+    rewrite(monkeypatch, ROLLOUT, "segment", "F.pad(real, (0, end", "F.pad(torch.ones_like(real), (0, end")
     report = tried(loaded(source), source)
     assert failed(report) == {"batch", "engine"}
     (cause,) = report.causes
