@@ -23,6 +23,7 @@ OPTIONS = {
     "prefix": "--answer-prefix",
     "separator": "--separator",
     "placeholder": "--placeholder-token",
+    "distances": "--distances",
     "min_gap": "--min-gap",
     "batch_size": "--batch-size",
     "seed": "--seed",

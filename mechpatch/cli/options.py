@@ -106,6 +106,15 @@ PlaceholderToken = Annotated[
         show_default="the pad token",
     ),
 ]
+Distances = Annotated[
+    str,
+    option(
+        "--distances",
+        panel=EXPERIMENT,
+        metavar="WHERE",
+        help="Where KL, L2 and changed predictions are read: answer (all its tokens) or first.",
+    ),
+]
 Seed = Annotated[int, option("--seed", panel=RUNNING, metavar="N", help="Seed of everything that is drawn.")]
 Cache = Annotated[
     Path | None,

@@ -16,6 +16,7 @@ from mechpatch.cli.options import (
     RUNNING,
     AnswerPrefix,
     Device,
+    Distances,
     Dtype,
     Pairs,
     PlaceholderToken,
@@ -30,6 +31,7 @@ from mechpatch.cli.options import (
     split,
     unescaped,
 )
+from mechpatch.cli.presets import Preset
 from mechpatch.data import pair_path
 from mechpatch.errors import PairError, SpecError, StorageError
 from mechpatch.experiments.growth import certain_differences, require_equal
@@ -100,6 +102,8 @@ def request(
             show_default="none",
         ),
     ] = "",
+    distances: Distances = "answer",
+    preset: Preset = None,
     window: Annotated[
         int, option("--window", panel=EXPERIMENT, metavar="N", help="Layers in a row that window writes.")
     ] = 3,
@@ -186,6 +190,7 @@ def request(
         prefix=None if answer_prefix is None else unescaped(answer_prefix),
         separator=unescaped(separator),
         placeholder=placeholder_token,
+        distances=distances,
         min_gap=min_gap,
         batch_size=batch_size,
         seed=seed,

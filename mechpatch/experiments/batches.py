@@ -30,7 +30,7 @@ from mechpatch.experiments.records import (
     effect_columns,
     similarity_columns,
 )
-from mechpatch.experiments.spec import PAIRED, recipient
+from mechpatch.experiments.spec import FIRST, PAIRED, recipient
 from mechpatch.experiments.stopwatch import Stopwatch
 from mechpatch.metrics import normaliser
 from mechpatch.patching import Batch, collate
@@ -160,7 +160,11 @@ class BatchRunner:
         require_finite(model, layouts[1 - own], names, given, f"the unpatched {SIDES[1 - own]} run")
         values.insert(1 - own, answer_columns(given[0], other, 1 - own, continues))
         del given  # at a large vocabulary its logits are worth a patch
+        read = batch.targets[:, own] >= 0
+        if spec.distances == FIRST:
+            read[:, 1:] = False
         unpatched = Unpatched(
+            mask=read,
             baseline=baseline.logits,
             norm=normaliser(baseline.logits[:, own]),
             values=(values[0], values[1]),

@@ -40,6 +40,7 @@ FIXED = {
     "placeholder": ("placeholder",),
     "prefix": None,
     "separator": ("text",),
+    "distances": None,
     "window": None,
     "seed": None,
     "batch_size": None,
@@ -203,7 +204,7 @@ def _shown(value: Any) -> str:
 
 
 def _effective(name: str, described: Mapping[str, Any]) -> Any:
-    value = described["spec"][name]
+    value = getattr(spec_from(described["spec"]), name)
     if name == "n_thoughts":
         return value or described["environment"]["model"].get("n_latents")
     return value

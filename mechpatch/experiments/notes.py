@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mechpatch.experiments.numerics import Rounding, drowned
-from mechpatch.experiments.spec import Spec
+from mechpatch.experiments.spec import FIRST, Spec
 from mechpatch.pairs import Pair
 
 log = logging.getLogger(__name__)
@@ -39,6 +39,11 @@ def notes(
         said.append(
             "No thought was rolled out: the thought positions hold copies of one placeholder token, in one forward "
             "pass. What is measured is how the model uses those positions, not what it thinks there."
+        )
+    if spec.distances == FIRST:
+        said.append(
+            "Distances from the unpatched run (KL divergence, L2, RMS, changed predictions) are read where the first "
+            "answer token is predicted, and nowhere else."
         )
     if spec.thoughts == "text":
         said.append("The thoughts are explicit text, teacher-forced: each run reads its own chain, right or not.")

@@ -50,10 +50,12 @@ class Unpatched:
         norm: `metrics.normaliser` of them, in the continuation with the run's own answer.
         values: `answer_metrics` of the clean and of the corrupted run.
         recipient: which of them is patched.
+        mask: answer positions at which the distance from it is read.
     """
 
     baseline: Logits
     norm: Float[Tensor, "pair position"]
+    mask: Bool[Tensor, "pair position"]
     values: tuple[Columns, Columns]
     recipient: int
 
@@ -85,8 +87,8 @@ def effect_columns(logits: Logits, batch: Batch, unpatched: Unpatched, continues
     own = unpatched.recipient
     norm = metrics.normaliser(logits)
     columns = answer_columns(logits, batch, own, continues, norm)
-    mask, norms = batch.targets[:, own] >= 0, (norm[:, own], unpatched.norm)
-    columns |= _arrays(metrics.distribution_metrics(logits[:, own], unpatched.baseline[:, own], mask, norms))
+    baseline, norms = unpatched.baseline[:, own], (norm[:, own], unpatched.norm)
+    columns |= _arrays(metrics.distribution_metrics(logits[:, own], baseline, unpatched.mask, norms))
     clean, corrupted = (torch.from_numpy(side["answer_logprob_diff"]) for side in unpatched.values)
     patched = torch.from_numpy(columns["answer_logprob_diff"])
     columns["recovery"] = metrics.recovery(patched, corrupted, clean, min_gap).numpy()

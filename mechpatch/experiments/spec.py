@@ -14,6 +14,7 @@ SHORT = {"chained": ("relay", "cumulative"), "all": ("layer", "position", "relay
 DIRECTIONS = ("denoise", "noise")
 THOUGHT_KINDS = ("latent", "text", "placeholder")
 ENGINE_NAMES = ("fast", "reference")
+WHOLE, FIRST = DISTANCES = ("answer", "first")
 PAIRED = "paired"
 NOTHING_FED_BACK = (
     "latent thoughts need a model that feeds them back, and this one does not: give --codi or --coconut, say what its "
@@ -40,6 +41,7 @@ class Spec:
             the model's family.
         separator: text before a text chain and before the answer prefix that follows it.
         placeholder: token id of placeholder thoughts; None for the pad token.
+        distances: where distances from the baseline are read: at all tokens of its answer, or at the first one.
         min_gap: recovery is undefined where clean and corrupted log probability differences are nearer, in nats.
         batch_size: pairs in one forward pass.
         seed: of null donors, intervals and checks.
@@ -60,6 +62,7 @@ class Spec:
     prefix: str | None = None
     separator: str = ""
     placeholder: int | None = None
+    distances: str = WHOLE
     min_gap: float = 0.1
     batch_size: int = 16
     seed: int = 0
@@ -87,6 +90,7 @@ class Spec:
             "nulls": NULLS,
             "thoughts": THOUGHT_KINDS,
             "engine": ENGINE_NAMES,
+            "distances": DISTANCES,
         }
         for field, allowed in known.items():
             value = getattr(self, field)

@@ -19,7 +19,7 @@ from mechpatch.stats.cells import Group
 from mechpatch.storage.results import read_effects, read_pairs, read_spec, read_summary
 
 # What runs of one study must share: entries of a spec that change what a value means.
-SHARED = ("thoughts", "n_thoughts", "prefix", "separator", "placeholder", "min_gap")
+SHARED = ("thoughts", "n_thoughts", "prefix", "separator", "placeholder", "distances", "min_gap")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
