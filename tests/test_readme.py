@@ -19,7 +19,7 @@ def test_the_script_patches_one_position():
     assert [line.split(": ")[1] for line in found.stdout.splitlines()] == promised.split(", ")
 
 
-@pytest.mark.parametrize("command", sorted(set(re.findall(r"^mechpatch (\w+)", README, flags=re.MULTILINE))))
+@pytest.mark.parametrize("command", sorted(set(re.findall(r"^mechpatch ([\w-]+)", README, flags=re.MULTILINE))))
 def test_commands_exist_with_the_options_shown(command):
     found = subprocess.run(
         [sys.executable, "-m", "mechpatch", command, "--help"],
