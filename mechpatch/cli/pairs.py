@@ -184,7 +184,10 @@ def _by_answers(
 def _show(path: Path, found: Mapping[str, Any]) -> None:
     typer.echo(f"{path}: {found['kept']} of {found['total']} pairs kept")
     for each in found["dropped"]:
-        detail = ", ".join(f"{key} {value}" for key, value in each.items() if key not in ("pair_id", "reason"))
+        details = {key: value for key, value in each.items() if key not in ("pair_id", "reason")}
+        detail = ", ".join(
+            f"{key} {' and '.join(value) if isinstance(value, list) else value}" for key, value in details.items()
+        )
         typer.echo(f"  dropped {each['pair_id']}: {each['reason']}{f' ({detail})' if detail else ''}")
     for pair_id, reasons in found["flagged"].items():
         typer.echo(f"  flagged {pair_id}: {', '.join(reasons)}")

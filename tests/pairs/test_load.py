@@ -141,6 +141,17 @@ def test_to_prepared_loads_as_equal_pairs(write, document):
     assert load_pairs(write(json.dumps(written))) != list(reversed(pairs))
 
 
+def test_what_experiments_to_come_read_is_kept_as_it_is(write):
+    carried = {"entry_step": 1, "expected": {"t0": 18, "t1": "Mary Ann"}}
+    document = [PREPARED[0] | carried | {"clean": PREPARED[0]["clean"] | {"values": [3, 5]}}]
+    [pair] = pairs = load_pairs(write(document))
+    assert {name: pair.fields[name] for name in carried} == carried
+    assert pair.clean.fields["values"] == [3, 5]
+    assert "field.entry_step" in pair.record_fields()
+    assert not [name for name in pair.record_fields() if "expected" in name or "values" in name]
+    assert load_pairs(write(json.dumps(to_prepared(pairs)))) == pairs
+
+
 @pytest.mark.parametrize(
     ("literal", "answer"),
     [
