@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 from transformer_lens import HookedTransformer, HookedTransformerConfig
 
@@ -88,7 +89,7 @@ class _Weights:
 
     __repr__ = short_repr
 
-    def block(self, layer: int, attention: nn.Module) -> Block:
+    def block(self, layer: int, attention: Any) -> Block:
         cfg, at = self.cfg, f"blocks.{layer}"
         kv = "_" if cfg.n_key_value_heads is not None else ""
         return Block(
