@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import typer
+from commands import mechpatch
 from typer.testing import CliRunner
 
 from mechpatch import cli
@@ -22,16 +23,17 @@ COMMANDS = typer.main.get_group(cli.app).commands
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"}
 
 
-def mechpatch(*arguments, **options) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "mechpatch", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT | options.pop("env", {}), **options)
+def process(*arguments, **env) -> subprocess.CompletedProcess:
+    """A command in a process of its own, where that matters."""
+    command = [sys.executable, "-m", "mechpatch", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT | env, check=False)
 
 
 def test_help_answers_in_under_a_second():
     seconds = []
     for _ in range(5):
         start = time.perf_counter()
-        assert mechpatch("--help").returncode == 0
+        assert process("--help").returncode == 0
         seconds.append(time.perf_counter() - start)
     assert min(seconds) < 1
 
@@ -375,7 +377,7 @@ def test_mistakes_are_told_before_torch_is_imported(tmp_path):
 
 
 def test_a_terminal_that_lacks_a_sign_shows_its_code():
-    found = mechpatch("pairs", "demo", env={"PYTHONIOENCODING": "latin-1"})
+    found = process("pairs", "demo", PYTHONIOENCODING="latin-1")
     assert found.returncode == 0, found.stderr
     assert r"|clean \u2212 corrupted|" in found.stdout
 

@@ -1,22 +1,18 @@
 """`mechpatch verify` as a person meets it."""
 
 import json
-import os
 import subprocess
-import sys
 
 import pytest
+from commands import mechpatch
 from typer.testing import CliRunner
 
 from mechpatch import cli
 from mechpatch.verify import LAWS
 
-ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "100"}
 
-
-def verify(*arguments: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "mechpatch", "verify", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, check=False)
+def verify(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return mechpatch("verify", *arguments, env={"COLUMNS": "100"})
 
 
 @pytest.fixture(scope="module")

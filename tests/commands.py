@@ -1,0 +1,57 @@
+"""`mechpatch` in a fork of the test process, where all is imported already: a command costs what it does."""
+
+import logging
+import os
+import subprocess
+import sys
+import tempfile
+import traceback
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from jaxtyping import config
+
+from mechpatch import cli, console, views, workflow
+
+ENVIRONMENT = {"OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+IMPORTED = (console, views, workflow)  # for the forks
+
+
+def mechpatch(*arguments: object, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a command as a shell would: its exit code, and what it printed."""
+    command = ["mechpatch", *map(str, arguments)]
+    with tempfile.TemporaryDirectory() as scratch:
+        files = [Path(scratch, name) for name in ("stdout", "stderr")]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # Python warns where other threads live
+            child = os.fork()
+        if child == 0:
+            _become(command, files, ENVIRONMENT | dict(env or {}))
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        return subprocess.CompletedProcess(command, code, *(file.read_text() for file in files))
+
+
+def _become(command: Sequence[str], files: Sequence[Path], env: Mapping[str, str]) -> NoReturn:
+    code = 70
+    try:
+        for number, file in enumerate(files, start=1):
+            os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT), number)
+        sys.stdout, sys.stderr = (os.fdopen(number, "w", buffering=1) for number in (1, 2))
+        sys.argv = [*command]
+        os.environ.update(env)
+        logging.getLogger().handlers.clear()  # those of pytest
+        warnings.resetwarnings()
+        warnings.simplefilter("ignore", DeprecationWarning)
+        config.update("jaxtyping_disable", True)
+        cli.main()
+        code = 0
+    except SystemExit as ended:
+        code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
