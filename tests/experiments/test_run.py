@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow.compute as pc
 import pytest
 import torch
+from commands import mechpatch
 from helpers import WithoutFloat64
 from models_under_test import make_pair
 
@@ -26,7 +27,7 @@ from mechpatch.patching import Outcome, engine, reference
 from mechpatch.storage.results import open_run, read_effects
 
 KINDS = ("latent", "text", "placeholder")
-SHARED = {"nulls": NULLS, "layers": (1, 3), "batch_size": 3}  # a full batch and a rest; a middle layer and the last
+SHARED = {"nulls": NULLS, "layers": (1, 3), "batch_size": 2}  # a full batch and a rest; a middle layer and the last
 
 
 def run(model, pairs, spec, folder, cache=None):
@@ -48,7 +49,7 @@ def tables(demo_model, shipped_pairs, tmp_path_factory):
     for kind in KINDS:
         for experiment in ("layer", "position", "chained"):
             spec = Spec(**SHARED, experiments=parse_experiments([experiment]), thoughts=kind, engine="reference")
-            found[kind, experiment] = run(demo_model, shipped_pairs[:4], spec, tmp_path_factory.mktemp("run") / "out")
+            found[kind, experiment] = run(demo_model, shipped_pairs[:3], spec, tmp_path_factory.mktemp("run") / "out")
     return found
 
 
@@ -76,7 +77,7 @@ def test_the_fast_engine_gives_the_records_of_the_reference(
     tables, kind, experiment, demo_model, shipped_pairs, tmp_path
 ):
     spec = Spec(**SHARED, experiments=parse_experiments([experiment]), thoughts=kind, memory=2**24)
-    fast, plain = run(demo_model, shipped_pairs[:4], spec, tmp_path / "run"), tables[kind, experiment]
+    fast, plain = run(demo_model, shipped_pairs[:3], spec, tmp_path / "run"), tables[kind, experiment]
     key = [(name, "ascending") for name in ("pair_index", "experiment", "donor", "layer", "site_index", "step")]
     fast, plain = fast.sort_by(key), plain.sort_by(key)
     for name in FLOATS:
@@ -214,7 +215,7 @@ def test_recovery_is_that_of_the_primary_metric(tables):
 def test_fields_travel_into_the_records(tables, shipped_pairs):
     table = tables["latent", "layer"]
     entry = dict(zip(table["pair_id"].to_pylist(), table["field.entry_step"].to_pylist(), strict=True))
-    assert entry == {pair.pair_id: pair.fields["entry_step"] for pair in shipped_pairs[:4]}
+    assert entry == {pair.pair_id: pair.fields["entry_step"] for pair in shipped_pairs[:3]}
     assert set(column(table, "field.clean.reasoning_steps")) <= {2, 3}
 
 
@@ -283,11 +284,10 @@ def test_resumed_equals_uninterrupted(demo_model, shipped_pairs, tmp_path):
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
 def test_killed_and_resumed_equals_uninterrupted(tmp_path):
     """The real command, killed with SIGKILL once its first shards are there, then given again."""
-    command = [sys.executable, "-m", "mechpatch", "run", "layer", "--limit", "6", "--batch-size", "1"]
-    command += ["--cache", str(tmp_path / "cache"), "--out"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    subprocess.run([*command, str(tmp_path / "whole")], check=True, capture_output=True, env=environment)
-    process = subprocess.Popen([*command, str(tmp_path / "part")], env=environment, stderr=subprocess.DEVNULL)
+    command = ["run", "layer", "--limit", "6", "--batch-size", "1", "--cache", str(tmp_path / "cache"), "--out"]
+    assert mechpatch(*command, tmp_path / "whole").returncode == 0
+    killed = [sys.executable, "-m", "mechpatch", *command, str(tmp_path / "part")]
+    process = subprocess.Popen(killed, env=os.environ | {"OMP_NUM_THREADS": "1"}, stderr=subprocess.DEVNULL)
     shards = tmp_path / "part" / "shards"
     deadline = time.monotonic() + 120
     while not (shards.is_dir() and any(shards.glob("*.parquet"))) and time.monotonic() < deadline:
@@ -295,7 +295,7 @@ def test_killed_and_resumed_equals_uninterrupted(tmp_path):
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not (tmp_path / "part" / "effects.parquet").exists()
-    subprocess.run([*command, str(tmp_path / "part")], check=True, capture_output=True, env=environment)
+    assert mechpatch(*command, tmp_path / "part").returncode == 0
     assert read_effects(tmp_path / "part").equals(read_effects(tmp_path / "whole"))
 
 
