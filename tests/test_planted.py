@@ -145,7 +145,7 @@ def test_a_circuit_at_another_place_is_noticed(other, experiments, tmp_path):
 
 
 def test_a_site_that_is_shifted_by_one_step_is_noticed(tmp_path, monkeypatch):
-    old, new = "range(len(ids) + 1, len(ids) + 1", "range(len(ids) + 2, len(ids) + 2"
+    old, new = "range(len(prompt), len(prompt)", "range(len(prompt) + 1, len(prompt) + 1"
     broken = rewrite(monkeypatch, latent_module, "latent_layout", old, new)
     monkeypatch.setattr("mechpatch.experiments.layouts.latent_layout", broken)
     with pytest.raises(AssertionError):
