@@ -22,29 +22,26 @@ from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 ROPE = {"rope_type": "llama3", "factor": 32.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}
+
+
+def llama3(hidden_size: int, layers: int, heads: int) -> LlamaConfig:
+    """What the small models of LLaMA-3.2 have in common."""
+    return LlamaConfig(
+        vocab_size=128256,
+        hidden_size=hidden_size,
+        intermediate_size=8192,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        num_key_value_heads=8,
+        max_position_embeddings=131072,
+        tie_word_embeddings=True,
+        rope_parameters={**ROPE, "rope_theta": 500000.0, "original_max_position_embeddings": 8192},
+    )
+
+
 SHAPES = {
-    "1b": LlamaConfig(
-        vocab_size=128256,
-        hidden_size=2048,
-        intermediate_size=8192,
-        num_hidden_layers=16,
-        num_attention_heads=32,
-        num_key_value_heads=8,
-        max_position_embeddings=131072,
-        tie_word_embeddings=True,
-        rope_parameters={**ROPE, "rope_theta": 500000.0, "original_max_position_embeddings": 8192},
-    ),
-    "3b": LlamaConfig(
-        vocab_size=128256,
-        hidden_size=3072,
-        intermediate_size=8192,
-        num_hidden_layers=28,
-        num_attention_heads=24,
-        num_key_value_heads=8,
-        max_position_embeddings=131072,
-        tie_word_embeddings=True,
-        rope_parameters={**ROPE, "rope_theta": 500000.0, "original_max_position_embeddings": 8192},
-    ),
+    "1b": llama3(2048, layers=16, heads=32),
+    "3b": llama3(3072, layers=28, heads=24),
     "medium": LlamaConfig(
         vocab_size=16000,
         hidden_size=512,

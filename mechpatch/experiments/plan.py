@@ -195,20 +195,18 @@ def _count(experiment: Experiment, todo: Todo) -> Counts:
     for direction in directions:
         layouts = [experiment.layouts[index][recipient(direction)] for index in indices]
         batch = collate(layouts, model.device)
-        once, donors = (
-            plain_work(model.hooked, batch),
-            {key: cells for key, cells in todo.cells.items() if key[0] == direction},
-        )
+        once = plain_work(model.hooked, batch)
+        donors = {donor: cells for (each, donor), cells in todo.cells.items() if each == direction}
         runs = once * (1 + sum(map(len, donors.values())))
         plain += runs
         if spec.engine == "reference":
             patched += runs
             continue
         base = engine.empty_base(model.hooked, model.head, batch)
-        for (_, donor), cells in donors.items():
+        for donor, cells in donors.items():
             if donor != "self":
                 patched += sum((sweep_work(base, patches) for patches in patches_of(cells, batch.sites)), Work())
-        if checked := min(spec.checks, len(donors.get((direction, PAIRED), ()))):
+        if checked := min(spec.checks, len(donors.get(PAIRED, ()))):
             checks += once * checked + plain_work(model.hooked, collate(layouts[:1])) * FLOOR_RUNS
     return Counts(
         plain_runs=todo.work + len(indices) * (1 + len(directions)),
