@@ -16,7 +16,8 @@ LAYERS = [
     {"families"},
     {"source"},
     {"pairs", "thoughts", "storage", "stats", "metrics"},
-    {"models", "patching"},
+    {"patching"},
+    {"models"},
     {"experiments"},
     {"verify"},
     {"views", "tracking"},
@@ -31,7 +32,7 @@ FORBIDDEN = {
     "views": {"models", "patching", "experiments", "thoughts", "pairs", "verify"},
     "tracking": {"models", "patching", "experiments", "thoughts", "pairs", "verify"},
     "patching": {"pairs", "storage", "stats", "metrics"},
-    "models": {"pairs", "stats", "metrics", "thoughts"},
+    "models": {"stats", "metrics"},
 }
 
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 from mechpatch.errors import SpecError, ThoughtError
 from mechpatch.experiments.spec import NOTHING_FED_BACK, Spec
 from mechpatch.models import ThoughtModel
-from mechpatch.pairs import Finding, Pair, Predicate, Side, default_predicates, unequal_steps
+from mechpatch.pairs import Finding, Pair, Predicate, default_predicates, unequal_steps
 from mechpatch.patching.batch import padded_width
-from mechpatch.thoughts import Layout, latent_layout, placeholder_layout, text_layout
+from mechpatch.thoughts import Layout
 from mechpatch.thoughts.text import step_ends
 
 
@@ -19,7 +19,6 @@ def pair_layouts(model: ThoughtModel, spec: Spec, pair: Pair) -> tuple[Layout, L
         ThoughtError: it cannot be laid out; the message names the pair.
         SpecError: the model has no thoughts of this kind.
     """
-    answers = (pair.clean.answer, pair.corrupted.answer)
     count = spec.n_thoughts or model.n_latents
     if count >= model.n_ctx:  # before so many are laid out
         raise SpecError(f"--latents {count}: too many, the model runs at most {model.n_ctx} tokens in all")
@@ -27,24 +26,14 @@ def pair_layouts(model: ThoughtModel, spec: Spec, pair: Pair) -> tuple[Layout, L
         raise SpecError(NOTHING_FED_BACK)
     if not count and spec.thoughts != "text":
         raise SpecError(f"{spec.thoughts} thoughts: say how many with --latents")
-    tokenizer, prefix, bos = model.tokenizer, answer_prefix(model, spec), model.family.bos
-    around = {"bot": model.bot, "eot": model.eot}
-
-    def laid_out(side: Side) -> Layout:
-        question = model.family.asked(side.question)
-        if spec.thoughts == "text":
-            return text_layout(tokenizer, question, side.cot, answers, prefix=prefix, separator=spec.separator, bos=bos)
-        if spec.thoughts == "latent":
-            return latent_layout(tokenizer, question, answers, prefix=prefix, n_latents=count, bos=bos, **around)
-        token = placeholder_token(model, spec)
-        return placeholder_layout(
-            tokenizer, question, answers, prefix=prefix, count=count, token=token, bos=bos, **around
-        )
-
-    try:
-        return laid_out(pair.clean), laid_out(pair.corrupted)
-    except ThoughtError as error:
-        raise ThoughtError(f"pair {pair.pair_id!r}: {error}") from error
+    return model.lay_out(
+        pair,
+        kind=spec.thoughts,
+        n_thoughts=count,
+        prefix=answer_prefix(model, spec),
+        separator=spec.separator,
+        placeholder=placeholder_token(model, spec) if spec.thoughts == "placeholder" else None,
+    )
 
 
 def answer_prefix(model: ThoughtModel, spec: Spec) -> str:
@@ -59,9 +48,7 @@ def settled(model: ThoughtModel, spec: Spec) -> Spec:
 
 def placeholder_token(model: ThoughtModel, spec: Spec) -> int:
     """The token that stands for a thought in placeholder mode: asked for, or the family's own, or the pad token."""
-    own = (model.latent, model.pad, model.tokenizer.pad_token_id, model.tokenizer.eos_token_id)
-    candidates = (spec.placeholder, *own)
-    token = next((each for each in candidates if isinstance(each, int)), None)
+    token = model.stand_in if spec.placeholder is None else spec.placeholder
     if token is None or not 0 <= token < model.hooked.cfg.d_vocab:
         raise SpecError(
             f"--placeholder-token {token}: no such token; the vocabulary has 0 to {model.hooked.cfg.d_vocab - 1}"

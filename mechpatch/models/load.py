@@ -3,17 +3,15 @@
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
-from transformer_lens import HookedTransformer
 from transformers import PreTrainedConfig, PreTrainedTokenizerFast
 
 from mechpatch.errors import CheckpointError
-from mechpatch.families import PAUSE, PLAIN, Family
+from mechpatch.families import PAUSE
 from mechpatch.models.architectures import architecture_of
 from mechpatch.models.files import refusing
 from mechpatch.models.heads import SoftHead
@@ -21,6 +19,7 @@ from mechpatch.models.hooked import parity, to_hooked
 from mechpatch.models.memory import weight_digests
 from mechpatch.models.merged import make_merged
 from mechpatch.models.outline import outline
+from mechpatch.models.thought_model import ThoughtModel
 from mechpatch.models.tokens import load_tokenizer as load_tokenizer
 from mechpatch.names import DTYPE_NAMES
 from mechpatch.source import Source
@@ -29,62 +28,6 @@ from mechpatch.storage.keys import digest
 log = logging.getLogger(__name__)
 
 DTYPES = {name: getattr(torch, name) for name in DTYPE_NAMES}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class ThoughtModel:
-    """A merged model, ready to be run and patched.
-
-    Attributes:
-        hooked: shares its weights with the Hugging Face model that it was made from.
-        tokenizer: tokens added in memory included.
-        head: turns a normed hidden state into the next latent thought; None where none is fed back.
-        n_latents: latent thoughts the model was trained with; 0 where nobody knows.
-        pad, bot, eot, latent: ids of special tokens; None where the family has none.
-        family: with what the user overrode.
-        fingerprint: of merged weights, head, tokenizer and the family's facts: equal content, equal name.
-        weights: fingerprint of each weight as it lies in memory, by name; None where nobody took it.
-        parity: max |Δlogit| against Hugging Face on probe tokens.
-        about: where it came from and with which settings, JSON-ready.
-        doubt: why its base may be the wrong one; said where its answers are wrong.
-    """
-
-    hooked: HookedTransformer
-    tokenizer: PreTrainedTokenizerFast
-    head: nn.Module | None
-    n_latents: int
-    pad: int | None
-    bot: int | None
-    eot: int | None
-    fingerprint: str
-    parity: float
-    weights: Mapping[str, str] | None = None
-    latent: int | None = None
-    family: Family = PLAIN
-    about: dict[str, Any] = field(default_factory=dict)
-    doubt: str = ""
-
-    def __repr__(self) -> str:
-        thoughts = f"{self.n_latents} latent thoughts, " if self.n_latents else ""
-        return (
-            f"ThoughtModel({self.about.get('base')}, {self.n_layers} layers, {thoughts}{self.about.get('dtype')} on "
-            f"{self.device}, fingerprint {self.fingerprint})"
-        )
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return self.hooked.unembed.W_U.device
-
-    @property
-    def n_layers(self) -> int:
-        """Number of blocks."""
-        return self.hooked.cfg.n_layers
-
-    @property
-    def n_ctx(self) -> int:
-        """Longest sequence that can be run, in tokens."""
-        return self.hooked.cfg.n_ctx
 
 
 def load_model(

@@ -5,7 +5,10 @@ from collections.abc import Iterator
 from torch import Tensor, nn
 from transformer_lens import HookedTransformer
 
+from mechpatch.errors import CheckpointError
 from mechpatch.storage.tensor_keys import memory_digests
+
+SHOWN = 3  # names in a message
 
 
 def weight_digests(hooked: HookedTransformer, head: nn.Module | None) -> dict[str, str]:
@@ -26,3 +29,19 @@ def standing_hooks(hooked: HookedTransformer) -> list[str]:
         for name, module in hooked.named_modules()
         if module._forward_hooks or module._forward_pre_hooks or getattr(module, "fwd_hooks", None)
     ]
+
+
+def refuse_standing_hooks(hooked: HookedTransformer) -> None:
+    """Raise a `CheckpointError` that names the hooks that somebody left on a model."""
+    if left := standing_hooks(hooked):
+        raise CheckpointError(
+            f"hooks were left on {listed(left)}: they would change every plain run. Remove them "
+            "(model.hooked.reset_hooks(including_permanent=True), or the handle of a hook of torch), and use "
+            "run_with_hooks instead of add_hook"
+        )
+
+
+def listed(names: list[str]) -> str:
+    """The first names, and how many more there are."""
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more

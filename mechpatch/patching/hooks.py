@@ -1,10 +1,18 @@
-"""Hook functions that edit or read the residual stream at chosen positions.
+"""Hook functions that edit or read activations at chosen positions, at any hook point that has positions.
 
-They have the transformer-lens signature and need nothing else of mechpatch. Hooks never mutate their input (the
-activation cache may alias it), never know which experiment called them, and compose with `chain`.
-Axes: `row` (sequence in the batch), `position` (token), `site` (chosen position), `d_model`.
+They have the transformer-lens signature and work in `HookedTransformer.run_with_hooks` and in the `run_with_hooks` of
+a `ThoughtModel`, where thoughts are rolled out and a position may be the name of a site (`t2`, `bot`, `eot`, `answer`,
+`thoughts`). Hooks never mutate their input (the activation cache may alias it), never know which experiment called
+them, and compose with `chain`.
+
+Hook points are `hook_resid_pre`, `hook_resid_mid`, `hook_resid_post`, `hook_attn_out`, `hook_mlp_out`, `attn.hook_z`,
+`attn.hook_k`, `attn.hook_v` of a block; `hook_embed`, which at a thought holds the vector that is fed back; and all
+others whose activations are [row, position, d_model] or [row, position, head, d_head].
+Axes: `row` (sequence in the batch), `position` (token), `site` (chosen position), `vector` (what is at one position:
+`d_model`, or `head d_head`, or `d_head` where one head is chosen; of `k` and `v` heads are key-value heads).
 """
 
+from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -12,61 +20,131 @@ from beartype import beartype
 from jaxtyping import Float, Int, jaxtyped
 from torch import Tensor
 
-Resid = Float[Tensor, "row position d_model"]
+from mechpatch.patching.passes import is_last_pass, site_positions
+
+Activation = Float[Tensor, "row position d_model"] | Float[Tensor, "row position head d_head"]
+# A position, negative ones from the end, or the name of a site; the same in every row.
+Place = int | str
+Places = Int[Tensor, "row site"] | Sequence[Place]
+BY_QUERY = ("hook_attn_scores", "hook_pattern")  # [row, head, query, key]
 
 
 @runtime_checkable
 class Hook(Protocol):
-    """A function of the residual stream and its hook point; returns the stream to go on with."""
+    """A function of an activation and its hook point; returns the activation to go on with."""
 
-    def __call__(self, resid: Resid, hook: object) -> Resid: ...
+    def __call__(self, activation: Activation, hook: object) -> Activation: ...
 
 
 @jaxtyped(typechecker=beartype)
-def patch_position(position: int | Int[Tensor, " row"], source: Float[Tensor, "row d_model"]) -> Hook:
+def patch_position(
+    position: Place | Int[Tensor, " row"], source: Float[Tensor, " row *vector"], *, head: int | None = None
+) -> Hook:
     """Write `source` at one position of each row; pass every other position through.
 
     Args:
-        position: the same for all rows, or one per row; negative counts from the end.
+        position: see `Place`, or one for each row.
+        source: one vector per row, [row, *vector]; or [*vector], which is written in every row.
+        head: write this head only.
     """
-    where = torch.as_tensor(position, device=source.device).expand(len(source))
-    return patch_positions(where[:, None], source[:, None])
-
-
-@jaxtyped(typechecker=beartype)
-def patch_positions(positions: Int[Tensor, "row site"], source: Float[Tensor, "row site d_model"]) -> Hook:
-    """Write `source` at several positions of each row; pass every other position through."""
+    places = position[:, None] if isinstance(position, Tensor) else [position]
 
     @jaxtyped(typechecker=beartype)
-    def patch(resid: Resid, hook: object) -> Resid:
-        check_source(resid, source, positions, hook)
-        patched = resid.clone()
-        patched[rows(positions), positions] = source
-        return patched
+    def patch(activation: Activation, hook: object) -> Activation:
+        axis = source.ndim - len(_vector_axes(activation, head))  # that of the sites
+        return _written(activation, places, source.unsqueeze(axis) if axis >= 0 else source, head, hook)
 
     return patch
 
 
 @jaxtyped(typechecker=beartype)
-def capture(positions: Int[Tensor, "row site"], into: list[Float[Tensor, "row site d_model"]]) -> Hook:
-    """Append a copy of the residual stream at `positions` to `into`; change nothing."""
+def patch_positions(places: Places, source: Float[Tensor, "row site *vector"], *, head: int | None = None) -> Hook:
+    """Write `source` at several positions of each row; pass every other position through.
+
+    Args:
+        places: one list for all rows, see `Place`; or positions [row, site].
+        source: [row, site, *vector]; beside a list, or [site, *vector], which is written in every row.
+        head: write this head only.
+    """
 
     @jaxtyped(typechecker=beartype)
-    def read(resid: Resid, hook: object) -> Resid:
-        check_positions(resid, positions, hook)
-        into.append(resid[rows(positions), positions].clone())
-        return resid
+    def patch(activation: Activation, hook: object) -> Activation:
+        return _written(activation, places, source, head, hook)
+
+    return patch
+
+
+@jaxtyped(typechecker=beartype)
+def edit_position(
+    position: Place | Int[Tensor, " row"],
+    function: Callable[[Float[Tensor, " row *vector"]], Float[Tensor, " row *vector"]],
+    *,
+    head: int | None = None,
+) -> Hook:
+    """Write `function` of what is there at one position of each row; pass every other position through.
+
+    Args:
+        position: see `Place`, or one for each row.
+        function: is given a copy, and returns as many values of the same dtype. In a question with fed-back thoughts it
+            is called once a pass (see `patching.passes`), so it must give the same for the same input.
+        head: edit this head only.
+    """
+    places = position[:, None] if isinstance(position, Tensor) else [position]
+
+    @jaxtyped(typechecker=beartype)
+    def edit(activation: Activation, hook: object) -> Activation:
+        there = activation[_index(activation, places, head, hook)]
+        if there.shape[1] != 1:
+            raise ValueError(f"{_name(hook)}: {position!r} is {there.shape[1]} positions; take edit_positions")
+        return _written(activation, places, _made(function, there[:, 0], hook)[:, None], head, hook)
+
+    return edit
+
+
+@jaxtyped(typechecker=beartype)
+def edit_positions(
+    places: Places,
+    function: Callable[[Float[Tensor, "row site *vector"]], Float[Tensor, "row site *vector"]],
+    *,
+    head: int | None = None,
+) -> Hook:
+    """As `edit_position`, at several positions at once; `places` as in `patch_positions`."""
+
+    @jaxtyped(typechecker=beartype)
+    def edit(activation: Activation, hook: object) -> Activation:
+        there = activation[_index(activation, places, head, hook)]
+        return _written(activation, places, _made(function, there, hook), head, hook)
+
+    return edit
+
+
+@jaxtyped(typechecker=beartype)
+def capture(places: Places, into: list[Float[Tensor, "row site *vector"]], *, head: int | None = None) -> Hook:
+    """Append a copy of what is at some positions to `into`, once a run; change nothing.
+
+    Args:
+        places: as in `patch_positions`.
+        head: read this head only.
+    """
+
+    @jaxtyped(typechecker=beartype)
+    def read(activation: Activation, hook: object) -> Activation:
+        index = _index(activation, places, head, hook)
+        if is_last_pass():
+            into.append(activation[index].clone())
+        return activation
 
     return read
 
 
-def chain(*hooks: Hook) -> Hook:
-    """Apply `hooks` left to right at one hook point; `chain()` is the identity."""
+def chain(*hooks: Callable[..., Tensor | None]) -> Hook:
+    """Apply `hooks` left to right at one hook point; one that returns None only reads. `chain()` is the identity."""
 
-    def chained(resid: Resid, hook: object) -> Resid:
+    def chained(activation: Activation, hook: object) -> Activation:
         for each in hooks:
-            resid = each(resid, hook=hook)
-        return resid
+            found = each(activation, hook=hook)
+            activation = activation if found is None else found
+        return activation
 
     return chained
 
@@ -76,26 +154,94 @@ def rows(positions: Int[Tensor, "row site"]) -> Int[Tensor, "row 1"]:
     return torch.arange(len(positions), device=positions.device)[:, None]
 
 
-def check_source(resid: Tensor, source: Tensor, positions: Tensor, hook: object) -> None:
-    """Raise a `ValueError` that names the axis or dtype in which `source` or `positions` do not fit `resid`."""
-    name = getattr(hook, "name", "this hook point")
-    check_positions(resid, positions, hook)
-    if source.shape[-1] != resid.shape[-1]:
+def _written(activation: Tensor, places: Places, source: Tensor, head: int | None, hook: object) -> Tensor:
+    """A copy of `activation` with `source` at `places`."""
+    index = _index(activation, places, head, hook)
+    source = _fitting(activation, index, source, head, hook)
+    patched = activation.clone()
+    patched[index] = source
+    return patched
+
+
+def _made(function: Callable[[Tensor], Tensor], there: Tensor, hook: object) -> Tensor:
+    """What `function` makes of what is there, or a `ValueError`: it is no tensor of the same shape and dtype."""
+    expected = f"{[*there.shape]} of {there.dtype}"
+    made = function(there)
+    found = f"{[*made.shape]} of {made.dtype}" if isinstance(made, Tensor) else repr(made)
+    if found != expected:
+        raise ValueError(f"{_name(hook)}: `function` returned {found}, expected {expected}, as it was given")
+    return made
+
+
+def _index(activation: Tensor, places: Places, head: int | None, hook: object) -> tuple[Tensor | int, ...]:
+    """What selects [row, site, *vector] of `activation`.
+
+    Raises:
+        ValueError: the hook point has no such positions or heads; it is named.
+    """
+    name = _name(hook)
+    if name.endswith(BY_QUERY):
+        raise ValueError(f"{name} is [row, head, query, key], expected [row, position, …]; write a hook of your own")
+    if isinstance(places, Tensor):
+        positions = places
+    else:
+        names = [places] if isinstance(places, str) else places
+        try:
+            found = [at for each in names for at in (site_positions(each) if isinstance(each, str) else [each])]
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
+        positions = torch.tensor([found] * len(activation), dtype=torch.int64, device=activation.device)
+    _check_positions(activation, positions, name)
+    if head is None:
+        return rows(positions), positions
+    n_heads = activation.shape[2] if activation.ndim == 4 else 0
+    if not 0 <= head < n_heads:
+        has = f"heads 0 to {n_heads - 1}" if n_heads else "no axis of heads"
+        raise ValueError(f"{name}: `head` is {head}, but the activation has {has}")
+    return rows(positions), positions, head
+
+
+def _vector_axes(activation: Tensor, head: int | None) -> tuple[str, ...]:
+    """Names of the axes of what is at one position."""
+    if activation.ndim == 3:
+        return ("d_model",)
+    return ("head", "d_head") if head is None else ("d_head",)
+
+
+def _fitting(
+    activation: Tensor, index: tuple[Tensor | int, ...], source: Tensor, head: int | None, hook: object
+) -> Tensor:
+    """`source` as [row, site, *vector], or a `ValueError` that names the axis or dtype in which it does not fit."""
+    name, axes = _name(hook), _vector_axes(activation, head)
+    assert isinstance(index[1], Tensor)
+    expected = dict(zip(("row", "site", *axes), (*index[1].shape, *activation.shape[-len(axes) :]), strict=True))
+    if source.ndim == len(expected) - 1:  # the same in every row
+        source = source.expand(len(activation), *source.shape)
+    if source.ndim != len(expected):
         raise ValueError(
-            f"{name}: axis `d_model` of `source` is {source.shape[-1]}, but the residual stream has {resid.shape[-1]}"
+            f"{name}: `source` is {[*source.shape]}, expected [{', '.join(expected)}] = {[*expected.values()]}; "
+            "`row` may be left out, and `site` in patch_position"
         )
-    if source.dtype != resid.dtype:  # a silent cast would round what is written
-        raise ValueError(f"{name}: `source` is {source.dtype}, but the residual stream is {resid.dtype}; cast it first")
+    for (axis, size), found in zip(expected.items(), source.shape, strict=True):
+        if found != size:
+            where = "there are" if axis == "site" else "the activation has"
+            raise ValueError(f"{name}: axis `{axis}` of `source` is {found}, but {where} {size}")
+    if source.dtype != activation.dtype:  # a silent cast would round what is written
+        raise ValueError(f"{name}: `source` is {source.dtype}, but the activation is {activation.dtype}; cast it first")
+    return source
 
 
-def check_positions(resid: Tensor, positions: Tensor, hook: object) -> None:
-    """Raise a `ValueError` that names the axis in which `positions` do not fit `resid`."""
-    name = getattr(hook, "name", "this hook point")
-    if len(positions) != len(resid):
-        raise ValueError(f"{name}: axis `row` is {len(positions)} long, but the residual stream has {len(resid)} rows")
-    length = resid.shape[1]
+def _check_positions(activation: Tensor, positions: Tensor, name: str) -> None:
+    """Raise a `ValueError` that names the axis in which `positions` do not fit `activation`."""
+    if len(positions) != len(activation):
+        raise ValueError(f"{name}: axis `row` is {len(positions)} long, but the activation has {len(activation)} rows")
+    length = activation.shape[1]
     if positions.numel() and not (-length <= int(positions.min()) and int(positions.max()) < length):
         raise ValueError(
-            f"{name}: `position` runs from {int(positions.min())} to {int(positions.max())}, but the residual stream "
-            f"has {length} positions"
+            f"{name}: `position` runs from {int(positions.min())} to {int(positions.max())}, but the activation has "
+            f"{length} positions"
         )
+
+
+def _name(hook: object) -> str:
+    return getattr(hook, "name", None) or "this hook point"

@@ -129,6 +129,15 @@ def rollout_latent(
     return _outcome(model, batch, hidden, torch.cat([*map(_twice, parts), resid], dim=1), read)
 
 
+@torch.no_grad()
+def fed_back(model: HookedTransformer, head: LatentHead, batch: Batch) -> Float[Tensor, "pair thought d_model"]:
+    """The thoughts of unpatched runs, as they are fed back, before learned positions are added."""
+    before = batch.prompt.shape[1] - 1 + torch.arange(batch.n_latents, device=batch.prompt.device)
+    read = Read((model.cfg.n_layers - 1,), before.expand(batch.size, 2, -1))
+    made_from = rollout(model, head, batch, read=read).resid[:, 0, 0]
+    return head(model.ln_final(made_from).flatten(0, 1)).unflatten(0, (batch.size, -1))
+
+
 def _check_columns(batch: Batch, columns: Int[Tensor, "pair 2 site"]) -> None:
     """Columns lie in the batch; with latents, those of one site lie in the same segment of every row."""
     end = batch.width

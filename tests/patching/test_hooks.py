@@ -17,11 +17,21 @@ from transformer_lens import HookedTransformer
 from transformer_lens.hook_points import HookPoint
 
 import mechpatch
-from mechpatch.patching import Hook, capture, chain, patch_position, patch_positions
+from mechpatch.patching import (
+    Hook,
+    capture,
+    chain,
+    edit_position,
+    edit_positions,
+    is_last_pass,
+    patch_position,
+    patch_positions,
+)
 
 NAME = "blocks.1.hook_resid_post"
 TOKENS = torch.tensor([[1, 9, 5, 7, 3], [1, 4, 4, 8, 2]])
 RESID = torch.arange(2 * 5 * 4, dtype=torch.float32).view(2, 5, 4)
+HEADS = torch.arange(2 * 5 * 3 * 4, dtype=torch.float32).view(2, 5, 3, 4)
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +118,49 @@ def test_chain_goes_left_to_right():
     assert isinstance(chain(), Hook)
 
 
+@pytest.mark.parametrize("head", [None, 1])
+def test_vectors_and_heads(head: int | None):
+    """Lists and tensors of positions, sources with and without rows, of all heads or one; edits of what is there."""
+    shape, sites = ((3, 4) if head is None else (4,)), [3, -5]
+    index = (slice(None), slice(None)) if head is None else (slice(None), head)
+
+    def by_hand(vectors: Tensor) -> Tensor:
+        expected = HEADS.clone()
+        for site, position in enumerate(sites):
+            expected[:, position][index] = vectors[:, site]
+        return expected
+
+    each, same = source(2, 2, *shape), source(2, *shape)
+    positions = torch.tensor([sites] * 2)
+    for places in (sites, positions):
+        assert torch.equal(patch_positions(places, each, head=head)(HEADS, None), by_hand(each))
+        doubled = edit_positions(places, lambda there: there.mul_(2), head=head)(HEADS, None)
+        there = torch.stack([HEADS[:, position][index] for position in sites], dim=1)
+        assert torch.equal(doubled, by_hand(2 * there))
+        found: list[Tensor] = []
+        assert capture(places, found, head=head)(HEADS, None) is HEADS
+        assert torch.equal(found[0], there)
+    assert torch.equal(patch_positions(sites, same, head=head)(HEADS, None), by_hand(same.expand(2, *same.shape)))
+    first, second = (patch_position(position, same[i], head=head) for i, position in enumerate(sites))
+    assert torch.equal(chain(first, second)(HEADS, None), by_hand(same.expand(2, *same.shape)))
+    first, second = (edit_position(at, lambda there: there + 1, head=head) for at in (sites[0], torch.tensor([0, 0])))
+    assert torch.equal(chain(first, second)(HEADS, None), by_hand(there + 1))
+
+
+def test_in_a_chain_one_that_returns_nothing_reads():
+    seen: list[Tensor] = []
+    vector = source(2, 4)
+    both = chain(patch_position(1, vector), lambda activation, hook: seen.append(activation))
+    assert torch.equal(both(RESID, None), seen[0])
+    assert torch.equal(seen[0][:, 1], vector)
+    assert is_last_pass()
+
+
+def test_a_pattern_has_no_positions(model: HookedTransformer):
+    with pytest.raises(ValueError, match=r"hook_pattern is \[row, head, query, key\], expected \[row, position"):
+        model.run_with_hooks(TOKENS, fwd_hooks=[("blocks.0.attn.hook_pattern", capture([0], []))])
+
+
 @given(st.permutations(range(5)), st.integers(0, 5))
 @settings(max_examples=20, derandomize=True, deadline=None)
 def test_patches_at_distinct_positions_commute(order: list[int], count: int):
@@ -135,43 +188,75 @@ FAULTS: dict[str, tuple[Callable[[], object], tuple[str, ...]]] = {
     ),
     "wrong width": (
         lambda: patch_position(1, source(2, 3))(RESID, None),
-        ("ValueError", "axis `d_model` of `source` is 3", "residual stream has 4"),
+        ("ValueError", "axis `d_model` of `source` is 3", "activation has 4"),
     ),
     "wrong number of rows": (
         lambda: patch_position(1, source(1, 4))(RESID, None),
-        ("ValueError", "axis `row` is 1", "residual stream has 2"),
+        ("ValueError", "axis `row` of `source` is 1", "activation has 2"),
     ),
     "capture of a wrong number of rows": (
         lambda: capture(torch.tensor([[1]]), [])(RESID, None),
-        ("ValueError", "axis `row` is 1", "residual stream has 2"),
+        ("ValueError", "axis `row` is 1", "activation has 2"),
     ),
     "other precision": (
         lambda: patch_position(1, source(2, 4, dtype=torch.float64))(RESID, None),
-        ("ValueError", "`source` is torch.float64", "residual stream is torch.float32"),
+        ("ValueError", "`source` is torch.float64", "activation is torch.float32"),
     ),
     "integers": (
         lambda: patch_position(1, torch.ones(2, 4, dtype=torch.int64)),
-        ("TypeCheckError", "'source'", "row d_model"),
+        ("TypeCheckError", "'source'", "row *vector"),
     ),
     "rows of positions and source differ": (
         lambda: patch_position(torch.tensor([1, 2, 3]), source(2, 4)),
-        ("TypeCheckError", "'source'", "row d_model"),
+        ("TypeCheckError", "'source'", "row *vector"),
     ),
     "sites of positions and source differ": (
         lambda: patch_positions(torch.tensor([[1, 2], [1, 2]]), source(2, 3, 4)),
-        ("TypeCheckError", "'source'", "row site d_model"),
+        ("TypeCheckError", "'source'", "row site *vector"),
     ),
     "no site axis": (
         lambda: patch_positions(torch.tensor([1, 2]), source(2, 4)),
-        ("TypeCheckError", "'positions'", "row site"),
+        ("TypeCheckError", "'places'", "row site"),
     ),
     "fractional positions": (
         lambda: patch_positions(torch.tensor([[1.0], [2.0]]), source(2, 1, 4)),
-        ("TypeCheckError", "'positions'", "row site"),
+        ("TypeCheckError", "'places'", "row site"),
     ),
     "a stream of one row": (
         lambda: patch_position(1, source(2, 4))(RESID[0], None),
-        ("TypeCheckError", "'resid'", "row position d_model"),
+        ("TypeCheckError", "'activation'", "row position d_model"),
+    ),
+    "a site in a plain run": (
+        lambda: patch_position("t2", source(2, 4))(RESID, None),
+        ("ValueError", "site 't2' has a position only where", "run_with_hooks of a ThoughtModel"),
+    ),
+    "a vector of fewer axes": (
+        lambda: patch_position(1, source(4))(HEADS, None),
+        ("ValueError", "`source` is [4]", "[row, site, head, d_head] = [2, 1, 3, 4]; `row` may be left out"),
+    ),
+    "sites of a list and source differ": (
+        lambda: patch_positions([1, 2, 3], source(2, 2, 4))(RESID, None),
+        ("ValueError", "axis `site` of `source` is 2", "there are 3"),
+    ),
+    "a head where there is none": (
+        lambda: edit_position(1, torch.sin, head=0)(RESID, None),
+        ("ValueError", "`head` is 0", "no axis of heads"),
+    ),
+    "no such head": (
+        lambda: capture([1], [], head=3)(HEADS, None),
+        ("ValueError", "`head` is 3", "heads 0 to 2"),
+    ),
+    "an edit of another shape": (
+        lambda: edit_position(1, lambda there: there[:, :2])(RESID, None),
+        ("ValueError", "`function` returned [2, 2] of torch.float32", "expected [2, 4] of torch.float32"),
+    ),
+    "an edit of another dtype": (
+        lambda: edit_positions([1, 2], torch.Tensor.double)(RESID, None),
+        ("ValueError", "`function` returned [2, 2, 4] of torch.float64", "expected [2, 2, 4] of torch.float32"),
+    ),
+    "an edit that returns nothing": (
+        lambda: edit_position(1, lambda there: None)(RESID, None),  # pyright: ignore
+        ("ValueError", "`function` returned None", "expected [2, 4]"),
     ),
 }
 

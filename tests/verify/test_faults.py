@@ -241,9 +241,7 @@ def test_weight_processing(source: Source, process: Callable[[ThoughtModel], Non
 
 
 def test_hooks_that_write_in_place(source: Source, monkeypatch: pytest.MonkeyPatch):
-    broken = rewrite(monkeypatch, hooks_module, "patch_positions", "patched = resid.clone()", "patched = resid")
-    for module in (ROLLOUT, causes):
-        monkeypatch.setattr(module, "patch_positions", broken)
+    rewrite(monkeypatch, hooks_module, "_written", "patched = activation.clone()", "patched = activation")
     report = tried(loaded(source), source)
     assert failed(report) == {"hooks"}
     assert report.causes[0].startswith("a hook writes in place")
