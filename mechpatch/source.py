@@ -5,9 +5,9 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from mechpatch.data import DEMO, DEMO_FOLDER, DEMO_LATENTS, DEMO_LORA_ALPHA
+from mechpatch.data import SHIPPED
 from mechpatch.errors import CheckpointError, SpecError
-from mechpatch.families import CODI, FAMILIES, NAMES, PAUSE, QUESTION, SOFT
+from mechpatch.families import FAMILIES, NAMES, PAUSE, QUESTION, SOFT
 from mechpatch.names import not_known
 
 TIES = ("first", "second")
@@ -20,7 +20,7 @@ class Source:
 
     Attributes:
         base: directory of a Hugging Face model, a hub name (the hub is asked only if no such directory exists), or
-            "demo".
+            the name of a shipped model, as "demo".
         adapter: PEFT LoRA directory; its own configuration holds rank, alpha and modules.
         codi, coconut: checkpoint of such a family, a directory or a file; at most one of the three is given.
         family: name of a family, where its files do not tell it; `pause` for that of the files without recurrence.
@@ -85,23 +85,26 @@ class Source:
         return Path(getattr(self, self.option)) if self.option else None
 
     def resolved(self) -> "Source":
-        """With folders instead of "demo", and with the settings of soft thinking where it is asked for."""
+        """With folders for a shipped model's name, and with the settings of soft thinking where it is asked for."""
         if self.mixes:
             top_k = SOFT_TOP_K if self.soft_top_k is None else self.soft_top_k
             temperature = SOFT_TEMPERATURE if self.soft_temperature is None else float(self.soft_temperature)
             self = replace(self, soft_top_k=top_k, soft_temperature=temperature)
-        if str(self.base) != DEMO:
+        row = SHIPPED.get(str(self.base))
+        if row is None:
             return self
-        if self.adapter or self.checkpoint or self.family not in (None, CODI.name, PAUSE):
+        if self.adapter or self.checkpoint or self.family not in (None, row.option, PAUSE):
             raise CheckpointError(
-                "the demo model brings its own CODI checkpoint: give neither --adapter nor a checkpoint"
+                f"the {row.name} model brings its own checkpoint: give neither --adapter nor a checkpoint, and no "
+                f"--family but {row.option} or {PAUSE}"
             )
         return replace(
             self,
-            base=DEMO_FOLDER / "base",
-            codi=DEMO_FOLDER / "codi",
-            lora_alpha=DEMO_LORA_ALPHA if self.lora_alpha is None else self.lora_alpha,
-            n_latents=DEMO_LATENTS if self.n_latents is None else self.n_latents,
+            base=row.base,
+            **{row.option: row.checkpoint},
+            family=self.family or row.family,
+            lora_alpha=row.lora_alpha if self.lora_alpha is None else self.lora_alpha,
+            n_latents=row.n_latents if self.n_latents is None else self.n_latents,
         )
 
     @classmethod
@@ -110,14 +113,14 @@ class Source:
         known = {each.name: about[each.name] for each in fields(cls) if about.get(each.name) is not None}
         if not known.get("n_latents"):
             known.pop("n_latents", None)
-        if not (known.get("codi") or known.get("coconut") or about.get("base") == DEMO):
+        if not (known.get("codi") or known.get("coconut") or about.get("base") in SHIPPED):
             known.pop("lora_alpha", None)
         known = {name: tuple(value) if isinstance(value, list) else value for name, value in known.items()}
         return cls(**{**known, "base": str(about.get("base"))})
 
     def moved(self, base: Any, adapter: Any, codi: Any, coconut: Any) -> "Source":
         """The same from other places; the base may still be where it was."""
-        again = bool(codi or coconut) == bool(self.checkpoint or self.base == DEMO)
+        again = bool(codi or coconut) == bool(self.checkpoint or self.base in SHIPPED)
         return replace(
             self,
             base=base or self.base,

@@ -15,7 +15,9 @@ from mechpatch.cli.options import MODEL, Dtype, Json, LoraAlpha, LoraTargets, op
 
 @app.command()
 def check(
-    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A directory, or a file with weights.")],
+    checkpoint: Annotated[
+        Path, typer.Argument(metavar="CHECKPOINT", help="A directory, a file with weights, or a shipped model.")
+    ],
     model: Annotated[
         str | None,
         option("--model", panel=MODEL, metavar="NAME", help="Its base; without it the keys alone are looked at."),

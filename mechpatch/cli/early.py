@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from mechpatch.data import SHIPPED, meant
 from mechpatch.errors import CheckpointError, SpecError
 from mechpatch.experiments.spec import NOTHING_FED_BACK, Spec
 from mechpatch.families import PAUSE, ROWS, possible
@@ -60,8 +61,8 @@ def outline(source: Source) -> Outline:
         config = _config(folder)
     elif not HUB_NAME.fullmatch(model) or model.startswith("."):
         raise CheckpointError(
-            f"{model}: no such directory; expected demo, a hub name, or the directory of a Hugging Face model "
-            "(config.json, weights, tokenizer.json)"
+            f"{model}: no such directory; expected {', '.join(SHIPPED)}, a hub name, or the directory of a "
+            f"Hugging Face model (config.json, weights, tokenizer.json){meant(model)}"
         )
     counts = [config.get(name) for name in ("num_hidden_layers", "n_layer")]
     told = config or source.option or source.family not in (None, PAUSE)

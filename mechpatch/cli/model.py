@@ -19,6 +19,7 @@ from mechpatch.cli.options import (
     split,
     unescaped,
 )
+from mechpatch.data import SHIPPED
 from mechpatch.errors import CheckpointError
 from mechpatch.families import NAMES, PAUSE
 from mechpatch.source import Source
@@ -147,7 +148,9 @@ def make_source(
 
 def kind_of_thoughts(asked: str, source: Source) -> str:
     """Where nothing is fed back the thoughts are copies of one token, unless they are text."""
-    return "placeholder" if asked == "latent" and source.family == PAUSE else asked
+    row = SHIPPED.get(str(source.base))
+    family = source.family or (row and row.family)
+    return "placeholder" if asked == "latent" and family == PAUSE else asked
 
 
 def parse_ids(text: str) -> tuple[int, ...]:

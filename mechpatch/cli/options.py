@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mechpatch.data import SHIPPED
 from mechpatch.source import Source
 from mechpatch.storage.cache_folder import default_folder, size_limit
 
@@ -33,7 +34,12 @@ def flag(name: str, *more: str, panel: str, help: str) -> Any:
 
 Model = Annotated[
     str,
-    option("--model", panel=MODEL, metavar="NAME", help="demo, the directory of a Hugging Face model, or a hub name."),
+    option(
+        "--model",
+        panel=MODEL,
+        metavar="NAME",
+        help=f"{', '.join(SHIPPED)}, the directory of a Hugging Face model, or a hub name.",
+    ),
 ]
 Adapter = Annotated[
     Path | None, option("--adapter", panel=MODEL, metavar="DIR", help="PEFT LoRA directory to merge into it.")
@@ -66,7 +72,16 @@ Dtype = Annotated[
     option("--dtype", panel=MODEL, metavar="NAME", help="float32, float64 or bfloat16; report numbers from float32."),
 ]
 Device = Annotated[str, option("--device", panel=MODEL, metavar="NAME", help="auto, cpu, cuda, cuda:1 or mps.")]
-Pairs = Annotated[str, option("--pairs", panel=ASKED, metavar="FILE", help="demo, or a file of pairs.")]
+Pairs = Annotated[
+    str | None,
+    option(
+        "--pairs",
+        panel=ASKED,
+        metavar="FILE",
+        help=f"A file of pairs, or {' or '.join(SHIPPED)}.",
+        show_default="those of the model, or demo",
+    ),
+]
 Thoughts = Annotated[str, option("--thoughts", panel=ASKED, metavar="KIND", help="latent, text or placeholder.")]
 Latents = Annotated[
     int | None,

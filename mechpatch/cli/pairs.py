@@ -30,7 +30,7 @@ from mechpatch.cli.options import (
     split,
     unescaped,
 )
-from mechpatch.data import DEMO, pair_path
+from mechpatch.data import SHIPPED, pair_path
 from mechpatch.errors import PairError
 from mechpatch.experiments.spec import Spec
 from mechpatch.pairs import (
@@ -59,7 +59,7 @@ if TYPE_CHECKING:
 @with_source
 def pairs(
     source: Source,
-    file: Annotated[str, typer.Argument(metavar="FILE", help="File of pairs, or demo.")],
+    file: Annotated[str, typer.Argument(metavar="FILE", help=f"File of pairs, or {' or '.join(SHIPPED)}.")],
     screen: Annotated[
         str | None,
         option(
@@ -101,6 +101,8 @@ def pairs(
     Example: mechpatch pairs pairs.json --model path/to/llama
     """
     path, criteria = pair_path(file), require_criteria(split(screen)) if screen is not None else ()
+    name = model or (file if file in SHIPPED else None)
+    source = source if name is None else replace(source, base=name)
     spec = Spec(
         experiments=("position",),
         thoughts=kind_of_thoughts(thoughts, source),
@@ -109,7 +111,6 @@ def pairs(
         separator=unescaped(separator),
         placeholder=placeholder_token,
     )
-    name = model or (DEMO if file == DEMO else None)
     if out is not None:
         require_place(out)
     folder = None
@@ -117,7 +118,6 @@ def pairs(
         if name is None:
             raise PairError("--screen asks a model every question: name it with --model")
         early.judge_machine(dtype, device)
-        source = replace(source, base=name)
         early.judge(spec, early.outline(source))
         folder = cache_folder(cache)
     loaded = load_pairs(path)

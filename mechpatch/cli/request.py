@@ -32,7 +32,7 @@ from mechpatch.cli.options import (
     unescaped,
 )
 from mechpatch.cli.presets import Preset
-from mechpatch.data import pair_path
+from mechpatch.data import pair_path, pairs_for
 from mechpatch.errors import PairError, SpecError, StorageError
 from mechpatch.experiments.growth import certain_differences, require_equal
 from mechpatch.experiments.spec import Spec, parse_experiments, parse_layers
@@ -74,7 +74,7 @@ def request(
             metavar="EXPERIMENT",
         ),
     ],
-    pairs: Pairs = "demo",
+    pairs: Pairs = None,
     thoughts: Thoughts = "latent",
     answer_prefix: AnswerPrefix = None,
     separator: Separator = "",
@@ -203,6 +203,7 @@ def request(
     early.judge(spec, early.outline(source))
     if quiet:
         hush()
+    pairs = pairs or pairs_for(source.base)
     load_pairs(pair_path(pairs))  # for its faults: they are many, and a model takes long to load
 
     from mechpatch.console import show_screening

@@ -23,7 +23,7 @@ from mechpatch.cli.options import (
     option,
     unescaped,
 )
-from mechpatch.data import pair_path
+from mechpatch.data import pair_path, pairs_for
 from mechpatch.experiments.spec import Spec, parse_layers
 from mechpatch.pairs import load_pairs
 from mechpatch.source import Source
@@ -35,7 +35,7 @@ DTYPES = ("float32", "float64")  # other rounding is as large as many faults
 @with_source
 def verify(
     source: Source,
-    pairs: Pairs = "demo",
+    pairs: Pairs = None,
     thoughts: Thoughts = "latent",
     answer_prefix: AnswerPrefix = None,
     separator: Separator = "",
@@ -73,6 +73,7 @@ def verify(
     )
     early.judge_machine(dtype, device, DTYPES)
     early.judge(spec, early.outline(source))
+    pairs = pairs or pairs_for(source.base)
     load_pairs(pair_path(pairs))
 
     from mechpatch import workflow

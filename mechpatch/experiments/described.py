@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from mechpatch.data import DEMO, DEMO_FOLDER
+from mechpatch.data import ROWS
 from mechpatch.experiments.experiment import Experiment
 from mechpatch.experiments.layouts import settled
 from mechpatch.experiments.pair_file import PairFile
@@ -78,8 +78,9 @@ def describe_pairs(model: ThoughtModel, pairs: PairFile, experiment: Experiment)
 
 
 def portable(about: Mapping[str, Any]) -> dict[str, Any]:
-    """Where a model came from, with the built-in one by its name: its folder is elsewhere on another machine."""
-    if about.get("base") != str(DEMO_FOLDER / "base"):
+    """Where a model came from, with a shipped one by its name: its folder is elsewhere on another machine."""
+    row = next((row for row in ROWS if about.get("base") == str(row.base)), None)
+    if row is None:
         return dict(about)
-    own = str(DEMO_FOLDER / "codi")
-    return {name: value for name, value in about.items() if (name, value) != ("codi", own)} | {"base": DEMO}
+    own = (row.option, str(row.checkpoint))
+    return {name: value for name, value in about.items() if (name, value) != own} | {"base": row.name}

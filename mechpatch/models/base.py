@@ -11,6 +11,7 @@ from huggingface_hub import snapshot_download
 from torch import Tensor
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 
+from mechpatch.data import meant
 from mechpatch.errors import CheckpointError
 from mechpatch.models.architectures import ARCHITECTURES, Architecture, architecture_of
 from mechpatch.models.files import account, read_json, refusing
@@ -34,6 +35,7 @@ def model_folder(base: str | Path) -> Path:
     if not HUB_NAME.fullmatch(str(base)) or str(base).startswith("."):
         raise CheckpointError(
             f"{base}: no such directory; expected a Hugging Face model (config.json, weights, tokenizer.json)"
+            f"{meant(base)}"
         )
     with refusing(base, "neither a directory here nor a model that the hub gives"):
         wanted = ["*.json", "*.safetensors", "*.model"]

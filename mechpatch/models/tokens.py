@@ -5,7 +5,7 @@ from pathlib import Path
 
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from mechpatch.data import DEMO, DEMO_FOLDER
+from mechpatch.data import SHIPPED
 from mechpatch.errors import CheckpointError
 from mechpatch.families import Family
 from mechpatch.models.base import model_folder
@@ -16,8 +16,9 @@ TEXT = (".json", ".model", ".jinja", ".txt")
 
 
 def load_tokenizer(source: str | Path) -> PreTrainedTokenizerFast:
-    """The fast tokenizer of a directory, of a hub name, or of "demo"."""
-    folder = DEMO_FOLDER / "base" if str(source) == DEMO else model_folder(source)
+    """The fast tokenizer of a directory, of a hub name, or of a shipped model."""
+    row = SHIPPED.get(str(source))
+    folder = model_folder(source) if row is None else row.base
     bounded(*(path for path in folder.iterdir() if path.suffix in TEXT))
     # AutoTokenizer makes some tokenizers anew after the model's type, whatever tokenizer.json says.
     kind = PreTrainedTokenizerFast if (folder / "tokenizer.json").is_file() else AutoTokenizer

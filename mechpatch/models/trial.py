@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from mechpatch.data import SHIPPED
 from mechpatch.errors import CheckpointError
 from mechpatch.families import FAMILIES, ROWS, recognise
 from mechpatch.models.adapter import ADAPTER_CONFIG, open_adapter
@@ -75,7 +76,9 @@ class Trial:
 
 
 def source_for(checkpoint: Path, base: str | None, **settings: Any) -> Source:
-    """The source that `checkpoint` belongs to, as its keys tell; a `CheckpointError` if it lacks its base."""
+    """The source that `checkpoint`, or a shipped model of that name, belongs to, as its keys tell."""
+    if str(checkpoint) in SHIPPED and base is None:
+        return Source(base=str(checkpoint), **settings).resolved()
     if (checkpoint / ADAPTER_CONFIG).is_file():
         return Source(base=base or "", adapter=checkpoint, **settings)
     names = dict.fromkeys(name for row in ROWS for name in row.files)

@@ -78,6 +78,10 @@ class Problem:
             total, pending = result, []
         return steps
 
+    def results(self) -> list[str]:
+        """The result of each step; the last one is the answer."""
+        return [str(step.result) for step in self.steps()]
+
     def valid(self) -> bool:
         """Two or three steps, intermediates 0 to 99, answer 0 to 199."""
         results = [step.result for step in self.steps()]

@@ -6,6 +6,7 @@ from collections import Counter
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
+from mechpatch.data import meant
 from mechpatch.pairs.answers import MAX_LENGTH
 from mechpatch.pairs.faults import Place, Report
 
@@ -45,6 +46,7 @@ def read_items(path: Path, report: Report) -> list[tuple[Place, object]]:
 
 def read_text(path: Path, report: Report, expected: str) -> str:
     """The text of a file of bounded size. Raises `PairFileError` that says what was expected."""
+    hint = ""
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
@@ -65,9 +67,10 @@ def read_text(path: Path, report: Report, expected: str) -> str:
         problem = f"is not UTF-8, for byte {byte:#04x} at offset {error.start}: save it as UTF-8"
     except OSError as error:
         problem = f"cannot be read ({error.strerror})"
+        hint = meant(path)
     except ValueError as error:  # a null character in the path
         problem = f"cannot be read ({error})"
-    Place(report).fault(None, f"{problem}; expected a file with {expected}")
+    Place(report).fault(None, f"{problem}; expected a file with {expected}{hint}")
     report.check()
     raise AssertionError("unreachable: a fault was just reported")
 

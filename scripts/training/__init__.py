@@ -1,0 +1,1 @@
+"""How the shipped models are trained: recipes, and what they share."""
