@@ -80,7 +80,10 @@ def _show_lines(lines: Mapping[str, str]) -> None:
 def show_screening(pairs: PairFile) -> None:
     """How many pairs are asked for, and the first that were dropped, on stderr."""
     dropped = pairs.screening.dropped
-    typer.echo(f"pairs {pairs.path.name}: {len(pairs.asked)} of {pairs.total} are asked for", err=True)
+    typer.echo(
+        f"pairs {pairs.path.name if pairs.path else pairs.name}: {len(pairs.asked)} of {pairs.total} are asked for",
+        err=True,
+    )
     for each in dropped[:DROPPED_SHOWN]:
         typer.echo(f"  dropped {each.pair.pair_id}: {each.reason}", err=True)
     if len(dropped) > DROPPED_SHOWN:

@@ -7,7 +7,8 @@ Log-probabilities are float64 whatever the model is: over 128,000 words float32 
 the whole KL divergence of a small effect.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor
 from mechpatch.names import OUTCOMES
 
 Positions = Float[Tensor, "pair position vocab"]
+AllLogits = Float[Tensor, "pair answer position vocab"]
 Mask = Bool[Tensor, "pair position"]
 PerPair = Float[Tensor, " pair"]
 CHUNK = 2**25  # bytes of float64 that are worked on at once: a batch at 128,000 words would take hundreds of megabytes
@@ -191,18 +193,58 @@ def answer_metrics(
     }
 
 
-def distribution_metrics(
-    patched: Positions,
-    baseline: Positions,
-    mask: Mask,
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Answers:
+    """Where the logits of a patched run and of its baseline, [pair, answer, position, vocab], are read.
+
+    Attributes:
+        targets: token ids of the clean (0) and the corrupted (1) answer; -1 past the end. The logits at position i
+            predict token i.
+        mask: positions at which distances from the baseline are read.
+        recipient: whose run is patched, and in whose continuation distances are read: 0 clean, 1 corrupted.
+    """
+
+    targets: Int[Tensor, "pair answer position"]
+    mask: Mask
+    recipient: int
+
+
+# A metric of a patched run and its baseline: one value per pair.
+Function = Callable[
+    [Float[Tensor, "pair answer position vocab"], Float[Tensor, "pair answer position vocab"], Answers], PerPair
+]
+
+
+def along_baseline(distance: Callable[[Positions, Positions, Mask], PerPair]) -> Function:
+    """A distance of logits [pair, position, vocab], read in the continuation with the recipient's own answer."""
+    return lambda patched, baseline, answers: distance(
+        patched[:, answers.recipient], baseline[:, answers.recipient], answers.mask
+    )
+
+
+# Every column that is computed so: a new one is a function, a row here, and its name in `mechpatch.catalogue`.
+FUNCTIONS: Mapping[str, Function] = {
+    "l2_logit_difference": along_baseline(l2_logit_difference),
+    "rms_logit_difference": along_baseline(rms_logit_difference),
+    "prediction_change_rate": along_baseline(prediction_change_rate),
+}
+
+
+def distance_metrics(
+    patched: AllLogits,
+    baseline: AllLogits,
+    answers: Answers,
     normalisers: tuple[Float[Tensor, "pair position"], Float[Tensor, "pair position"]] | None = None,
 ) -> Mapping[str, PerPair]:
-    """Distances between the predictions of a patched run and its baseline, along the baseline's own answer."""
-    dtype = torch.promote_types(patched.dtype, torch.float32)
+    """Distances between the predictions of a patched run and its baseline, along the baseline's own answer.
+
+    Args:
+        normalisers: of both, in that continuation, where they are known.
+    """
+    dtype, own = torch.promote_types(patched.dtype, torch.float32), answers.recipient
     patched, baseline = patched.to(dtype), baseline.to(dtype)
-    functions = (l2_logit_difference, rms_logit_difference, prediction_change_rate)
-    found = {function.__name__: function(patched, baseline, mask) for function in functions}
-    return {"kl_divergence": kl_divergence(patched, baseline, mask, normalisers), **found}
+    found = {name: function(patched, baseline, answers) for name, function in FUNCTIONS.items()}
+    return {"kl_divergence": kl_divergence(patched[:, own], baseline[:, own], answers.mask, normalisers), **found}
 
 
 def _mean(values: Float[Tensor, "pair position"], mask: Mask) -> PerPair:

@@ -30,6 +30,7 @@ OPTIONS = {
     "engine": "--engine",
     "checks": "--check",
     "memory": "--max-memory",
+    "own": "what is your own (Python)",
 }
 
 
@@ -45,6 +46,8 @@ def as_typed(field: str, value: Any) -> str:
         return "(not given)"
     if field == "memory":  # the command line takes MB
         return f"{value / 2**20:g}"
+    if field == "own":
+        return ", ".join(f"{what} {name} (version {version})" for what, name, version in value)
     if field in ("prefix", "separator"):
         return json.dumps(value, ensure_ascii=False)
     if isinstance(value, str):

@@ -27,12 +27,14 @@ from mechpatch.experiments.screening import still_known
 from mechpatch.experiments.spec import Spec
 from mechpatch.experiments.strongest import largest_effects
 from mechpatch.models import ThoughtModel
+from mechpatch.own import NOTHING, Own
 from mechpatch.patching.memory import peak_memory
 from mechpatch.reprs import short_repr
 from mechpatch.stats import leading, summarise
 from mechpatch.storage.atomic import writing
 from mechpatch.storage.keys import digest
-from mechpatch.storage.results import PAIRS, PLAN, log_to, open_run
+from mechpatch.storage.memory import MemoryRun
+from mechpatch.storage.results import PAIRS, PLAN, RunDirectory, log_to, open_run
 from mechpatch.storage.sealed import read_sealed, write_sealed
 from mechpatch.tracking import Observer, null_observer
 from mechpatch.views.figures import plot_run
@@ -71,6 +73,25 @@ class Finished:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A run in memory: what `spec.json`, `pairs.json`, `effects.parquet` and `summary.json` of a directory hold."""
+
+    spec: dict[str, Any]
+    pairs: dict[str, Any]
+    records: pa.Table
+    summary: dict[str, Any]
+
+    __repr__ = short_repr
+
+    def write(self, folder: Path) -> None:
+        """Write these files into a new directory. Raises `SpecError` or `StorageError` if it holds something else."""
+        with open_run(folder, self.spec) as directory:
+            write_sealed(folder / PAIRS, self.pairs)
+            directory.finish(self.records)
+            directory.write_summary(self.summary)
+
+
 def run_to_directory(
     model: ThoughtModel,
     spec: Spec,
@@ -84,6 +105,8 @@ def run_to_directory(
     progress: Progress | None = None,
     inspected: int = 0,
     report: bool = False,
+    own: Own = NOTHING,
+    drawn: bool = True,
     say: Callable[[str], None] = lambda text: None,
 ) -> Finished:
     """Run `spec` over `pairs` into `out`, or let the run that is there grow by them, and draw the figures.
@@ -95,10 +118,12 @@ def run_to_directory(
         progress: opens a progress bar with a title and a total.
         inspected: pairs to look inside, those with the largest effect.
         report: write the page, too; one that is there is written anew.
+        own: metrics, donors and kinds of the user's own that `spec` names.
+        drawn: write figures.
         say: told what was there, before anything is run.
     """
     observer = observer or null_observer()
-    experiment = Experiment.prepare(model, spec, pairs.kept, pairs.asked)
+    experiment = Experiment.prepare(model, spec, pairs.kept, pairs.asked, own)
     require_memory(experiment)
     require_intact(model)
     started = time.monotonic()
@@ -118,34 +143,83 @@ def run_to_directory(
             said(more)
         if known := still_known(experiment, cache):
             said(known)
-        total = sum(experiment.work(batch) for batch in experiment.batches)
-        paces: list[Pace] = []
-        with progress("patched runs", total) if progress else nullcontext(lambda cells: None) as tick:
-            records = run_experiment(experiment, directory, cache, tick, observer.pair_done, paces.append, said)
-        (pace,) = paces
-        tolerance = record_tolerance(pace.rounding, experiment.layouts)
-        summary = summarise(records, spec.seed, include_incorrect, tolerance)
-        summary["run"] = {
-            "seconds": round(time.monotonic() - started, 3),
-            "run_seconds": round(pace.seconds, 3),
-            "sections": {name: round(seconds, 3) for name, seconds in pace.sections.items()},
-            "expected": _expected(out, model, spec, pairs, pace),
-            "peak_memory_bytes": peak_memory(model.device),
-            "pairs_total": pairs.total,
-            "pairs_dropped": len(pairs.screening.dropped),
-            "rounding": pace.rounding and pace.rounding.as_json(),
-            "notes": notes(
-                spec, records, pace.rounding, [experiment.pairs[index] for index in experiment.asked], model.doubt
-            ),
-        }
+        records, pace = _run(experiment, directory, cache, progress, observer.pair_done, said)
+        expected = _expected(out, model, spec, pairs, pace)
+        summary = _summary(experiment, records, pace, pairs, include_incorrect, started, expected)
         directory.write_summary(summary)
-        figures = plot_run(out, include_incorrect=include_incorrect)
+        figures = plot_run(out, include_incorrect=include_incorrect) if drawn else []
         if inspected:
             inspect_pairs(model, spec, experiment.pairs, largest_effects(records, inspected), out)
         page = write_report([out], out / REPORT) if report or (out / REPORT).exists() else None
         log.info("finished in %.1f s", time.monotonic() - started)
     observer.summary(headline(summary), [path for path in figures if path.suffix == ".png"], page)
     return Finished(folder=out, records=records, summary=summary, figures=figures, report=page)
+
+
+def run_in_memory(
+    model: ThoughtModel,
+    spec: Spec,
+    pairs: PairFile,
+    *,
+    cache: Path | None = None,
+    include_incorrect: bool = False,
+    own: Own = NOTHING,
+    progress: Progress | None = None,
+) -> Kept:
+    """As `run_to_directory`, without a directory: nothing is written but the cache, if there is one."""
+    experiment = Experiment.prepare(model, spec, pairs.kept, pairs.asked, own)
+    require_memory(experiment)
+    require_intact(model)
+    started = time.monotonic()
+    directory = MemoryRun(describe_run(model, spec, pairs, ()))
+    records, pace = _run(experiment, directory, cache, progress, lambda row: None, log.info)
+    summary = _summary(experiment, records, pace, pairs, include_incorrect, started, None)
+    return Kept(directory.spec, describe_pairs(model, pairs, experiment), records, summary)
+
+
+def _run(
+    experiment: Experiment,
+    directory: RunDirectory | MemoryRun,
+    cache: Path | None,
+    progress: Progress | None,
+    pair_done: Callable[[dict[str, object]], None],
+    said: Callable[[str], None],
+) -> tuple[pa.Table, Pace]:
+    """All rows of an experiment, and how long they took."""
+    total = sum(experiment.work(batch) for batch in experiment.batches)
+    paces: list[Pace] = []
+    with progress("patched runs", total) if progress else nullcontext(lambda cells: None) as tick:
+        records = run_experiment(experiment, directory, cache, tick, pair_done, paces.append, said)
+    (pace,) = paces
+    return records, pace
+
+
+def _summary(
+    experiment: Experiment,
+    records: pa.Table,
+    pace: Pace,
+    pairs: PairFile,
+    include_incorrect: bool,
+    started: float,
+    expected: dict[str, Any] | None,
+) -> dict[str, Any]:
+    """What the records say, and how the run went."""
+    spec, model = experiment.spec, experiment.model
+    tolerance = record_tolerance(pace.rounding, experiment.layouts)
+    summary = summarise(records, spec.seed, include_incorrect, tolerance)
+    asked = [experiment.pairs[index] for index in experiment.asked]
+    summary["run"] = {
+        "seconds": round(time.monotonic() - started, 3),
+        "run_seconds": round(pace.seconds, 3),
+        "sections": {name: round(seconds, 3) for name, seconds in pace.sections.items()},
+        "expected": expected,
+        "peak_memory_bytes": peak_memory(model.device),
+        "pairs_total": pairs.total,
+        "pairs_dropped": len(pairs.screening.dropped),
+        "rounding": pace.rounding and pace.rounding.as_json(),
+        "notes": notes(spec, records, pace.rounding, asked, model.doubt),
+    }
+    return summary
 
 
 def plan_run(model: ThoughtModel, spec: Spec, pairs: PairFile, out: Path | None = None) -> Plan:

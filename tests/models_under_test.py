@@ -14,11 +14,11 @@ from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from mechpatch.axes import SiteVectors
-from mechpatch.experiments.cells import Cell, Frame
-from mechpatch.experiments.experiment import cells_of, frame_of
+from mechpatch.experiments.cells import cells_of, frame_of, patch_of
 from mechpatch.experiments.layouts import pair_layouts
 from mechpatch.experiments.spec import Spec, recipient
 from mechpatch.families import CODI
+from mechpatch.kinds.cells import Cell, Frame
 from mechpatch.models import ThoughtModel, load_model
 from mechpatch.models.heads import LatentHead
 from mechpatch.models.hooked import to_hooked
@@ -191,11 +191,11 @@ class Case:
 
     def cells(self, experiment: str) -> list[Cell]:
         """The cells of an experiment, at every site."""
-        return cells_of(Spec(experiments=(experiment,)), self.frame, self.batch.sites)
+        return cells_of(Spec(experiments=(experiment,)), self.frame)
 
     def patch(self, cell: Cell) -> Patch:
         """What a cell writes."""
-        return cell.patch(self.batch.sites)
+        return patch_of(cell, self.batch.sites)
 
 
 @cache

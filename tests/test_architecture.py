@@ -12,7 +12,9 @@ import mechpatch
 PACKAGE = Path(mechpatch.__file__).parent
 # Each layer may import from the layers before it, and a package from itself.
 LAYERS = [
-    {"errors", "axes", "data", "names", "reprs", "values"},
+    {"errors", "axes", "catalogue", "data", "names", "reprs", "values"},
+    {"kinds"},
+    {"own"},
     {"families"},
     {"source"},
     {"pairs", "thoughts", "storage", "stats", "metrics"},
@@ -22,6 +24,7 @@ LAYERS = [
     {"verify"},
     {"views", "tracking"},
     {"workflow"},
+    {"library", "sweeps"},
     {"console"},
     {"cli"},
     {"__main__"},

@@ -28,10 +28,10 @@ from transformer_lens import HookedTransformer
 from transformer_lens.hook_points import HookPoint
 from transformers import DynamicCache, LlamaForCausalLM
 
-from mechpatch.experiments.cells import Cell
 from mechpatch.experiments.experiment import Experiment
 from mechpatch.experiments.run import run_experiment
 from mechpatch.experiments.spec import Spec
+from mechpatch.kinds.cells import Cell
 from mechpatch.patching import Outcome, Read, Write, collate, rollout
 from mechpatch.patching.reference import Patch, RelayStep, baseline, sweep
 from mechpatch.storage.results import open_run

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from mechpatch import metrics
 from mechpatch.experiments.continuations import Openings
-from mechpatch.metrics import Continues
+from mechpatch.metrics import Answers, Continues
 from mechpatch.models.load import load_tokenizer
 
 
@@ -42,6 +42,16 @@ def draw(*shape: int, seed: int = 0) -> Tensor:
     return 3 * torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
+def distances(patched: Tensor, baseline: Tensor, mask: Tensor, own: int = 0) -> dict[str, Tensor]:
+    """Distances of logits [pair, position, vocab]; the other continuation, which must not be read, is NaN."""
+    both = [torch.full((len(each), 2, *each.shape[1:]), torch.nan, dtype=each.dtype) for each in (patched, baseline)]
+    for logits, read in zip(both, (patched, baseline), strict=True):
+        logits[:, own] = read
+    targets = torch.zeros(len(patched), 2, patched.shape[1], dtype=torch.long)
+    answers = Answers(targets=targets, mask=mask, recipient=own)
+    return dict(metrics.distance_metrics(both[0], both[1], answers))
+
+
 def test_divergences_by_hand():
     patched, baseline = logs([0.5, 0.5], [0.2, 0.8]), logs([0.75, 0.25], [0.2, 0.8])
     at_first = 0.5 * math.log(2 / 3) + 0.5 * math.log(2)  # the other way round it is 0.1308
@@ -59,7 +69,7 @@ def test_divergences_by_hand():
 def test_divergences_against_other_libraries():
     patched, baseline = draw(3, 4, 7), draw(3, 4, 7, seed=1)
     mask = torch.arange(4) < torch.tensor([[4], [1], [3]])
-    found = metrics.distribution_metrics(patched, baseline, mask)
+    found = distances(patched, baseline, mask)
     for pair, length in enumerate((4, 1, 3)):
         p, q = (softmax(each[pair, :length].numpy(), axis=-1) for each in (patched, baseline))
         difference = (patched - baseline)[pair, :length].numpy()
@@ -79,7 +89,7 @@ def test_divergence_is_zero_for_equal_and_positive_otherwise(seed: int, size: fl
     patched = baseline + size * draw(1, 2, 6, seed=seed + 1)
     assert metrics.kl_divergence(patched, baseline, ALL) > TOLERANCE[torch.float64]
     assert_same(metrics.kl_divergence(patched + shift, baseline, ALL), metrics.kl_divergence(patched, baseline, ALL))
-    for metric in metrics.distribution_metrics(baseline, baseline, ALL).values():
+    for metric in distances(baseline, baseline, ALL).values():
         assert metric.tolist() == [0.0]
 
 
@@ -235,8 +245,8 @@ def test_half_precision_is_widened_before_anything_is_summed():
     found = metrics.answer_metrics(half, targets, 0, NONE_CONTINUES)
     expected = metrics.answer_metrics(half.float(), targets, 0, NONE_CONTINUES)
     assert all(torch.equal(found[name], expected[name]) for name in found)
-    distances = metrics.distribution_metrics(half[:, 0], half[:, 1], targets[:, 0] >= 0)
-    assert {name: distance.dtype for name, distance in distances.items()} == {
+    found = distances(half[:, 0], half[:, 1], targets[:, 0] >= 0)
+    assert {name: distance.dtype for name, distance in found.items()} == {
         "kl_divergence": torch.float64,
         "l2_logit_difference": torch.float32,
         "rms_logit_difference": torch.float32,
@@ -274,12 +284,12 @@ def test_a_batch_gives_what_each_pair_gives_alone():
         nothing = continuing(torch.zeros(5, dtype=torch.bool), pairs=3)
         together = metrics.answer_metrics(logits, targets, own, nothing)
         mask = targets[:, own] >= 0
-        together |= metrics.distribution_metrics(logits[:, own], baseline[:, own], mask)
+        together |= distances(logits[:, own], baseline[:, own], mask, own)
         for pair, length in enumerate(lengths):
             row = slice(pair, pair + 1)
             alone = metrics.answer_metrics(logits[row, :, :length], targets[row, :, :length], own, NONE_CONTINUES)
             first, second = logits[row, own, :length], baseline[row, own, :length]
-            alone |= metrics.distribution_metrics(first, second, mask[row, :length])
+            alone |= distances(first, second, mask[row, :length], own)
             for name, value in alone.items():
                 assert_same(together[name][row], value)
     unmasked = metrics.kl_divergence(logits[:, 0], baseline[:, 0], torch.ones_like(targets[:, 0], dtype=torch.bool))

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from mechpatch.catalogue import DIRECTIONS, DONORS, is_null
 from mechpatch.cli import early
 from mechpatch.cli.app import app
 from mechpatch.cli.options import (
@@ -21,7 +22,8 @@ from mechpatch.cli.options import (
     option,
 )
 from mechpatch.data import DEMO
-from mechpatch.experiments.spec import DIRECTIONS, NULLS, SHORT, Spec
+from mechpatch.experiments.spec import Spec
+from mechpatch.kinds import SHORT
 from mechpatch.source import Source
 from mechpatch.storage.folders import require_run_or_empty
 
@@ -57,7 +59,12 @@ def demo(
 
     torch.set_num_threads(1)  # the model is so small that threads cost more than they give
     loaded = load(Source(base=DEMO), "float32", device, quiet=quiet)
-    spec = Spec(experiments=SHORT["all"], directions=DIRECTIONS, nulls=NULLS, batch_size=36)
+    spec = Spec(
+        experiments=SHORT["all"],
+        directions=tuple(DIRECTIONS),
+        nulls=tuple(filter(is_null, DONORS)),
+        batch_size=36,
+    )
     pair_file = workflow.read_pairs("demo", loaded, spec, limit=limit)
     if not quiet:
         show_screening(pair_file)

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from mechpatch.axes import Logits, SiteVectors
 from mechpatch.experiments.activations import SIDES, UnpatchedRuns
-from mechpatch.experiments.cells import Cell
+from mechpatch.experiments.cells import patch_of
 from mechpatch.experiments.continuations import Openings
-from mechpatch.experiments.donors import HOOK, Donors
+from mechpatch.experiments.donors import DONOR_FUNCTIONS, HOOK, DonorFunction, Everyone, Recipients, vectors_of
 from mechpatch.experiments.engines import ENGINES, Runner
 from mechpatch.experiments.experiment import Experiment
 from mechpatch.experiments.finite import Written, require_finite
@@ -32,6 +32,7 @@ from mechpatch.experiments.records import (
 )
 from mechpatch.experiments.spec import FIRST, PAIRED, recipient
 from mechpatch.experiments.stopwatch import Stopwatch
+from mechpatch.kinds import Cell
 from mechpatch.metrics import normaliser
 from mechpatch.patching import Batch, collate
 from mechpatch.patching.patch import Patch
@@ -85,6 +86,8 @@ class BatchRunner:
     """Runs the batches of an experiment, one after the other.
 
     Attributes:
+        everyone: all pairs, as donors of each direction.
+        donors: where the vectors of each donor come from.
         openings: how each token goes on with an answer before it.
         tick: progress.
         watch: where the time of all batches so far went.
@@ -92,7 +95,8 @@ class BatchRunner:
 
     experiment: Experiment
     runs: UnpatchedRuns
-    donors: dict[str, Donors]
+    everyone: dict[str, Everyone]
+    donors: Mapping[str, DonorFunction]
     builder: RecordBuilder
     openings: Openings
     tick: Tick
@@ -110,11 +114,19 @@ class BatchRunner:
         return cls(
             experiment=experiment,
             runs=runs,
-            donors={
-                direction: Donors(runs, names, answers, sites, recipient(direction), spec.seed)
+            everyone={
+                direction: Everyone(
+                    runs=runs,
+                    names=names,
+                    answers=answers,
+                    sites=sites,
+                    recipient=recipient(direction),
+                    seed=spec.seed,
+                )
                 for direction in spec.directions
             },
-            builder=RecordBuilder(pairs, experiment.site_index()),
+            donors={**DONOR_FUNCTIONS, **{donor.name: donor.function for donor in experiment.own.donors}},
+            builder=RecordBuilder(pairs, experiment.site_index(), spec.own_names("metric")),
             openings=Openings.of(model.tokenizer, model.hooked.cfg.d_vocab, model.device),
             tick=tick,
         )
@@ -172,8 +184,9 @@ class BatchRunner:
         )
         checked = self._checked(direction, indices, donors.get(PAIRED, ()))
         for donor, cells in donors.items():
-            source, present = self.donors[direction].vectors(donor, indices, baseline.resid)
-            gathered = Gathered(len(cells), len(indices))
+            into = Recipients(everyone=self.everyone[direction], indices=indices, own=baseline.resid)
+            source, present = vectors_of(donor, self.donors[donor], into)
+            gathered = Gathered(len(cells), len(indices), spec.own_names("metric"))
             check = EngineCheck(model=model, seed=spec.seed)
             for cell, done in self.watch.each("patched", _patched_runs(runner, batch, source, cells)):
                 where = f"{cell.experiment}, {direction}, layer {cell.layer}, site {cell.site}, donor {donor}"
@@ -183,7 +196,9 @@ class BatchRunner:
                     with self.watch.measure("checks"):
                         check.compare(batch, layouts[own], names, written, done.logits, where)
                 with self.watch.measure("records"):
-                    columns = effect_columns(done.logits, batch, unpatched, continues, spec.min_gap)
+                    columns = effect_columns(
+                        done.logits, batch, unpatched, continues, spec.min_gap, self.experiment.own.metrics
+                    )
                     compared = [side[:, :, cell.layer, done.compared_at] for side in sides]
                     columns |= similarity_columns(done.compared, *compared)
                     gathered.add(cell, donor, columns, present)
@@ -218,22 +233,22 @@ class _Done(NamedTuple):
 def _patched_runs(
     runner: Runner, batch: Batch, source: SiteVectors, cells: Sequence[Cell]
 ) -> Iterator[tuple[Cell, _Done]]:
-    """Run each cell; relays first, then the others in their order."""
+    """Run each cell; chains that hand on first, then the others in their order."""
     index = {site: place for place, site in enumerate(batch.sites)}
-    relays = {(cell.layer, index[cell.site]): cell for cell in cells if cell.experiment == "relay"}
+    relays = {(cell.layer, index[cell.site]): cell for cell in cells if cell.source == "step before"}
     if relays:
         layers, sites = ([*dict.fromkeys(key[axis] for key in relays)] for axis in (0, 1))
         for patch, step in runner.relay(source, layers, sites):
             vectors = step.written[:, :, None]
             done = _Done(patch, step.logits, vectors[:, :, None], vectors, [*patch.sites])
             yield relays[patch.layer, patch.sites[0]], done
-    others = [cell for cell in cells if cell.experiment != "relay"]
-    patches = [cell.patch(batch.sites) for cell in others]
+    others = [cell for cell in cells if cell.source == "donor"]
+    patches = [patch_of(cell, batch.sites) for cell in others]
     before = runner.baseline.resid[:, :, :0]
     for cell, (patch, outcome) in zip(others, runner.sweep(source, patches), strict=True):
         sites = [*patch.sites]
         written = source[:, :, patch.layers.start : patch.layers.stop, sites]
-        if cell.experiment != "cumulative":
+        if cell.similarity == "written":
             yield cell, _Done(patch, outcome.logits, written, written[:, :, 0], sites)
             continue
         had = runner.baseline.resid[:, :, cell.layer] if cell.step == 0 else before

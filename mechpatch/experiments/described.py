@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
+from math import isfinite
 from typing import Any
 
 import torch
@@ -30,7 +31,7 @@ def describe_run(model: ThoughtModel, spec: Spec, pairs: PairFile, command: Sequ
         "spec": asdict(settled(model, spec)),
         "model": {"fingerprint": model.fingerprint, "dtype": model.about.get("dtype"), "n_layers": model.n_layers},
         "pairs": {
-            "sha256": file_digest(pairs.path),
+            "sha256": None if pairs.path is None else file_digest(pairs.path),
             "content": digest(to_prepared(pairs.kept)),
             "kept": names,
             "run": [names[index] for index in pairs.asked],
@@ -41,7 +42,7 @@ def describe_run(model: ThoughtModel, spec: Spec, pairs: PairFile, command: Sequ
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "environment": {
             "model": portable(model.about),
-            "parity": model.parity,
+            "parity": model.parity if isfinite(model.parity) else None,
             "pairs": pairs.name,
             "python": platform.python_version(),
             "platform": platform.platform(),

@@ -1,53 +1,19 @@
 """A spec laid out over pairs: which cells each batch has, and how much work that is. Nothing is run here."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
-from mechpatch.errors import ThoughtError
-from mechpatch.experiments.cells import ALL, JOIN, Cell, Frame
-from mechpatch.experiments.chained import cumulative_cells, relay_cells
-from mechpatch.experiments.layerwise import layerwise_cells
+from mechpatch.errors import SpecError, ThoughtError
+from mechpatch.experiments.cells import cells_of, frame_of
 from mechpatch.experiments.layouts import groups, pair_layouts
-from mechpatch.experiments.positionwise import positionwise_cells
-from mechpatch.experiments.sets import leave_one_out_cells, pairwise_cells, subset_cells, window_cells
-from mechpatch.experiments.spec import Spec, require_distinct
+from mechpatch.experiments.spec import Spec, as_typed
+from mechpatch.kinds import Cell
+from mechpatch.kinds.cells import ALL, ANSWER, BOT, EOT, JOIN
 from mechpatch.models import ThoughtModel
+from mechpatch.own import NOTHING, Own
 from mechpatch.pairs import Pair
 from mechpatch.reprs import short_repr
-from mechpatch.thoughts import Layout, select_sites, thought_sites
-from mechpatch.thoughts.layout import ANSWER, BOT, EOT
-
-
-def frame_of(model: ThoughtModel, spec: Spec, sites: tuple[str, ...]) -> Frame:
-    """Which cells questions with these sites have under `spec`."""
-    return Frame(
-        n_layers=model.n_layers,
-        layers=spec.select_layers(model.n_layers),
-        sites=select_sites(spec.sites, sites),
-        thoughts=thought_sites(sites),
-        feedback=spec.thoughts == "latent",
-    )
-
-
-def cells_of(spec: Spec, frame: Frame, sites: tuple[str, ...]) -> list[Cell]:
-    """Every cell of `spec`, in the order in which they are run.
-
-    Args:
-        sites: every site that there is.
-    """
-    subsets = tuple(select_sites(names, sites) for names in spec.subsets)
-    require_distinct(subsets, spec.subsets)  # `thoughts` may stand for what another set names
-    cells: dict[str, Callable[[], list[Cell]]] = {
-        "layer": lambda: layerwise_cells(frame),
-        "position": lambda: positionwise_cells(frame),
-        "relay": lambda: relay_cells(frame),
-        "cumulative": lambda: cumulative_cells(frame),
-        "leave_one_out": lambda: leave_one_out_cells(frame),
-        "pairwise": lambda: pairwise_cells(frame),
-        "subset": lambda: subset_cells(frame, subsets),
-        "window": lambda: window_cells(frame, spec.window),
-    }
-    return [cell for experiment in spec.experiments for cell in cells[experiment]()]
+from mechpatch.thoughts import Layout, thought_sites
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -58,6 +24,7 @@ class Experiment:
         pairs: every pair that could be run; the others are donors.
         layouts: clean and corrupted layout of each pair.
         asked: indices of the pairs that are run, rising.
+        own: kinds, donors and metrics of the user's own.
     """
 
     model: ThoughtModel
@@ -65,26 +32,36 @@ class Experiment:
     pairs: Sequence[Pair]
     layouts: Sequence[tuple[Layout, Layout]]
     asked: Sequence[int]
+    own: Own = NOTHING
 
     __repr__ = short_repr
 
     @classmethod
     def prepare(
-        cls, model: ThoughtModel, spec: Spec, pairs: Sequence[Pair], asked: Sequence[int] | None = None
+        cls,
+        model: ThoughtModel,
+        spec: Spec,
+        pairs: Sequence[Pair],
+        asked: Sequence[int] | None = None,
+        own: Own = NOTHING,
     ) -> "Experiment":
         """Lay out all pairs; asks for everything that could be refused before anything is run.
 
         Args:
             asked: indices of the pairs to run; None for all.
+            own: what `spec` names and mechpatch does not have.
 
         Raises:
             ThoughtError, SpecError: a pair has no such layout, or a layer or site does not exist.
         """
+        if own.described() != spec.own:
+            had, now = (as_typed("own", found) for found in (own.described(), spec.own))
+            raise SpecError(f"of the user's own this run needs {now}, and it was given {had}: give it these in Python")
         asked = range(len(pairs)) if asked is None else asked
         if not asked:
             raise ThoughtError("no pair is left to run; `mechpatch pairs FILE` says why each was dropped")
         layouts = [pair_layouts(model, spec, pair) for pair in pairs]
-        experiment = cls(model=model, spec=spec, pairs=pairs, layouts=layouts, asked=sorted(asked))
+        experiment = cls(model=model, spec=spec, pairs=pairs, layouts=layouts, asked=sorted(asked), own=own)
         experiment.check()
         return experiment
 
@@ -114,7 +91,7 @@ class Experiment:
     def cells(self, batch: Sequence[int]) -> list[Cell]:
         """The cells of a batch, in one direction; all its pairs have the same sites."""
         sites = self.layouts[batch[0]][0].sites
-        return cells_of(self.spec, frame_of(self.model, self.spec, sites), sites)
+        return cells_of(self.spec, frame_of(self.model, self.spec, sites), self.own)
 
     def work(self, batch: Sequence[int]) -> int:
         """Patched runs of a batch, counted per pair."""

@@ -13,16 +13,17 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Int
 
+from mechpatch.catalogue import DIRECTIONS, DONORS
 from mechpatch.experiments.batches import Part, Todo
 from mechpatch.experiments.experiment import Experiment
 from mechpatch.experiments.numerics import Rounding
-from mechpatch.experiments.spec import DIRECTIONS, EXPERIMENTS, NULLS, PAIRED
+from mechpatch.kinds import KINDS
+from mechpatch.storage.memory import MemoryRun
 from mechpatch.storage.results import RunDirectory, Shard
 
 Key = tuple[str, int, int, str, int]  # see `Cell.key`
 CELL = ("experiment", "layer", "width", "site", "step")
 # The order of the rows, whatever the order in which they were asked for or computed.
-ORDERED = {"direction": DIRECTIONS, "donor": (PAIRED, *NULLS), "experiment": EXPERIMENTS}
 SORTED = ("pair_index", "direction", "donor", "experiment", "layer", "site_index", "step")
 
 
@@ -68,7 +69,7 @@ def find(experiment: Experiment, batch: Sequence[int], shards: Iterable[Shard]) 
     return Held([*batch], uses, Todo([*batch], missing))
 
 
-def rows(directory: RunDirectory, held: Held) -> pa.Table:
+def rows(directory: RunDirectory | MemoryRun, held: Held) -> pa.Table:
     """All rows of a batch of which nothing is missing."""
     return pa.concat_tables([_taken(directory, held.batch, *use) for use in held.uses])
 
@@ -85,9 +86,15 @@ def arrange(table: pa.Table, experiment: Experiment) -> pa.Table:
     index = experiment.site_index()
     places = _ranks(table["site"], index)
     table = table.set_column(table.column_names.index("site_index"), "site_index", pa.array(places))
+    own = experiment.spec.own_names
+    ordered = {
+        "direction": tuple(DIRECTIONS),
+        "donor": (*DONORS, *own("donor")),
+        "experiment": (*KINDS, *own("kind")),
+    }
     keys = [
-        _ranks(table[name], {word: rank for rank, word in enumerate(ORDERED[name])})
-        if name in ORDERED
+        _ranks(table[name], {word: rank for rank, word in enumerate(ordered[name])})
+        if name in ordered
         else table[name].to_numpy()
         for name in SORTED
     ]
@@ -134,7 +141,7 @@ def _pairs(count: int) -> str:
     return f"{count} pair" if count == 1 else f"{count} pairs"
 
 
-def _taken(directory: RunDirectory, batch: Sequence[int], shard: Shard, keys: set[Key]) -> pa.Table:
+def _taken(directory: RunDirectory | MemoryRun, batch: Sequence[int], shard: Shard, keys: set[Key]) -> pa.Table:
     """The rows of a shard for some pairs and cells."""
     table = directory.read_shard(shard)
     if shard.about["pairs"] == list(batch) and len(shard.about["cells"]) == len(keys):

@@ -8,8 +8,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any, TypeVar
 
+from mechpatch.catalogue import DIRECTIONS, NULLS
 from mechpatch.errors import SpecError
-from mechpatch.experiments.spec import DIRECTIONS, EXPERIMENTS, NULLS, Spec
+from mechpatch.experiments.spec import Spec
+from mechpatch.kinds import KINDS
 from mechpatch.names import OPTIONS, as_typed
 
 T = TypeVar("T")
@@ -47,6 +49,7 @@ FIXED = {
     "min_gap": None,
     "engine": None,
     "memory": None,
+    "own": None,
 }
 # Why these cannot change: rounding, and with it the last digits of every number, depends on them.
 ROUNDING = {"device": "--device", "threads": "OMP_NUM_THREADS"}
@@ -89,9 +92,9 @@ def union(found: Spec, asked: Spec) -> Spec:
     everything = () in (found.layers, asked.layers)
     return replace(
         asked,
-        experiments=_both(found.experiments, asked.experiments, EXPERIMENTS),
-        directions=_both(found.directions, asked.directions, DIRECTIONS),
-        nulls=_both(found.nulls, asked.nulls, NULLS),
+        experiments=_both(found.experiments, asked.experiments, (*KINDS, *asked.own_names("kind"))),
+        directions=_both(found.directions, asked.directions, tuple(DIRECTIONS)),
+        nulls=_both(found.nulls, asked.nulls, (*NULLS, *asked.own_names("donor"))),
         layers=() if everything else _both(found.layers, asked.layers, sorted({*found.layers, *asked.layers})),
         sites=("all",) if "all" in (*found.sites, *asked.sites) else tuple(dict.fromkeys(found.sites + asked.sites)),
         subsets=tuple(sets.values()),

@@ -4,8 +4,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from mechpatch.experiments.cells import ALL, JOIN
-from mechpatch.experiments.spec import PAIRED
+from mechpatch.catalogue import PAIRED
+from mechpatch.kinds.cells import ALL, JOIN
 from mechpatch.values import answer_value
 
 NAMES = ("experiment", "direction", "donor", "layer", "site", "recovery", "outcome", "structural")

@@ -18,12 +18,13 @@ import pyarrow.compute as pc
 
 from mechpatch.experiments.activations import UnpatchedRuns
 from mechpatch.experiments.batches import BatchRunner, Todo
-from mechpatch.experiments.cells import Cell
+from mechpatch.experiments.cells import patch_of
 from mechpatch.experiments.engines import ENGINES
 from mechpatch.experiments.experiment import Experiment
 from mechpatch.experiments.footprint import bytes_of_weights, footprint_of_batch, require_memory
 from mechpatch.experiments.numerics import FLOOR_RUNS
 from mechpatch.experiments.spec import PAIRED, recipient
+from mechpatch.kinds import Cell
 from mechpatch.patching import collate, engine
 from mechpatch.patching.patch import Patch
 from mechpatch.patching.work import Work, base_work, plain_work, sweep_work
@@ -177,8 +178,8 @@ def patches_of(cells: Sequence[Cell], sites: Sequence[str]) -> list[list[Patch]]
     """The patches of some cells, in the sweeps in which the fast engine runs them: relays step by step."""
     sweeps: dict[int, list[Patch]] = {}
     for cell in cells:
-        step = cell.step if cell.experiment == "relay" else -1
-        sweeps.setdefault(step, []).append(cell.patch(sites))
+        step = cell.step if cell.source == "step before" else -1
+        sweeps.setdefault(step, []).append(patch_of(cell, sites))
     return list(sweeps.values())
 
 

@@ -13,29 +13,16 @@ from torch.nn import functional as F
 
 from mechpatch import metrics
 from mechpatch.axes import Logits
-from mechpatch.experiments.cells import Cell
-from mechpatch.metrics import Continues
+from mechpatch.catalogue import STORED, UNPATCHED
+from mechpatch.errors import SpecError
+from mechpatch.kinds import Cell
+from mechpatch.metrics import Answers, Continues
 from mechpatch.names import OUTCOMES
+from mechpatch.own import Metric
 from mechpatch.pairs import Pair
 from mechpatch.patching import Batch
 from mechpatch.reprs import short_repr
 
-FLOATS = (
-    "kl_divergence",
-    "l2_logit_difference",
-    "rms_logit_difference",
-    "prediction_change_rate",
-    "answer_logit_diff",
-    "clean_score",
-    "corrupted_score",
-    "answer_logprob_diff",
-    "divergent_logit_diff",
-    "recovery",
-    "similarity_clean",
-    "similarity_corrupted",
-    "bias",
-)
-UNPATCHED = ("answer_logit_diff", "clean_score", "corrupted_score", "answer_logprob_diff", "divergent_logit_diff")
 OUTCOME = "outcome"
 RUNS = ("clean_run", "corrupted_run")
 Columns = dict[str, np.ndarray]
@@ -82,17 +69,42 @@ def answer_columns(
     return _arrays(metrics.answer_metrics(logits, batch.targets, own, continues, norm))
 
 
-def effect_columns(logits: Logits, batch: Batch, unpatched: Unpatched, continues: Continues, min_gap: float) -> Columns:
-    """Every metric of one patched run, one value per pair."""
+def effect_columns(
+    logits: Logits,
+    batch: Batch,
+    unpatched: Unpatched,
+    continues: Continues,
+    min_gap: float,
+    more: Sequence[Metric] = (),
+) -> Columns:
+    """Every metric of one patched run, one value per pair.
+
+    Args:
+        more: metrics of the user's own.
+    """
     own = unpatched.recipient
     norm = metrics.normaliser(logits)
     columns = answer_columns(logits, batch, own, continues, norm)
-    baseline, norms = unpatched.baseline[:, own], (norm[:, own], unpatched.norm)
-    columns |= _arrays(metrics.distribution_metrics(logits[:, own], baseline, unpatched.mask, norms))
+    answers = Answers(targets=batch.targets, mask=unpatched.mask, recipient=own)
+    columns |= _arrays(metrics.distance_metrics(logits, unpatched.baseline, answers, (norm[:, own], unpatched.norm)))
+    columns |= {metric.name: own_column(metric, logits, unpatched.baseline, answers) for metric in more}
     clean, corrupted = (torch.from_numpy(side["answer_logprob_diff"]) for side in unpatched.values)
     patched = torch.from_numpy(columns["answer_logprob_diff"])
     columns["recovery"] = metrics.recovery(patched, corrupted, clean, min_gap).numpy()
     return columns
+
+
+def own_column(metric: Metric, logits: Logits, baseline: Logits, answers: Answers) -> Float[np.ndarray, " pair"]:
+    """A metric of the user's own as a column. Raises `SpecError` if it is not one finite number, or NaN, per pair."""
+    found = torch.as_tensor(metric.function(logits, baseline, answers)).detach().cpu()
+    if found.shape != logits.shape[:1] or found.is_complex():
+        raise SpecError(
+            f"metric {metric.name!r} gave {found.dtype} {[*found.shape]}, expected [{len(logits)}], one a pair"
+        )
+    values = found.double().numpy()
+    if np.isinf(values).any():
+        raise SpecError(f"metric {metric.name!r} gave an infinite value; NaN stands for what is undefined")
+    return values
 
 
 def similarity_columns(
@@ -118,12 +130,13 @@ class Gathered:
     Args:
         rows: runs that will be added.
         pairs: of the batch.
+        more: names of metrics of the user's own.
     """
 
-    def __init__(self, rows: int, pairs: int) -> None:
+    def __init__(self, rows: int, pairs: int, more: Sequence[str] = ()) -> None:
         self.cells: list[Cell] = []
         self.donors: list[str] = []
-        self.floats = {name: np.full((rows, pairs), np.nan) for name in FLOATS}
+        self.floats = {name: np.full((rows, pairs), np.nan) for name in (*STORED, *more)}
         self.outcomes = np.zeros((rows, pairs), dtype=np.int8)
         self.present = np.zeros((rows, pairs), dtype=bool)
 
@@ -131,7 +144,7 @@ class Gathered:
         """Add one run.
 
         Args:
-            columns: one value per pair for each of `FLOATS` and the outcome.
+            columns: one value per pair for each metric and the outcome.
             present: pairs that had this donor.
         """
         row = len(self.cells)
@@ -149,9 +162,13 @@ class RecordBuilder:
     Args:
         pairs: all pairs of the run; their fields decide the schema.
         site_index: order of the site names along the sequence.
+        more: names of metrics of the user's own; their columns follow the known ones.
+
+    Raises:
+        SpecError: such a metric is called as another column is.
     """
 
-    def __init__(self, pairs: Sequence[Pair], site_index: Mapping[str, int]) -> None:
+    def __init__(self, pairs: Sequence[Pair], site_index: Mapping[str, int], more: Sequence[str] = ()) -> None:
         self._site_index = site_index
         self._fields = [pair.record_fields() for pair in pairs]
         self._pairs = pairs
@@ -162,12 +179,14 @@ class RecordBuilder:
                 *((name, pa.string()) for name in ("experiment", "direction", "donor", "pair_id", "site")),
                 *((name, pa.int64()) for name in ("pair_index", "layer", "width", "site_index", "step")),
                 *((name, pa.bool_()) for name in ("both_correct", "structural")),
-                *((name, pa.float64()) for name in FLOATS),
+                *((name, pa.float64()) for name in (*STORED, *more)),
                 *((f"{name}_{run}", pa.float64()) for run in RUNS for name in UNPATCHED),
                 *((name, pa.string()) for name in (*outcomes, "clean_answer", "corrupted_answer")),
                 *((name, _field_type([fields.get(name) for fields in self._fields])) for name in names),
             ]
         )
+        if clash := [name for name in more if self._schema.names.count(name) > 1]:
+            raise SpecError(f"metric {clash[0]!r}: the records have a column of that name; choose another")
 
     def tables(
         self, direction: str, indices: Sequence[int], gathered: Gathered, unpatched: Unpatched

@@ -20,7 +20,8 @@ from mechpatch.experiments.headline import headline
 from mechpatch.experiments.numerics import Rounding
 from mechpatch.experiments.plan import Timing, count, predict
 from mechpatch.patching.memory import peak_memory
-from mechpatch.storage.results import RunDirectory, read_effects
+from mechpatch.storage.memory import MemoryRun
+from mechpatch.storage.results import RunDirectory
 
 log = logging.getLogger(__name__)
 
@@ -46,14 +47,14 @@ class Pace:
 
 def run_experiment(
     experiment: Experiment,
-    directory: RunDirectory,
+    directory: RunDirectory | MemoryRun,
     cache: Path | None,
     tick: Tick = lambda cells: None,
     pair_done: Callable[[dict[str, object]], None] = lambda row: None,
     done_in: Callable[[Pace], None] = lambda pace: None,
     say: Callable[[str], None] = lambda text: None,
 ) -> pa.Table:
-    """Run what is missing in `directory`, write `effects.parquet`, and return it.
+    """Run what is missing in `directory`, make all rows its records, and return them.
 
     Args:
         cache: folder of unpatched activations; None for none.
@@ -97,9 +98,9 @@ def run_experiment(
     rounding = rounding_of(whole)
     if rounding is not None:
         log.info("%s", rounding)
-    path = directory.finish(arrange(pa.concat_tables([rows(directory, held) for held in whole]), experiment))
+    directory.finish(arrange(pa.concat_tables([rows(directory, held) for held in whole]), experiment))
     for shard in superseded(experiment, shards):
         directory.remove_shard(shard)
-    log.info("wrote %s; peak memory %.0f MB", path.name, peak_memory(experiment.model.device) / 1e6)
+    log.info("all records are there; peak memory %.0f MB", peak_memory(experiment.model.device) / 1e6)
     done_in(Pace(time.monotonic() - started, unbegun, expected, runner.watch.seconds, rounding))
-    return read_effects(directory.folder)
+    return directory.records()

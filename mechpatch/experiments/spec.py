@@ -4,23 +4,22 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 
+from mechpatch.catalogue import DIRECTIONS as DIRECTIONS
+from mechpatch.catalogue import NULLS as NULLS
+from mechpatch.catalogue import PAIRED as PAIRED
 from mechpatch.errors import SpecError
+from mechpatch.kinds import KINDS, SHORT
 from mechpatch.names import OPTIONS as OPTIONS
 from mechpatch.names import as_typed as as_typed
 from mechpatch.names import not_known
 
-EXPERIMENTS = ("layer", "position", "relay", "cumulative", "leave_one_out", "pairwise", "subset", "window")
-SHORT = {"chained": ("relay", "cumulative"), "all": ("layer", "position", "relay", "cumulative")}
-DIRECTIONS = ("denoise", "noise")
 THOUGHT_KINDS = ("latent", "text", "placeholder")
 ENGINE_NAMES = ("fast", "reference")
 WHOLE, FIRST = DISTANCES = ("answer", "first")
-PAIRED = "paired"
 NOTHING_FED_BACK = (
     "latent thoughts need a model that feeds them back, and this one does not: give --codi or --coconut, say what its "
     "family is with --family, or choose --thoughts text or placeholder"
 )
-NULLS = ("self", "other_pair", "same_value", "noise")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +27,7 @@ class Spec:
     """One run.
 
     Attributes:
-        experiments: some of `EXPERIMENTS`; they share every unpatched run.
+        experiments: names of kinds (`mechpatch.kinds.KINDS`); they share every unpatched run.
         layers: blocks to patch; empty for all.
         sites: names as `select_sites` takes them; read by `position`, `pairwise` and `window`.
         subsets: sets of sites to write at once, names as in `sites`; read by `subset`.
@@ -48,6 +47,7 @@ class Spec:
         engine: fast (all patches in a few passes) or reference (one plain hooked run for each).
         checks: cells of each batch that the fast engine's numbers are compared with plain hooks at.
         memory: bytes that the process may take, weights included (on a GPU: what lies there); None for all there is.
+        own: what the user made for this run: (what, name, version), see `mechpatch.own.Own`.
     """
 
     experiments: tuple[str, ...]
@@ -69,6 +69,7 @@ class Spec:
     engine: str = "fast"
     checks: int = 3
     memory: int | None = None
+    own: tuple[tuple[str, str, str], ...] = ()
 
     def __repr__(self) -> str:
         given = {each.name: getattr(self, each.name) for each in fields(self)}
@@ -85,9 +86,9 @@ class Spec:
 
     def _check_names(self) -> None:
         known = {
-            "experiments": EXPERIMENTS,
-            "directions": DIRECTIONS,
-            "nulls": NULLS,
+            "experiments": (*KINDS, *self.own_names("kind")),
+            "directions": tuple(DIRECTIONS),
+            "nulls": (*NULLS, *self.own_names("donor")),
             "thoughts": THOUGHT_KINDS,
             "engine": ENGINE_NAMES,
             "distances": DISTANCES,
@@ -126,6 +127,10 @@ class Spec:
             raise SpecError(f"--min-gap is {self.min_gap}, expected more than 0 nats")
         if self.min_gap == math.inf:
             raise SpecError("--min-gap is infinite, so recovery would be undefined everywhere; expected some nats")
+
+    def own_names(self, what: str) -> tuple[str, ...]:
+        """Names of the kinds, donors or metrics of the user's own."""
+        return tuple(name for each, name, _ in self.own if each == what)
 
     @property
     def donors(self) -> tuple[str, ...]:

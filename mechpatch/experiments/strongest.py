@@ -8,8 +8,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from mechpatch.experiments.cells import Frame
-from mechpatch.experiments.spec import PAIRED, Spec
+from mechpatch.catalogue import PAIRED
+from mechpatch.experiments.spec import Spec
+from mechpatch.kinds import Frame
 from mechpatch.metrics import answer_logprob
 from mechpatch.models import ThoughtModel
 from mechpatch.patching import collate, engine, reference

@@ -46,7 +46,7 @@ class ThoughtModel:
         family: with what the user overrode.
         fingerprint: of merged weights, head, tokenizer and the family's facts: equal content, equal name.
         weights: fingerprint of each weight as it lies in memory, by name; None where nobody took it.
-        parity: max |Δlogit| against Hugging Face on probe tokens.
+        parity: max |Δlogit| against Hugging Face on probe tokens; NaN where no Hugging Face model was at hand.
         about: where it came from and with which settings, JSON-ready.
         doubt: why its base may be the wrong one; said where its answers are wrong.
     """

@@ -4,7 +4,7 @@ A *column* is a (site, step): the sites of a position-wise run, the steps of a c
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -13,21 +13,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from jaxtyping import Bool, Float, Int
 
+from mechpatch.catalogue import DONORS
 from mechpatch.errors import StorageError
+from mechpatch.kinds import KINDS
+from mechpatch.kinds.cells import ALL as ALL
+from mechpatch.kinds.cells import JOIN as JOIN
 from mechpatch.names import OUTCOMES
 from mechpatch.reprs import short_repr
 from mechpatch.values import Value, answer_value
 
 KEYS = ("experiment", "direction", "donor", "pair_index", "layer", "width", "site", "site_index", "step")
 FLAGS = ("both_correct", "structural")
-# First in every list; other kinds follow by name.
-EXPERIMENTS = ("layer", "position", "relay", "cumulative", "leave_one_out", "pairwise", "subset", "window")
 # Made of several columns of the records, beside which they may be named.
 DERIVED = ("effect", "answer_logprob_change", "switched", "neither")
 THOUGHT = re.compile(r"t\d+")
-ALL = "all"  # site name of a cell that writes at every thought
-JOIN = "+"  # between the site names of a set
-DONORS = ("paired", "self", "other_pair", "same_value", "noise")
 
 
 class Group(NamedTuple):
@@ -157,11 +156,11 @@ def select(table: pa.Table, group: Group, include_incorrect: bool = False) -> Ce
 
 
 def _reading_order(group: Group) -> tuple[int, str, str, int, str]:
-    def rank(name: str, known: tuple[str, ...]) -> int:
-        return known.index(name) if name in known else len(known)
+    def rank(name: str, known: Iterable[str]) -> int:
+        return [*known, name].index(name)
 
     experiment, direction, donor = group
-    return rank(experiment, EXPERIMENTS), experiment, direction, rank(donor, DONORS), donor
+    return rank(experiment, KINDS), experiment, direction, rank(donor, DONORS), donor
 
 
 def _metric(rows: pa.Table, metric: str) -> Float[np.ndarray, " row"]:

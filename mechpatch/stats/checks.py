@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Float
 
+from mechpatch.catalogue import PAIRED
 from mechpatch.stats.cells import ALL, JOIN, Cells, Column, Group, groups, select
 from mechpatch.stats.estimates import rank_correlation
 
@@ -29,8 +30,8 @@ def checks(table: pa.Table, include_incorrect: bool, tolerance: float) -> list[d
     results = _baselines(table, tolerance)
     for direction in sorted({group.direction for group in found}):
         whole = {group: select(table, group, include_incorrect=True) for group in found if group.direction == direction}
-        used = {group.experiment: select(table, group, include_incorrect) for group in whole if group.donor == "paired"}
-        paired = {group.experiment: cells for group, cells in whole.items() if group.donor == "paired"}
+        used = {group.experiment: select(table, group, include_incorrect) for group in whole if group.donor == PAIRED}
+        paired = {group.experiment: cells for group, cells in whole.items() if group.donor == PAIRED}
         identities = (*_same_cells(paired, tolerance), *_zero_cells(whole, tolerance))
         relations = (*_kl_sum(used), *_layer_ranks(used))
         results += [{**check, "direction": direction} for check in (*identities, *relations)]

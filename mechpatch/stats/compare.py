@@ -11,9 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mechpatch.catalogue import PAIRED
 from mechpatch.errors import SpecError
 from mechpatch.names import not_known
-from mechpatch.stats.cells import DERIVED, DONORS, FLAGS, Cells, Column, Group, groups, select
+from mechpatch.stats.cells import DERIVED, FLAGS, Cells, Column, Group, groups, select
 from mechpatch.stats.contrasts import LEVEL, aligned, contrast, contrast_entry, interval_entry, number
 from mechpatch.stats.estimates import bootstrap_mean, effect_size, minimum_detectable_effect, standard_deviation
 
@@ -27,7 +28,7 @@ class Place(NamedTuple):
     layer: int
     site: str
     direction: str | None = None
-    donor: str = DONORS[0]
+    donor: str = PAIRED
 
 
 def parse_place(text: str) -> Place:
@@ -40,7 +41,7 @@ def parse_place(text: str) -> Place:
     if not 2 <= len(rest) <= 4 or not all(rest) or not rest[0].isdecimal() or not experiment:
         raise SpecError(f"cell {text!r} is not of the form {FORM}")
     layer, site, *more = rest
-    direction, donor = (*more, *(None, DONORS[0])[len(more) :])
+    direction, donor = (*more, *(None, PAIRED)[len(more) :])
     return Place(experiment.replace("-", "_"), int(layer), site, direction, str(donor).replace("-", "_"))
 
 

@@ -6,6 +6,7 @@ Both are shares of the same gap of the same pair. Where the first is larger, oth
 from collections.abc import Mapping
 from typing import Any
 
+from mechpatch.catalogue import PAIRED
 from mechpatch.stats.cells import Cells, Group
 from mechpatch.stats.contrasts import LEVEL, aligned, contrast, contrast_entry, interval_entry
 from mechpatch.stats.estimates import bootstrap_mean
@@ -20,7 +21,7 @@ def both_directions(laid_out: Mapping[Group, Cells], seed: int) -> list[dict[str
     found = []
     for group, cells in laid_out.items():
         other = laid_out.get(group._replace(direction="noise"))
-        if group.direction != "denoise" or group.donor != "paired" or other is None:
+        if group.direction != "denoise" or group.donor != PAIRED or other is None:
             continue
         restored = cells.values("effect")
         destroyed = aligned(cells, other, other.values("effect"))

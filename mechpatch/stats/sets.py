@@ -15,13 +15,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
+from mechpatch.kinds import KINDS, kind_of
 from mechpatch.reprs import short_repr
 from mechpatch.stats.cells import JOIN, Cells, Column, Group
 from mechpatch.stats.contrasts import Contrast, contrast, contrast_entry, number
 from mechpatch.stats.estimates import benjamini_hochberg
-
-NEEDED = {"leave_one_out": "layer", "pairwise": "position", "subset": "position", "window": "position"}
-GIVES = {"leave_one_out": "lost", "pairwise": "synergy", "subset": "synergy", "window": "gain"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -82,7 +80,8 @@ def beyond_parts(group: Group, laid_out: Mapping[Group, Cells], seed: int) -> li
     """
     cells = laid_out[group]
     grid = [(row, column) for row in range(len(cells.layers)) for column in range(len(cells.columns))]
-    name, needed = GIVES.get(group.experiment), NEEDED.get(group.experiment)
+    kind = kind_of(group.experiment)
+    name, needed = kind.gives, kind.needs
     parts = laid_out.get(group._replace(experiment=needed)) if needed else None
     if name is None or parts is None:
         entries: list[dict[str, Any]] = [{name: None} if name else {} for _ in grid]
@@ -100,11 +99,14 @@ def beyond_parts(group: Group, laid_out: Mapping[Group, Cells], seed: int) -> li
 def notes(groups: Sequence[Group]) -> list[str]:
     """Which of these differences could not be had, and what to run for them."""
     said = []
-    for name, needed in NEEDED.items():
+    for name, kind in KINDS.items():
+        needed = kind.needs
+        if needed is None:
+            continue
         lacking = [g.direction for g in groups if g.experiment == name and g._replace(experiment=needed) not in groups]
         if lacking:
             said.append(
-                f"{name} was run without {needed}, so its {GIVES[name]} is not given; run both in one run for it."
+                f"{name} was run without {needed}, so its {kind.gives} is not given; run both in one run for it."
             )
     return said
 

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mechpatch.catalogue import PAIRED, is_null
 from mechpatch.stats import sets
 from mechpatch.stats.cells import Cells, Group, answers_differ, at_thoughts, groups, select
 from mechpatch.stats.checks import checks
@@ -69,7 +70,7 @@ def summarise(
         )
     ]
     counts = _counts(table, include_incorrect)
-    plans = [plan(group, cells) for group, cells in laid_out.items() if group.donor == "paired"]
+    plans = [plan(group, cells) for group, cells in laid_out.items() if group.donor == PAIRED]
     return {
         "counts": counts,
         "note": _note(counts, include_incorrect),
@@ -78,7 +79,7 @@ def summarise(
         "level": LEVEL,
         "tolerance": tolerance,
         "cells": described,
-        "top": [cell for group in found if group.donor == "paired" for cell in _top(group, described)],
+        "top": [cell for group in found if group.donor == PAIRED for cell in _top(group, described)],
         "directions": both_directions(laid_out, seed),
         "sets_notes": sets.notes(found),
         "planning": [each for each in plans if each is not None],
@@ -154,13 +155,13 @@ def _beyond_nulls(
     group: Group, laid_out: Mapping[Group, Cells], effects: Mapping[Group, np.ndarray], seed: int
 ) -> dict[str, Contrast]:
     """The effect minus that of each null donor, for the cells of `group`; empty for the nulls themselves."""
-    if group.donor != "paired":
+    if is_null(group.donor):
         return {}
     cells = laid_out[group]
     return {
         null.donor: contrast(effects[group] - aligned(cells, other, effects[null]), cells.structural, seed)
         for null, other in laid_out.items()
-        if null[:2] == group[:2] and null.donor != "paired"
+        if null[:2] == group[:2] and is_null(null.donor)
     }
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy import stats
 
+from mechpatch.catalogue import is_null
 from mechpatch.stats.cells import Cells, Group
 from mechpatch.stats.contrasts import LEVEL, aligned, number
 from mechpatch.stats.estimates import benjamini_hochberg
@@ -39,15 +40,16 @@ def mcnemar_p(more: Int[np.ndarray, "*cell"], less: Int[np.ndarray, "*cell"]) ->
 def switching(group: Group, laid_out: Mapping[Group, Cells]) -> list[list[dict[str, dict[str, Any]]]]:
     """`switched` and `neither` of each cell of `group`, by layer and column, for JSON.
 
-    Each is {count, n, share, low, high, beyond}. `beyond` holds for every null donor {n, share, more, less, p, q}: the
-    share of the null over the pairs that have both, how many of them did it with the effect alone and with the null
-    alone, and McNemar's exact test of the two; q is the false discovery rate among the non-structural cells.
+    Each is {count, n, share, low, high, beyond}. `beyond` holds, for what is no null donor itself, for every null donor
+    {n, share, more, less, p, q}: the share of the null over the pairs that have both, how many of them did it with the
+    effect alone and with the null alone, and McNemar's exact test of the two; q is the false discovery rate among the
+    non-structural cells.
     """
     cells = laid_out[group]
     nulls = (
         {}
-        if group.donor != "paired"
-        else {null.donor: other for null, other in laid_out.items() if null[:2] == group[:2] and null.donor != "paired"}
+        if is_null(group.donor)
+        else {null.donor: other for null, other in laid_out.items() if null[:2] == group[:2] and is_null(null.donor)}
     )
     found = {name: _share(cells, name, nulls) for name in SHARES}
     rows, across = cells.structural.shape

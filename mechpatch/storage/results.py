@@ -144,6 +144,10 @@ class RunDirectory:
         write_text(known, checksum)
         return path
 
+    def records(self) -> pa.Table:
+        """All rows of the finished run. Raises `StorageError` as `read_effects` does."""
+        return read_effects(self.folder)
+
     def write_summary(self, summary: Mapping[str, object]) -> None:
         """Write `summary.json`. Raises `StorageError`, and `ValueError` for NaN and infinity."""
         write_sealed(self.folder / SUMMARY, summary)

@@ -11,8 +11,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mechpatch.experiments.cells import Cell, Frame
+from mechpatch.experiments.cells import patch_of
 from mechpatch.experiments.spec import Spec
+from mechpatch.kinds.cells import Cell, Frame
 from mechpatch.models import ThoughtModel
 from mechpatch.pairs import Pair
 from mechpatch.patching import Batch, Outcome, Read, Write, collate, reference, rollout
@@ -222,7 +223,7 @@ class Context:
 
     def patch(self, cell: Cell) -> Patch:
         """What a cell writes."""
-        return cell.patch(self.batch.sites)
+        return patch_of(cell, self.batch.sites)
 
     def draw(self, cells: Sequence[Cell], count: int | None = None) -> list[Cell]:
         """Some of `cells`, in their order; the same in every run."""

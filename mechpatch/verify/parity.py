@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mechpatch.experiments.layouts import pair_layouts
-from mechpatch.experiments.positionwise import positionwise_cells
+from mechpatch.kinds.position import position_cells
 from mechpatch.models.hooked import converted
 from mechpatch.patching import Outcome, Write, rollout
 from mechpatch.reprs import short_repr
@@ -105,7 +105,7 @@ def patched(context: Context) -> Measured:
         layout = context.layouts[index][1]
         batch, donor = context.alone(index, 1).batch, context.alone(index, 0).outcome.resid
         places = context.places(index, 1)
-        for cell in context.draw(positionwise_cells(context.frame), N_WRITTEN):
+        for cell in context.draw(position_cells(context.frame), N_WRITTEN):
             site = batch.sites.index(cell.site)
             write = Write(cell.layer, batch.columns[:, :, [site]], donor[:, :, cell.layer, [site]])
             found = rollout(context.model.hooked, context.model.head, batch, [write]).logits

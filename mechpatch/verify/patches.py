@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mechpatch.experiments.cells import Cell
-from mechpatch.experiments.chained import cumulative_cells, relay_cells
-from mechpatch.experiments.layerwise import layerwise_cells
-from mechpatch.experiments.positionwise import positionwise_cells
+from mechpatch.kinds.cells import Cell
+from mechpatch.kinds.chained import cumulative_cells, relay_cells
+from mechpatch.kinds.layer import layer_cells
+from mechpatch.kinds.position import position_cells
 from mechpatch.patching import Batch, Outcome, Read, Write, engine, reference, rollout
 from mechpatch.patching.patch import RelayStep
 from mechpatch.verify.context import SIDES, Context
@@ -19,7 +19,7 @@ from mechpatch.verify.law import Measured, NotApplicable, Worst
 def self_patch(context: Context) -> Measured:
     """Law 1 with plain hooks: writing a run's own vectors changes not one bit."""
     worst = Worst()
-    cells = [*layerwise_cells(context.frame), *context.draw(positionwise_cells(context.frame))]
+    cells = [*layer_cells(context.frame), *context.draw(position_cells(context.frame))]
     outcomes = context.sweep([context.patch(cell) for cell in cells], context.own.resid)
     for cell, outcome in zip(cells, outcomes, strict=True):
         worst.show(outcome.logits, context.own.logits, place(cell))
@@ -31,7 +31,7 @@ def self_patch_fast(context: Context) -> Measured:
     base = _base(context, 1)
     own = base.outcome.resid
     nudged = torch.nextafter(own, torch.full_like(own, torch.inf))
-    cells = [*layerwise_cells(context.frame), *positionwise_cells(context.frame)]
+    cells = [*layer_cells(context.frame), *position_cells(context.frame)]
     patches = [context.patch(cell) for cell in cells]
     worst = Worst()
     for cell, (_, outcome) in zip(cells, engine.sweep(base, nudged, patches), strict=True):
@@ -63,8 +63,8 @@ def chains(context: Context) -> Measured:
     """Law 3: where two experiments write the same, they give the same, though each gets there by its own way."""
     worst, thoughts, base = Worst(), context.thoughts, _base(context, 1)
     cumulative = [cell for cell in cumulative_cells(context.frame) if cell.step in (0, len(thoughts) - 1)]
-    others = [*layerwise_cells(context.frame)]
-    others += [cell for cell in positionwise_cells(context.frame) if cell.site == context.frame.thoughts[0]]
+    others = [*layer_cells(context.frame)]
+    others += [cell for cell in position_cells(context.frame) if cell.site == context.frame.thoughts[0]]
     patches = {(cell.experiment, cell.layer): context.patch(cell) for cell in others}
     expected = dict(zip(patches, context.sweep([*patches.values()]), strict=True))
     swift = dict(zip(patches, (run for _, run in engine.sweep(base, context.donor, [*patches.values()])), strict=True))
@@ -102,7 +102,7 @@ def last_layer(context: Context) -> Measured:
     frame, last = context.frame, context.model.n_layers - 1
     if frame.feedback:
         raise NotApplicable("latent thoughts are fed back, so a last-layer patch does reach the answer")
-    cells = [*positionwise_cells(frame), *layerwise_cells(frame)]
+    cells = [*position_cells(frame), *layer_cells(frame)]
     cells = [cell for cell in cells if cell.layer == last and cell.structural]
     worst = Worst()
     for cell, outcome in zip(cells, context.sweep([context.patch(cell) for cell in cells]), strict=True):
@@ -119,7 +119,7 @@ def fast_engine(context: Context) -> Measured:
         model, batch = context.model, context.batches[side]
         donor, base = context.runs[1 - side].resid, _base(context, side)
         worst.show(base.logits, context.runs[side].logits, f"unpatched {SIDES[side]} run")
-        cells = [*positionwise_cells(context.frame), *layerwise_cells(context.frame), *cumulative_cells(context.frame)]
+        cells = [*position_cells(context.frame), *layer_cells(context.frame), *cumulative_cells(context.frame)]
         cells = context.draw(cells)
         patches = [context.patch(cell) for cell in cells]
         plain = reference.sweep(model.hooked, model.head, batch, donor, patches)
@@ -140,7 +140,7 @@ def batch_of_one(context: Context) -> Measured:
     if len({len(pair[1].prompt) for pair in context.layouts}) < 2:
         raise NotApplicable("all questions are of one length, so that a batch pads nothing; give pairs that differ")
     worst = Worst()
-    cells = [relay_cells(context.frame)[0], layerwise_cells(context.frame)[0]]
+    cells = [relay_cells(context.frame)[0], layer_cells(context.frame)[0]]
     patches = [context.patch(cell) for cell in cells]
     base = _base(context, 1)
     together = {

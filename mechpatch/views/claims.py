@@ -7,7 +7,8 @@ as 0.00, and it is not zero by construction. A difference is clear on the same t
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from mechpatch.views.theme import DONORS, EXPERIMENTS
+from mechpatch.catalogue import donor_label
+from mechpatch.kinds import kind_of
 
 Cell = dict[str, Any]
 
@@ -69,7 +70,7 @@ def near_nulls(cell: Cell) -> list[str]:
     """The null donors whose effect at the same cell is not clearly less."""
     sign = 1 if cell["effect"]["mean"] > 0 else -1
     return [
-        DONORS[donor]
+        donor_label(donor)
         for donor, difference in cell["beyond"].items()
         if not differs(difference) or sign * difference["mean"] <= 0
     ]
@@ -103,25 +104,12 @@ def written(value: float) -> str:
 
 def place(cell: Cell) -> str:
     """Where a cell is, in words."""
-    layer, site = f"layer {cell['layer']}", cell["site"].replace("+", " and ")
-    match cell["experiment"]:
-        case "layer":
-            return layer
-        case "relay" | "cumulative" if "step" in cell:
-            return f"{layer}, step {cell['step']}"
-        case "leave_one_out":
-            return f"{layer} without {site}"
-        case "window":
-            # A cell that a person named is known by its first layer alone.
-            last = cell["layer"] + cell["width"] - 1 if "width" in cell else None
-            return f"{layer} up, {site}" if last is None else f"layers {cell['layer']} to {last}, {site}"
-        case _:
-            return f"{layer}, {site}"
+    return kind_of(cell["experiment"]).place(cell)
 
 
 def called(experiment: str) -> str:
     """Name of an experiment within a sentence."""
-    return EXPERIMENTS.get(experiment, experiment).lower()
+    return kind_of(experiment).label.lower()
 
 
 def listed(items: Sequence[str]) -> str:

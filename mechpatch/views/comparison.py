@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from mechpatch.catalogue import PAIRED, direction_label, donor_label, measure_of
 from mechpatch.views.claims import called, differs, limits, place, written
-from mechpatch.views.theme import DIRECTIONS, DONORS, describe
 
 SHOWN = 10
 
@@ -29,9 +29,9 @@ def describe_runs(found: Mapping[str, Any], a: str, b: str) -> list[str]:
     if found["only_in_a"] or found["only_in_b"]:
         lines.append(f"Not compared: {found['only_in_a']} cells that only A has, {found['only_in_b']} that only B has.")
     movable = [cell for cell in found["cells"] if not cell["structural"] and cell["difference"]["mean"] is not None]
-    paired = [cell for cell in movable if cell["donor"] == "paired"]
+    paired = [cell for cell in movable if cell["donor"] == PAIRED]
     clear = [cell for cell in paired if differs(cell["difference"])]
-    nulls = [cell for cell in movable if cell["donor"] != "paired"]
+    nulls = [cell for cell in movable if cell["donor"] != PAIRED]
     unlike = sum(differs(cell["difference"]) for cell in nulls)
     lines.append(
         f"{len(clear)} of {len(paired)} cells clearly differ (95 % interval without zero, false discovery rate at most "
@@ -87,16 +87,16 @@ def _estimate(difference: Mapping[str, Any]) -> str:
 def _place(cell: dict[str, Any]) -> str:
     parts = [called(cell["experiment"]), place(cell)]
     if cell.get("direction"):
-        parts.append(DIRECTIONS.get(str(cell["direction"]), str(cell["direction"])))
-    if cell["donor"] != "paired":
-        parts.append("null donor " + DONORS.get(str(cell["donor"]), str(cell["donor"])))
+        parts.append(direction_label(str(cell["direction"])))
+    if cell["donor"] != PAIRED:
+        parts.append("null donor " + donor_label(str(cell["donor"])))
     return ", ".join(parts)
 
 
 def _about(metric: str) -> str:
     if metric == "effect":
         return "Effect (share of gap)"
-    return describe(metric).axis
+    return measure_of(metric).axis
 
 
 def _distance(cell: Mapping[str, Any]) -> float:

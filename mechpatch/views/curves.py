@@ -1,7 +1,6 @@
 """Curves: the effect over layers, and over the steps of chained runs."""
 
 from itertools import cycle
-from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
+from mechpatch.catalogue import PAIRED, Measure, donor_label, measure_of
+from mechpatch.kinds import kind_of
 from mechpatch.stats import Cells, groups, select
 from mechpatch.stats.cells import Group
 from mechpatch.views.parts import (
@@ -27,14 +28,10 @@ from mechpatch.views.parts import (
 )
 from mechpatch.views.theme import (
     BLUE,
-    DONORS,
-    EXPERIMENTS,
     HATCH,
     MUTED,
     RULE,
     STRUCTURAL,
-    Metric,
-    describe,
     layer_colours,
     shown_as,
     style,
@@ -51,10 +48,10 @@ def layer_profile(
     Raises:
         SpecError: the table has no layer-wise experiment.
     """
-    cells = cells_of(table, Group("layer", direction, "paired"), include_incorrect)
+    cells = cells_of(table, Group("layer", direction, PAIRED), include_incorrect)
     interval = interval_of(cells, metric)
-    about = describe(shown_as(metric, direction))
-    nulls = [group for group in groups(table) if group[:2] == ("layer", direction) and group.donor != "paired"]
+    about = measure_of(shown_as(metric, direction))
+    nulls = [group for group in groups(table) if group[:2] == ("layer", direction) and group.donor != PAIRED]
     with style():
         figure = Figure(figsize=(max(4.6, 0.3 * len(cells.layers) + 1.2), 3.1), layout="constrained")
         axes = figure.add_subplot()
@@ -68,11 +65,11 @@ def layer_profile(
                 color=MUTED,
                 linestyle=dashes,
                 linewidth=1.1,
-                label=f"null: {DONORS.get(group.donor, group.donor)}",
+                label=f"null: {donor_label(group.donor)}",
             )
             handles.append(line)
         mean, low, high = (movable(cells, each)[:, 0] for each in (interval.mean, interval.low, interval.high))
-        (line,) = axes.plot(cells.layers, mean, color=BLUE, marker="o", label=DONORS["paired"], zorder=3)
+        (line,) = axes.plot(cells.layers, mean, color=BLUE, marker="o", label=donor_label(PAIRED), zorder=3)
         axes.fill_between(cells.layers, low, high, color=BLUE, alpha=0.2, linewidth=0, zorder=2)
         handles.insert(0, line)
         handles.insert(1, Patch(facecolor=BLUE, alpha=0.2, label="95 % interval"))
@@ -83,15 +80,15 @@ def layer_profile(
         axes.set(xlabel="Layer", ylabel=about.axis, xlim=(cells.layers[0] - 0.5, cells.layers[-1] + 0.5))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=17))
         _reach(axes, about)
-        notes = [direction_note(direction, "paired"), pairs_note(interval, cells)]
-        add_title(axes, f"{EXPERIMENTS['layer']}: {about.label}", notes)
+        notes = [direction_note(direction, PAIRED), pairs_note(interval, cells)]
+        add_title(axes, f"{kind_of('layer').label}: {about.label}", notes)
         figure.legend(handles=handles, loc="outside lower center", ncols=2)
     return figure
 
 
 def trajectories(
     table: pa.Table,
-    mode: Literal["relay", "cumulative"] = "relay",
+    mode: str = "relay",
     direction: str = "denoise",
     include_incorrect: bool = False,
 ) -> Figure:
@@ -102,9 +99,9 @@ def trajectories(
     Raises:
         SpecError: the table has no such experiment.
     """
-    cells = cells_of(table, Group(mode, direction, "paired"), include_incorrect)
+    cells = cells_of(table, Group(mode, direction, PAIRED), include_incorrect)
     interval = interval_of(cells, "recovery")
-    about = describe(shown_as("recovery", direction))
+    about = measure_of(shown_as("recovery", direction))
     steps = np.array([column.step for column in cells.columns])
     similarity = {
         name: movable(cells, interval_of(cells, name).mean) for name in ("similarity_clean", "similarity_corrupted")
@@ -133,8 +130,8 @@ def trajectories(
         handles = _mark_steps([main, *panels.values()], cells, steps)
         if resembles:
             _scale_similarities(panels, similarity)
-        notes = [direction_note(direction, "paired"), pairs_note(interval, cells, "bars: 95 % intervals")]
-        add_title(main, f"{EXPERIMENTS[mode]}: {about.label} by step", notes)
+        notes = [direction_note(direction, PAIRED), pairs_note(interval, cells, "bars: 95 % intervals")]
+        add_title(main, f"{kind_of(mode).label}: {about.label} by step", notes)
         bar = figure.colorbar(
             ScalarMappable(scale, colour_map), ax=[main, *panels.values()], label="Layer", fraction=0.03, pad=0.02
         )
@@ -147,7 +144,7 @@ def trajectories(
     return figure
 
 
-def _reach(axes: Axes, about: Metric) -> None:
+def _reach(axes: Axes, about: Measure) -> None:
     """Widen the y axis to the smallest limit of the metric."""
     low, high = axes.get_ylim()
     axes.set_ylim(min(low, -about.smallest_limit / 4), max(high, about.smallest_limit))
@@ -172,6 +169,6 @@ def _scale_similarities(panels: dict[str, Axes], similarity: dict[str, Float[np.
     means = np.concatenate([mean.ravel() for mean in similarity.values()])
     limits = np.nanmin(means) - 0.05, np.nanmax(means) + 0.05
     for name, axes in panels.items():
-        axes.set_title(describe(name).axis, fontweight="normal", fontsize=8)
+        axes.set_title(measure_of(name).axis, fontweight="normal", fontsize=8)
         axes.set_ylim(*limits)
     panels["similarity_corrupted"].set_xlabel("Step")

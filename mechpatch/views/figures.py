@@ -10,7 +10,9 @@ from pathlib import Path
 import pyarrow as pa
 from matplotlib.figure import Figure
 
+from mechpatch.catalogue import MEASURES, PAIRED
 from mechpatch.errors import SpecError, StorageError
+from mechpatch.kinds import kind_of
 from mechpatch.names import not_known
 from mechpatch.stats import groups
 from mechpatch.stats.cells import Group
@@ -20,7 +22,7 @@ from mechpatch.views.curves import layer_profile as layer_profile
 from mechpatch.views.curves import trajectories as trajectories
 from mechpatch.views.heatmaps import difference_map as difference_map
 from mechpatch.views.heatmaps import heatmap as heatmap
-from mechpatch.views.theme import METRICS, style
+from mechpatch.views.theme import style
 from mechpatch.views.triangles import pair_maps as pair_maps
 
 
@@ -60,9 +62,10 @@ def plot_run(
         SpecError: a metric is not known.
         StorageError: the run is not finished, is damaged or holds no rows, or a file cannot be written.
     """
-    if unknown := [metric for metric in metrics if metric not in METRICS]:
-        raise SpecError(not_known("--metric", unknown, list(METRICS)))
     table = read_effects(run_dir)
+    numbers = [field.name for field in table.schema if pa.types.is_floating(field.type)]
+    if unknown := [metric for metric in metrics if metric not in (*MEASURES, *numbers)]:
+        raise SpecError(not_known("--metric", unknown, list(dict.fromkeys((*MEASURES, *numbers)))))
     if not table.num_rows:
         raise StorageError(f"{run_dir}: effects.parquet has no rows, so there is nothing to draw; run some pairs first")
     folder = out_dir or run_dir / "figures"
@@ -72,7 +75,7 @@ def plot_run(
     written = []
     found = groups(table)
     for group in found:
-        if group.donor != "paired":
+        if group.donor != PAIRED:
             continue
         for suffix, figure in _figures(table, group, found, include_incorrect, metrics).items():
             written += save(figure, folder / f"{group.experiment}-{group.direction}{suffix}")
@@ -85,15 +88,16 @@ def _figures(
     """The figures of one experiment and direction, by what they add to the name of the file."""
     experiment, direction, _ = group
     mapped = dict.fromkeys(("recovery", "kl_divergence", *metrics))
-    if experiment == "layer":
+    kind = kind_of(experiment)
+    if kind.drawing == "profile":
         return {
             suffix_of(metric): layer_profile(table, metric, direction, include_incorrect)
             for metric in dict.fromkeys(("recovery", *metrics))
         }
-    if experiment in ("relay", "cumulative"):
+    if kind.drawing == "chain":
         return {"": trajectories(table, experiment, direction, include_incorrect)}
-    if experiment == "pairwise":
-        parts = ("synergy",) if group._replace(experiment="position") in found else ()
+    if kind.drawing == "triangle":
+        parts = ("synergy",) if group._replace(experiment=kind.needs) in found else ()
         return {suffix_of(what): pair_maps(table, what, direction, include_incorrect) for what in (*mapped, *parts)}
     figures = {
         suffix_of(metric): heatmap(table, metric, experiment, direction, include_incorrect=include_incorrect)
@@ -101,5 +105,5 @@ def _figures(
     }
     beyond = difference_map(table, experiment, direction, include_incorrect)
     if beyond is not None:
-        figures["-lost" if experiment == "leave_one_out" else "-synergy"] = beyond
+        figures[f"-{kind.gives}"] = beyond
     return figures

@@ -6,6 +6,8 @@ from jaxtyping import Bool
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from mechpatch.catalogue import PAIRED, Measure, measure_of
+from mechpatch.kinds import kind_of
 from mechpatch.stats import Cells, Interval
 from mechpatch.stats.cells import JOIN, Group
 from mechpatch.stats.sets import lost, synergy
@@ -23,7 +25,7 @@ from mechpatch.views.parts import (
     structural_key,
     write_numbers,
 )
-from mechpatch.views.theme import DIFFERENCES, EXPERIMENTS, Metric, colours, describe, shown_as, style
+from mechpatch.views.theme import DIFFERENCES, colours, shown_as, style
 
 CELL_WIDTH, CELL_HEIGHT, LARGEST_GRID = 0.54, 0.3, (9.0, 9.0)  # inches; the grid as (height, width)
 NARROWEST_NUMBER, LOWEST_NUMBER = 0.36, 0.17  # a smaller cell has no room for its value
@@ -34,7 +36,7 @@ def heatmap(
     metric: str = "recovery",
     experiment: str = "position",
     direction: str = "denoise",
-    donor: str = "paired",
+    donor: str = PAIRED,
     include_incorrect: bool = False,
 ) -> Figure:
     """Mean over pairs of every layer (upwards) and column (along the sequence, or the steps of a chain).
@@ -46,7 +48,7 @@ def heatmap(
     """
     group = Group(experiment, direction, donor)
     cells = cells_of(table, group, include_incorrect)
-    about = describe(shown_as(metric, direction))
+    about = measure_of(shown_as(metric, direction))
     return _draw(group, cells, interval_of(cells, metric), cells.structural, about, "")
 
 
@@ -58,14 +60,15 @@ def difference_map(
     Raises:
         SpecError: the table has no such experiment.
     """
-    group = Group(experiment, direction, "paired")
+    group = Group(experiment, direction, PAIRED)
     cells = cells_of(table, group, include_incorrect)
     single = run_of(table, group._replace(experiment="position"), include_incorrect)
     whole = run_of(table, group._replace(experiment="layer"), include_incorrect)
-    if experiment == "leave_one_out" and whole is not None:
-        name, found = "lost", lost(cells, whole, single)
-    elif experiment == "subset" and single is not None:
-        name, found = "synergy", synergy(cells, single)
+    name = kind_of(experiment).gives
+    if name == "lost" and whole is not None:
+        found = lost(cells, whole, single)
+    elif name == "synergy" and single is not None:
+        found = synergy(cells, single)
     else:
         return None
     about, note = DIFFERENCES[name]
@@ -77,7 +80,7 @@ def _draw(
     cells: Cells,
     interval: Interval,
     structural: Bool[np.ndarray, "layer column"],
-    about: Metric,
+    about: Measure,
     note: str,
 ) -> Figure:
     """One mean for each layer and column; `note` says what is shown where the title cannot."""
@@ -90,7 +93,7 @@ def _draw(
     numbered = width >= NARROWEST_NUMBER and height >= LOWEST_NUMBER
     key = "bold: 95 % interval excludes 0" if sure.any() and numbered else ""
     notes = [direction_note(group.direction, group.donor), note, pairs_note(interval, cells, key, structural)]
-    title = f"{EXPERIMENTS.get(group.experiment, group.experiment)}: {about.label}"
+    title = f"{kind_of(group.experiment).label}: {about.label}"
     with style():
         size = max(width * shape[1] + 1.9, room_for(title, notes)), height * shape[0] + 1.35
         figure = Figure(figsize=size, layout="constrained")
@@ -117,8 +120,6 @@ def _grid_axes(axes: Axes, experiment: str, cells: Cells, upright: bool) -> None
         names = [name.replace(JOIN, f"\n{JOIN} ") for name in names]
     axes.set_xticks(range(len(names)), labels=names, rotation=90 if upright else 0)
     axes.set_yticks(range(0, len(cells.layers), every), labels=[str(layer) for layer in cells.layers[::every]])
-    across = {"leave_one_out": "Thought left out", "subset": "Positions"}.get(experiment, "Position")
-    axes.set(
-        xlabel="Step" if chained else across, ylabel="First layer of the window" if experiment == "window" else "Layer"
-    )
+    kind = kind_of(experiment)
+    axes.set(xlabel="Step" if chained else kind.across, ylabel=kind.up)
     separate_cells(axes, cells.structural.shape)

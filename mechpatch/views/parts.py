@@ -7,11 +7,12 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Colormap, Normalize
 from matplotlib.patches import Patch, Rectangle
 
+from mechpatch.catalogue import PAIRED, direction_label, donor_label, role_of
 from mechpatch.errors import SpecError
 from mechpatch.stats import Cells, Interval, bootstrap_mean, groups, select
 from mechpatch.stats.cells import Group
 from mechpatch.stats.sets import Difference
-from mechpatch.views.theme import DIRECTIONS, DONORS, HATCH, HATCH_INK, MUTED, STRUCTURAL, ink_on
+from mechpatch.views.theme import HATCH, HATCH_INK, MUTED, STRUCTURAL, ink_on
 
 SEED = 0  # of the intervals: a figure drawn twice is the same figure
 BY_CONSTRUCTION = "zero by construction"
@@ -103,8 +104,8 @@ def room_for(title: str, notes: list[str]) -> float:
 
 
 def direction_note(direction: str, donor: str) -> str:
-    what = DIRECTIONS.get(direction, direction)
-    return what if donor == "paired" else f"null donor, {DONORS.get(donor, donor)}; {what}"
+    what = direction_label(direction)
+    return what if donor == PAIRED else f"{role_of(donor)} donor, {donor_label(donor)}; {what}"
 
 
 def pairs_note(

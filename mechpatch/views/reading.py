@@ -6,7 +6,7 @@ Only what is clear (`mechpatch.views.claims`) is claimed.
 from collections.abc import Sequence
 from typing import Any
 
-from mechpatch.stats.cells import DONORS as KNOWN_DONORS
+from mechpatch.catalogue import DONORS, PAIRED, donor_label, role_of
 from mechpatch.views.claims import (
     FEWEST_PAIRS,
     Cell,
@@ -21,9 +21,8 @@ from mechpatch.views.claims import (
     share,
     written,
 )
-from mechpatch.views.sentences import SENTENCES
+from mechpatch.views.sentences import sentence
 from mechpatch.views.switching import switching
-from mechpatch.views.theme import DONORS
 
 NOUN = {"denoise": "recovery", "noise": "destruction"}
 
@@ -37,16 +36,15 @@ def paragraphs(summary: dict[str, Any]) -> list[str]:
     """The sentences of `reading`: the pairs and the first direction, each other direction, then what cannot count."""
     found, rest = [[_pairs(summary)]], []
     if summary["counts"]["used"]:
-        paired = [cell for cell in summary["cells"] if cell["donor"] == "paired"]
+        paired = [cell for cell in summary["cells"] if cell["donor"] == PAIRED]
         for number, direction in enumerate(sorted({cell["direction"] for cell in paired})):
             own = [cell for cell in paired if cell["direction"] == direction]
             if number:
                 found.append([])
             found[-1].append(switching(summary, direction))
-            for experiment, say in SENTENCES.items():
+            for experiment in dict.fromkeys(cell["experiment"] for cell in own):
                 cells = [cell for cell in own if cell["experiment"] == experiment]
-                if cells:
-                    found[-1].append(say(cells, NOUN[direction]))
+                found[-1].append(sentence(experiment, cells, NOUN[direction]))
         rest = [_directions(summary["directions"], paired), *summary["sets_notes"]]
         rest += [_structural(paired), _controls(summary["cells"]), _planning(summary["planning"])]
     rest.append(_checks(summary["checks"]))
@@ -127,7 +125,8 @@ def _structural(paired: Sequence[Cell]) -> str:
 
 
 def _controls(cells: Sequence[Cell]) -> str:
-    donors = [donor for donor in KNOWN_DONORS[1:] if any(cell["donor"] == donor for cell in cells)]
+    run = {cell["donor"] for cell in cells if role_of(cell["donor"]) in ("law", "control")}
+    donors = [*(donor for donor in DONORS if donor in run), *sorted(run - DONORS.keys())]
     if not donors:
         return "No null donors were run, so nothing says that another vector would not have done the same."
     quiet, loud = [], []
@@ -138,10 +137,10 @@ def _controls(cells: Sequence[Cell]) -> str:
             best = largest(clear)
             where = f"{called(best['experiment'])} at {place(best)}"
             loud.append(
-                f"{DONORS[donor]} in {len(clear)} of {len(own)} cells, at most {share(best['effect'])}, {where}"
+                f"{donor_label(donor)} in {len(clear)} of {len(own)} cells, at most {share(best['effect'])}, {where}"
             )
         else:
-            quiet.append(DONORS[donor])
+            quiet.append(donor_label(donor))
     parts = [f"no clear effect anywhere with {listed(quiet)}"] if quiet else []
     parts += [f"a clear effect with {each}" for each in loud]
     return f"Null donors had {'; '.join(parts)}."

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
+from mechpatch.kinds import kind_of
 from mechpatch.views.claims import (
     Cell,
     beyond_nulls,
@@ -104,14 +105,6 @@ def leave_one_out(cells: Sequence[Cell], noun: str) -> str:
     return f"{text}; {listed(spare)} can be left out at every layer without a clear change." if spare else f"{text}."
 
 
-def pairwise(cells: Sequence[Cell], noun: str) -> str:
-    return _joint(cells, noun, "Written two at a time")
-
-
-def subset(cells: Sequence[Cell], noun: str) -> str:
-    return _joint(cells, noun, "Written as sets")
-
-
 def window(cells: Sequence[Cell], noun: str) -> str:
     movable = can_move(cells)
     clear = [cell for cell in movable if is_clear(cell)]
@@ -135,16 +128,23 @@ def window(cells: Sequence[Cell], noun: str) -> str:
     )
 
 
+# What asks a question of its own has a sentence of its own; every other kind is told as sets of sites are.
 SENTENCES: dict[str, Callable[[Sequence[Cell], str], str]] = {
     "layer": layer,
     "position": position,
     "relay": relay,
     "cumulative": cumulative,
     "leave_one_out": leave_one_out,
-    "pairwise": pairwise,
-    "subset": subset,
     "window": window,
 }
+
+
+def sentence(experiment: str, cells: Sequence[Cell], noun: str) -> str:
+    """What the cells of an experiment, in one direction, say; `noun` is what is measured: recovery or destruction."""
+    if experiment in SENTENCES:
+        return SENTENCES[experiment](cells, noun)
+    kind = kind_of(experiment)
+    return _joint(cells, noun, kind.phrase or kind.label)
 
 
 def _joint(cells: Sequence[Cell], noun: str, how: str) -> str:
@@ -155,7 +155,8 @@ def _joint(cells: Sequence[Cell], noun: str, how: str) -> str:
         closest = f"; {nearest(movable, noun)}" if movable else ""
         return f"{how}, no sites have a clear effect{closest}."
     text = f"{how}, {_clear_and_best(clear, movable, 'cells')}"
-    measured = [cell for cell in movable if cell["sets"]["synergy"] and cell["sets"]["synergy"]["mean"] is not None]
+    sums = [(cell, cell["sets"].get("synergy")) for cell in movable]
+    measured = [cell for cell, beyond in sums if beyond and beyond["mean"] is not None]
     if not measured:
         return f"{text}."
     uneven = [cell for cell in measured if differs(cell["sets"]["synergy"])]

@@ -7,18 +7,17 @@ A switch is claimed where six pairs or more can switch and more of them do than 
 from collections.abc import Mapping
 from typing import Any
 
+from mechpatch.catalogue import donor_label, role_of
 from mechpatch.stats.cells import at_thoughts
 from mechpatch.stats.summary import leading
 from mechpatch.views.claims import FALSE_DISCOVERIES, FEWEST_PAIRS, Cell, called, listed, place
-from mechpatch.views.theme import DONORS
 
-NO_CONTROLS = ("paired", "self", "zero", "mean")  # `self` is a law; what ablates is an effect of its own
 GIVEN = {"denoise": "clean", "noise": "corrupted"}
 
 
 def controls(cell: Cell) -> list[str]:
     """The donors that a cell's switch is held against."""
-    return [donor for donor in cell["switched"]["beyond"] if donor not in NO_CONTROLS]
+    return [donor for donor in cell["switched"]["beyond"] if role_of(donor) == "control"]
 
 
 def unbeaten(cell: Cell) -> list[str]:
@@ -75,11 +74,11 @@ def _verdict(cell: Cell) -> str:
     if not controls(cell):
         return "no control was run, so nothing says that another vector would not have done the same"
     beyond, near = cell["switched"]["beyond"], unbeaten(cell)
-    shown = listed([f"{share(beyond[donor])} with {DONORS.get(donor, donor)}" for donor in controls(cell)])
+    shown = listed([f"{share(beyond[donor])} with {donor_label(donor)}" for donor in controls(cell)])
     if cell["switched"]["n"] < FEWEST_PAIRS:
         return f"{shown}; fewer than {FEWEST_PAIRS} pairs cannot make that clear"
     if near:
-        return f"{shown}; that is not clearly more than with {listed([DONORS.get(donor, donor) for donor in near])}"
+        return f"{shown}; that is not clearly more than with {listed([donor_label(donor) for donor in near])}"
     return f"{shown}; that is clearly more than with {'each' if len(controls(cell)) > 1 else 'it'}"
 
 

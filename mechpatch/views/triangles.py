@@ -8,7 +8,9 @@ from jaxtyping import Bool, Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from mechpatch.catalogue import PAIRED, measure_of
 from mechpatch.errors import SpecError
+from mechpatch.kinds import kind_of
 from mechpatch.stats import Cells, Interval
 from mechpatch.stats.cells import JOIN, Column, Group
 from mechpatch.stats.sets import synergy
@@ -26,7 +28,7 @@ from mechpatch.views.parts import (
     structural_key,
     write_numbers,
 )
-from mechpatch.views.theme import DIFFERENCES, EXPERIMENTS, INK, MUTED, colours, describe, shown_as, style
+from mechpatch.views.theme import DIFFERENCES, INK, MUTED, colours, shown_as, style
 
 CELL, WIDEST = (0.4, 0.26), 11.0  # inches: width and height of a cell, width of all panels
 
@@ -45,7 +47,7 @@ def pair_maps(
     Raises:
         SpecError: the table has no such experiment.
     """
-    group = Group("pairwise", direction, "paired")
+    group = Group("pairwise", direction, PAIRED)
     cells = cells_of(table, group, include_incorrect)
     alone = run_of(table, group._replace(experiment="position"), include_incorrect)
     if what == "synergy":
@@ -54,7 +56,7 @@ def pair_maps(
         found, (about, note) = synergy(cells, alone), DIFFERENCES["synergy"]
         interval, structural, alone = interval_of_difference(found), found.structural, None
     else:
-        interval, structural, about = interval_of(cells, what), cells.structural, describe(shown_as(what, direction))
+        interval, structural, about = interval_of(cells, what), cells.structural, measure_of(shown_as(what, direction))
         note = "on the diagonal: one position alone" if alone is not None else ""
     sites = _sites(cells)
     single = interval_of(alone, what) if alone is not None else None
@@ -66,9 +68,9 @@ def pair_maps(
     height = width * CELL[1] / CELL[0]
     numbered = width >= NARROWEST_NUMBER and height >= LOWEST_NUMBER
     key = "bold: 95 % interval excludes 0" if numbered and sure.any() else ""
-    notes = [direction_note(direction, "paired"), note, pairs_note(interval, cells, key, structural)]
+    notes = [direction_note(direction, PAIRED), note, pairs_note(interval, cells, key, structural)]
     notes = [each for each in notes if each]
-    title = f"{EXPERIMENTS['pairwise']}: {about.label}"
+    title = f"{kind_of(group.experiment).label}: {about.label}"
     with style():
         wide = max(across * (width * len(sites) + 0.3) + 1.4, room_for(title, notes))
         high = down * (height * len(sites) + 0.5) + 1.3

@@ -1,7 +1,7 @@
-from mechpatch.experiments.cells import Frame
-from mechpatch.experiments.chained import cumulative_cells, relay_cells
-from mechpatch.experiments.layerwise import layerwise_cells
-from mechpatch.experiments.positionwise import positionwise_cells
+from mechpatch.kinds.cells import Frame
+from mechpatch.kinds.chained import cumulative_cells, relay_cells
+from mechpatch.kinds.layer import layer_cells
+from mechpatch.kinds.position import position_cells
 
 SITES = ("bot", "t0", "t1", "eot", "answer")
 
@@ -15,24 +15,24 @@ def structural(cells):
 
 
 def test_counts():
-    assert len(layerwise_cells(frame(True))) == 2
-    assert len(positionwise_cells(frame(True))) == 10
+    assert len(layer_cells(frame(True))) == 2
+    assert len(position_cells(frame(True))) == 10
     assert len(relay_cells(frame(True))) == len(cumulative_cells(frame(True))) == 4
-    assert {cell.layer for cell in positionwise_cells(frame(True, layers=(1,)))} == {1}
+    assert {cell.layer for cell in position_cells(frame(True, layers=(1,)))} == {1}
 
 
 def test_structural_with_feedback():
     # The last layer of the last thought and of eot is read by nothing.
-    assert structural(positionwise_cells(frame(True))) == {(1, "t1", 0), (1, "eot", 0)}
-    assert structural(layerwise_cells(frame(True))) == set()
+    assert structural(position_cells(frame(True))) == {(1, "t1", 0), (1, "eot", 0)}
+    assert structural(layer_cells(frame(True))) == set()
     assert structural(relay_cells(frame(True))) == {(1, "t1", 1)}
     assert structural(cumulative_cells(frame(True))) == set()
 
 
 def test_structural_without_feedback():
     dead = {(1, site, 0) for site in ("bot", "t0", "t1", "eot")}
-    assert structural(positionwise_cells(frame(False))) == dead
-    assert structural(layerwise_cells(frame(False))) == {(1, "all", 0)}
+    assert structural(position_cells(frame(False))) == dead
+    assert structural(layer_cells(frame(False))) == {(1, "all", 0)}
     assert structural(relay_cells(frame(False))) == {(0, "t1", 1), (1, "t0", 0), (1, "t1", 1)}
     assert structural(cumulative_cells(frame(False))) == {(1, "t0", 0), (1, "t1", 1)}
 

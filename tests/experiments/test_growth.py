@@ -16,10 +16,10 @@ from faults.runs import half_written, left_by
 from models_under_test import model_under_test
 
 from mechpatch import workflow
+from mechpatch.catalogue import STORED
 from mechpatch.data import pair_path
 from mechpatch.errors import SpecError
 from mechpatch.experiments.growth import join
-from mechpatch.experiments.records import FLOATS
 from mechpatch.experiments.spec import Spec
 from mechpatch.storage.results import read_effects, read_spec
 
@@ -141,8 +141,8 @@ def test_it_grows_by_experiments_layers_sites_and_sets(run, tmp_path):
     assert said == ["found 8 of 32 patched runs (2 of 3 experiments, 1 of 2 layers); 4 pairs to run"]
     run(tmp_path / "nothing", large)
     grown, nothing = (read_effects(tmp_path / name / "run") for name in ("grown", "nothing"))
-    assert grown.drop_columns(list(FLOATS)).equals(nothing.drop_columns(list(FLOATS)))
-    for name in FLOATS:
+    assert grown.drop_columns(list(STORED)).equals(nothing.drop_columns(list(STORED)))
+    for name in STORED:
         found, expected = (np.array(table[name].to_pylist(), dtype=float) for table in (grown, nothing))
         assert np.allclose(found, expected, atol=SAME, equal_nan=True), name
     stands = (pc.field("layer") == 1) & pc.field("experiment").isin(["layer", "position"]) & (pc.field("site") != "t1")

@@ -15,10 +15,11 @@ from commands import mechpatch
 from helpers import WithoutFloat64
 from models_under_test import make_pair
 
+from mechpatch.catalogue import STORED
 from mechpatch.errors import NumericsError, SpecError, ThoughtError
 from mechpatch.experiments.experiment import Experiment
 from mechpatch.experiments.layouts import pair_layouts, run_predicates
-from mechpatch.experiments.records import FLOATS, similarity_columns
+from mechpatch.experiments.records import similarity_columns
 from mechpatch.experiments.run import run_experiment
 from mechpatch.experiments.spec import NULLS, Spec, parse_experiments
 from mechpatch.models import load_model
@@ -80,7 +81,7 @@ def test_the_fast_engine_gives_the_records_of_the_reference(
     fast, plain = run(demo_model, shipped_pairs[:3], spec, tmp_path / "run"), tables[kind, experiment]
     key = [(name, "ascending") for name in ("pair_index", "experiment", "donor", "layer", "site_index", "step")]
     fast, plain = fast.sort_by(key), plain.sort_by(key)
-    for name in FLOATS:
+    for name in STORED:
         found, expected = (np.nan_to_num(table[name].to_numpy().astype(float)) for table in (fast, plain))
         assert np.allclose(found, expected, atol=2e-3), name
     own = fast.filter(pc.field("donor") == "self")
@@ -126,7 +127,7 @@ def test_a_wrong_engine_is_caught_by_its_checks(demo_model, shipped_pairs, tmp_p
 def test_experiments_agree_where_they_must(tables, kind):
     layer, position, chained = (tables[kind, name] for name in ("layer", "position", "chained"))
     for where in ({"donor": "paired"}, {"donor": "noise"}):
-        for name in FLOATS[:10]:
+        for name in STORED[:10]:
             first = column(position, name, site="t0", **where)
             assert np.array_equal(column(chained, name, experiment="relay", step=0, **where), first, equal_nan=True)
             assert np.array_equal(
@@ -241,7 +242,7 @@ def test_a_batch_gives_what_each_pair_gives_alone(demo_model, shipped_pairs, tmp
     spec = {"experiments": parse_experiments(["chained"]), "nulls": ("noise", "other_pair")}
     together = run(demo_model, shipped_pairs[:5], Spec(**spec, batch_size=5), tmp_path / "together")
     alone = run(demo_model, shipped_pairs[:5], Spec(**spec, batch_size=1), tmp_path / "alone")
-    for name in FLOATS:
+    for name in STORED:
         found, expected = (np.nan_to_num(table[name].to_numpy().astype(float)) for table in (together, alone))
         assert np.allclose(found, expected, atol=2e-3), name
 

@@ -1,8 +1,10 @@
+from dataclasses import replace
+
 import pytest
 
 from mechpatch.errors import SpecError
-from mechpatch.experiments.cells import Frame
-from mechpatch.experiments.sets import leave_one_out_cells, pairwise_cells, subset_cells, window_cells
+from mechpatch.kinds.cells import Frame
+from mechpatch.kinds.sets import leave_one_out_cells, pairwise_cells, subset_cells, window_cells
 
 FRAME = Frame(n_layers=3, layers=(0, 2), sites=("bot", "t1", "answer"), thoughts=("t0", "t1", "t2"), feedback=True)
 
@@ -32,7 +34,7 @@ def test_pairwise_has_every_two_sites():
 
 
 def test_subsets_are_those_that_were_asked_for():
-    cells = subset_cells(FRAME, (("t0", "t2"), ("t2",)))
+    cells = subset_cells(replace(FRAME, subsets=(("t0", "t2"), ("t2",))))
     assert [(cell.layer, cell.site, cell.structural) for cell in cells] == [
         (0, "t0+t2", False),
         (0, "t2", False),
@@ -42,11 +44,11 @@ def test_subsets_are_those_that_were_asked_for():
 
 
 def test_windows_end_at_the_last_layer():
-    cells = window_cells(FRAME, 2)
+    cells = window_cells(replace(FRAME, window=2))
     assert [(cell.layer, cell.width, cell.site) for cell in cells] == [
         (0, 2, "bot"),
         (0, 2, "t1"),
         (0, 2, "answer"),
     ]
     with pytest.raises(SpecError, match="no 4 layers in a row begin at layer 0 of 3"):
-        window_cells(FRAME, 4)
+        window_cells(replace(FRAME, window=4))

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Float
 
+from mechpatch.catalogue import PAIRED
 from mechpatch.stats import Cells, bootstrap_mean, groups, select
 from mechpatch.stats.checks import sum_of_thoughts
 
@@ -31,7 +32,7 @@ def describe_comparisons(table: pa.Table, seed: int) -> list[dict[str, Any]]:
 
     Each is {direction, pairs: "correct" | "all", metric, layers, series: {name, label, mean, low, high, n}}.
     """
-    paired = [group for group in groups(table) if group.donor == "paired"]
+    paired = [group for group in groups(table) if group.donor == PAIRED]
     found = []
     for direction in sorted({group.direction for group in paired}):
         for chosen in ("correct", "all"):

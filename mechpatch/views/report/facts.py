@@ -5,10 +5,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
+from mechpatch.catalogue import PAIRED, direction_label, donor_label
+from mechpatch.kinds import kind_of
 from mechpatch.stats.cells import Group
 from mechpatch.views.report.markup import foreign, power, text
 from mechpatch.views.report.studies import Run, Study
-from mechpatch.views.theme import DIRECTIONS, DONORS, EXPERIMENTS
 
 THOUGHT_KINDS = {
     "latent": "Continuous latent thoughts, really rolled out: each is the head's image of the state before it, so a "
@@ -41,16 +42,14 @@ def describe_study(study: Study) -> list[tuple[str, str]]:
 
 def _asked(study: Study) -> str:
     groups = [group for run in study.runs for group in run.groups]
-    experiments = [EXPERIMENTS.get(name, name) for name in dict.fromkeys(group.experiment for group in groups)]
-    directions = [
-        f"{DIRECTIONS.get(name, name)} ({name})" for name in dict.fromkeys(group.direction for group in groups)
-    ]
+    experiments = [kind_of(name).label for name in dict.fromkeys(group.experiment for group in groups)]
+    directions = [f"{direction_label(name)} ({name})" for name in dict.fromkeys(group.direction for group in groups)]
     layers = _spans(sorted(set(study.table["layer"].to_pylist())))
     return text(f"{'; '.join(experiments)}. {'; '.join(directions).capitalize()}. Layers {layers}. {_nulls(groups)}")
 
 
 def _nulls(groups: Sequence[Group]) -> str:
-    donors = [DONORS.get(name, name) for name in dict.fromkeys(group.donor for group in groups) if name != "paired"]
+    donors = [donor_label(name) for name in dict.fromkeys(group.donor for group in groups) if name != PAIRED]
     return f"Null donors: {'; '.join(donors)}." if donors else "No null donors."
 
 

@@ -9,30 +9,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from mechpatch.catalogue import PAIRED, STORED
 from mechpatch.stats import bootstrap_mean, groups, select, sign_flip_p
 from mechpatch.stats.cells import DERIVED
 from mechpatch.stats.estimates import benjamini_hochberg
 from mechpatch.views.report.arrays import compact, exact
 
 # In the order of the menu; `effect` is recovery, or what noise destroys.
-METRICS = (
-    "effect",
-    "answer_logprob_change",
-    "answer_logprob_diff",
-    "kl_divergence",
-    "l2_logit_difference",
-    "rms_logit_difference",
-    "prediction_change_rate",
-    "answer_logit_diff",
-    "divergent_logit_diff",
-    "clean_score",
-    "corrupted_score",
-    "switched",
-    "neither",
-    "similarity_clean",
-    "similarity_corrupted",
-    "bias",
-)
+METRICS = (*DERIVED, *(name for name in STORED if name != "recovery"))
 # What null donors carry pair by pair, for splits and single pairs; their means are those of every metric.
 OF_NULLS = ("effect", "answer_logprob_change", "kl_divergence", "switched", "neither")
 TESTED = "answer_logprob_change"  # defined for every pair, and zero where nothing moved
@@ -55,10 +39,8 @@ def _describe(table: pa.Table, group: Any, seed: int) -> dict[str, Any]:
         "columns": [list(column) for column in cells.columns],
         "structural": np.flatnonzero(cells.structural).tolist(),
         "pairs": cells.pairs.tolist(),
-        "values": {
-            name: compact(values) for name, values in found.items() if group.donor == "paired" or name in OF_NULLS
-        }
-        | ({"outcome": compact(cells.values("outcome"))} if group.donor == "paired" else {}),
+        "values": {name: compact(values) for name, values in found.items() if group.donor == PAIRED or name in OF_NULLS}
+        | ({"outcome": compact(cells.values("outcome"))} if group.donor == PAIRED else {}),
         "tables": {
             name: {
                 "q": exact(_q(found[TESTED][rows], cells.structural, seed)),

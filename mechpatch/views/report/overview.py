@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from mechpatch.kinds import kind_of
 from mechpatch.views.report.markup import foreign, table, text
 from mechpatch.views.report.studies import Study
 from mechpatch.views.switching import share
-from mechpatch.views.theme import EXPERIMENTS
 
 HEADS = ("Runs", "Model", "Experiment", "Direction", "Leading cell", "Switched", "Effect", "95 % interval", "n", "q")
 
@@ -33,7 +33,7 @@ def _row(study: Study, cell: dict[str, Any]) -> list[tuple[str, object]]:
     effect, fingerprint = cell["effect"], study.runs[0].spec.get("model", {}).get("fingerprint", "")
     place = f"layer {cell['layer']}, {cell['site']}" + (f", step {cell['step']}" if cell["step"] else "")
     low, high = _number(effect["low"]), _number(effect["high"])
-    experiment = EXPERIMENTS.get(cell["experiment"], cell["experiment"])
+    experiment = kind_of(cell["experiment"]).label
     q = cell["q"]
     return [
         (foreign(study.name), study.name),

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from matplotlib.colors import Colormap, to_hex
 
+from mechpatch.catalogue import DIRECTIONS, DONORS, MEASURES, Measure
+from mechpatch.kinds import KINDS
 from mechpatch.views.report.comparison import describe_comparisons
 from mechpatch.views.report.fields import describe_fields
 from mechpatch.views.report.grids import describe_grids
@@ -14,16 +16,11 @@ from mechpatch.views.report.pairs import describe_pairs
 from mechpatch.views.report.studies import Study
 from mechpatch.views.theme import (
     BLUE,
-    DIRECTIONS,
-    DONORS,
-    EXPERIMENTS,
     HATCH_INK,
     INK,
-    METRICS,
     MUTED,
     RULE,
     STRUCTURAL,
-    Metric,
     colours,
     layer_colours,
 )
@@ -39,10 +36,10 @@ def build_payload(studies: Sequence[Study], views: Sequence[dict[str, list[dict[
     """
     return {
         "words": {
-            "metrics": {name: asdict(metric) | {"axis": metric.axis} for name, metric in METRICS.items()},
-            "experiments": EXPERIMENTS,
+            "metrics": {name: asdict(metric) | {"axis": metric.axis} for name, metric in MEASURES.items()},
+            "experiments": {name: kind.label for name, kind in KINDS.items()},
             "directions": DIRECTIONS,
-            "donors": DONORS,
+            "donors": {name: donor.label for name, donor in DONORS.items()},
         },
         "theme": {
             "ink": INK,
@@ -51,8 +48,8 @@ def build_payload(studies: Sequence[Study], views: Sequence[dict[str, list[dict[
             "structural": STRUCTURAL,
             "hatch": HATCH_INK,
             "blue": BLUE,
-            "diverging": _samples(colours(Metric(label="", signed=True), np.zeros(1))[0]),
-            "sequential": _samples(colours(Metric(label=""), np.zeros(1))[0]),
+            "diverging": _samples(colours(Measure(label="", signed=True), np.zeros(1))[0]),
+            "sequential": _samples(colours(Measure(label=""), np.zeros(1))[0]),
             "layers": _samples(layer_colours()),
         },
         "studies": [describe_study(study, own) for study, own in zip(studies, views, strict=True)],

@@ -3,13 +3,14 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from mechpatch.catalogue import DIRECTIONS
+from mechpatch.kinds import kind_of
 from mechpatch.stats.summary import LEVEL
 from mechpatch.views.reading import paragraphs
 from mechpatch.views.report import facts
 from mechpatch.views.report.markup import facts as fact_list
 from mechpatch.views.report.markup import foreign, power, table, text
 from mechpatch.views.report.studies import Study
-from mechpatch.views.theme import DIRECTIONS, EXPERIMENTS
 
 SECTIONS = (
     ("finding", "Finding"),
@@ -31,9 +32,10 @@ STRUCTURAL = (
 def study_section(study: Study, number: int, hidden: bool) -> str:
     """One study, from what was asked to how to read it."""
     kinds = {group.experiment for run in study.runs for group in run.groups}
+    drawings = {kind_of(name).drawing for name in kinds}
     shown = {
-        "profile": "layer" in kinds,
-        "chain": bool(kinds & {"relay", "cumulative"}),
+        "profile": "profile" in drawings,
+        "chain": "chain" in drawings,
         "comparison": len(kinds) > 1 or bool(study.summary["checks"]),
     }
     bodies = {
@@ -113,7 +115,7 @@ def _renamed(explanation: str) -> str:
     head, sign, tail = explanation.partition(" by layer of ")
     if not sign:
         return explanation
-    names = [EXPERIMENTS.get(name, name).lower() for name in tail.removesuffix(".").split(" and ")]
+    names = [kind_of(name).label.lower() for name in tail.removesuffix(".").split(" and ")]
     return f"{head}{sign}{' and '.join(names)}."
 
 

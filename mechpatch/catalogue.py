@@ -1,0 +1,120 @@
+"""What donors, directions and measured columns are called, here and nowhere else."""
+
+from dataclasses import dataclass
+
+DIRECTIONS = {"denoise": "clean vectors into the corrupted run", "noise": "corrupted vectors into the clean run"}
+PAIRED = "paired"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Donor:
+    """Whose vectors are written, in words.
+
+    Attributes:
+        label: as it stands within a sentence.
+        role: "effect", what is asked; "law", what must move nothing; "control", what a finding must exceed; "ablation",
+            an effect of its own that takes something away.
+    """
+
+    label: str
+    role: str
+
+
+DONORS = {
+    PAIRED: Donor(label="the pair's other side", role="effect"),
+    "self": Donor(label="the run's own vectors", role="law"),
+    "other_pair": Donor(label="vectors of another pair", role="control"),
+    "same_value": Donor(label="a donor with an equal answer", role="control"),
+    "noise": Donor(label="Gaussian noise", role="control"),
+    "zero": Donor(label="the zero vector", role="ablation"),
+    "mean": Donor(label="the mean over all pairs", role="ablation"),
+}
+NULLS = tuple(name for name in DONORS if name != PAIRED)
+
+
+def direction_label(direction: str) -> str:
+    """What a direction writes, in words; its own name where nobody described it."""
+    return DIRECTIONS.get(direction, direction)
+
+
+def donor_label(donor: str) -> str:
+    """Whose vectors are written, in words; its own name where nobody described it."""
+    return DONORS[donor].label if donor in DONORS else donor
+
+
+def role_of(donor: str) -> str:
+    """What a donor is for; one that somebody else made is a control."""
+    return DONORS[donor].role if donor in DONORS else "control"
+
+
+def is_null(donor: str) -> bool:
+    """Whether a donor should move nothing, so that an effect is held against it."""
+    return role_of(donor) in ("law", "control")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measure:
+    """A number that is measured: what it is called and how it is written.
+
+    Attributes:
+        label: as it stands within a sentence.
+        unit: "" where it has none.
+        signed: zero is neutral and both signs mean something.
+        format: of one cell's value.
+        smallest_limit: colour scales and axes reach at least this far, so that noise cannot fill them.
+        stored: whether it is a column of the records; the others are made of several columns.
+        unpatched: whether the unpatched runs have it too; it is stored beside each patched value.
+    """
+
+    label: str
+    unit: str = ""
+    signed: bool = False
+    format: str = ".2f"
+    smallest_limit: float = 0.0
+    stored: bool = True
+    unpatched: bool = False
+
+    @property
+    def axis(self) -> str:
+        """Label and unit, to stand alone."""
+        label = self.label[:1].upper() + self.label[1:]
+        return f"{label} ({self.unit})" if self.unit else label
+
+
+MEASURES = {
+    "effect": Measure(label="effect", unit="share of gap", signed=True, smallest_limit=0.1, stored=False),
+    "destruction": Measure(label="destruction", unit="share of gap", signed=True, smallest_limit=0.1, stored=False),
+    "answer_logprob_change": Measure(
+        label="change of answer log-probability difference", unit="nats", signed=True, format=".1f", stored=False
+    ),
+    "switched": Measure(label="pairs that switch", unit="share of pairs", smallest_limit=0.1, stored=False),
+    "neither": Measure(label="pairs with neither answer", unit="share of pairs", smallest_limit=0.1, stored=False),
+    "kl_divergence": Measure(label="KL divergence from baseline", unit="nats", smallest_limit=0.01),
+    "l2_logit_difference": Measure(label="L2 distance of logits", unit="logits", format=".1f"),
+    "rms_logit_difference": Measure(label="RMS difference of logits", unit="logits"),
+    "prediction_change_rate": Measure(label="changed predictions", unit="share of positions", smallest_limit=0.1),
+    "answer_logit_diff": Measure(
+        label="answer logit difference", unit="logits", signed=True, format=".1f", unpatched=True
+    ),
+    "clean_score": Measure(label="logit of the clean answer", unit="logits", signed=True, format=".1f", unpatched=True),
+    "corrupted_score": Measure(
+        label="logit of the corrupted answer", unit="logits", signed=True, format=".1f", unpatched=True
+    ),
+    "answer_logprob_diff": Measure(
+        label="answer log-probability difference", unit="nats", signed=True, format=".1f", unpatched=True
+    ),
+    "divergent_logit_diff": Measure(
+        label="logit difference at the diverging token", unit="logits", signed=True, format=".1f", unpatched=True
+    ),
+    "recovery": Measure(label="recovery", unit="share of gap", signed=True, smallest_limit=0.1),
+    "similarity_clean": Measure(label="similarity to clean", unit="cosine", signed=True),
+    "similarity_corrupted": Measure(label="similarity to corrupted", unit="cosine", signed=True),
+    "bias": Measure(label="bias towards clean", unit="difference of cosines", signed=True),
+}
+STORED = tuple(name for name, measure in MEASURES.items() if measure.stored)  # in the order of the columns
+UNPATCHED = tuple(name for name, measure in MEASURES.items() if measure.unpatched)
+
+
+def measure_of(name: str) -> Measure:
+    """What is measured under that name; a column that nobody described is drawn as signed, under its own name."""
+    return MEASURES.get(name) or Measure(label=name, signed=True)

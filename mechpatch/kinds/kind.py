@@ -1,0 +1,46 @@
+"""One kind of experiment: everything that the rest of the project knows of it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mechpatch.kinds.cells import Cell, Frame
+
+DRAWINGS = ("map", "profile", "chain", "triangle")
+
+
+def at_site(cell: Mapping[str, Any]) -> str:
+    """Where a cell of a map is, in words."""
+    return f"layer {cell['layer']}, {cell['site'].replace('+', ' and ')}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """One kind of experiment. A new one is a value of this class in a file, and a row in `mechpatch.kinds.KINDS`;
+    one of your own is given to `mechpatch.run`.
+
+    Attributes:
+        name: in records and on the command line, where a hyphen may stand for an underscore.
+        label: its heading.
+        cells: the cells that it visits, given the model's depth and the sites; `Frame.cell` makes one.
+        version: of your own kind; a run directory grows only by the version that it has.
+        phrase: opens the sentence about it: "Position-wise", "Written two at a time". By default the label.
+        drawing: one of `DRAWINGS`. "map": layers × columns. "profile": one number for each layer. "chain": a line for
+            each layer over the steps. "triangle": sites × sites, a map for each layer.
+        needs: the kind whose effects its own are held against, pair by pair.
+        gives: what that difference is called: lost, synergy or gain (see `mechpatch.stats.sets`).
+        place: where a cell is, in words, given its entry of a summary.
+        across, up: titles of the axes of its map.
+    """
+
+    name: str
+    label: str
+    cells: Callable[[Frame], list[Cell]]
+    version: str = "1"
+    phrase: str = ""
+    drawing: str = "map"
+    needs: str | None = None
+    gives: str | None = None
+    place: Callable[[Mapping[str, Any]], str] = at_site
+    across: str = "Position"
+    up: str = "Layer"
