@@ -1,0 +1,221 @@
+"""The library's own surface: pairs in, a run out, everything in between as in the command line."""
+
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from mechpatch import workflow
+from mechpatch.catalogue import PAIRED
+from mechpatch.data import pair_path
+from mechpatch.errors import SpecError
+from mechpatch.experiments.layouts import settled
+from mechpatch.experiments.pair_file import screened
+from mechpatch.experiments.spec import Spec, parse_experiments
+from mechpatch.kinds import Kind, kind_of
+from mechpatch.models import ThoughtModel
+from mechpatch.own import Donor, Metric, Own
+from mechpatch.pairs import Pair, pairs_from
+from mechpatch.pairs import load_pairs as read_file
+from mechpatch.storage.results import read_effects, read_pairs, read_spec, read_summary
+from mechpatch.views import figures
+from mechpatch.views.report import write_report
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+
+class Run:
+    """A finished run.
+
+    Attributes:
+        records: one row per pair, cell, step and donor, as an Arrow table.
+        summary: shares that switch, means, intervals, tests and checks of every cell, as `summary.json` holds them.
+        folder: its directory; None for a run in memory.
+    """
+
+    def __init__(self, kept: workflow.Kept, folder: Path | None = None) -> None:
+        self._kept, self.folder = kept, folder
+
+    def __repr__(self) -> str:
+        counts = self.summary["counts"]
+        return f"Run({counts['pairs']} pairs, {self.records.num_rows:,} rows, {self.folder or 'in memory'})"
+
+    @property
+    def records(self) -> pa.Table:
+        """One row per pair, cell, step and donor."""
+        return self._kept.records
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """What the records say, cell by cell."""
+        return self._kept.summary
+
+    @property
+    def effects(self) -> "pd.DataFrame":
+        """The records as a DataFrame: `mechpatch guide definitions` says what each column means."""
+        return self.records.to_pandas()
+
+    @property
+    def cells(self) -> "pd.DataFrame":
+        """One row per cell and donor: share of pairs that switch, that give neither, mean effect, q."""
+        import pandas as pd
+
+        names = ("experiment", "direction", "donor", "layer", "site", "step", "structural", "q")
+        return pd.DataFrame(
+            [
+                {name: cell[name] for name in names}
+                | {name: cell[name]["share"] for name in ("switched", "neither")}
+                | {name: cell[name]["mean"] for name in ("effect", "recovery")}
+                | {"pairs": cell["switched"]["n"]}
+                for cell in self.summary["cells"]
+            ]
+        )
+
+    def plot(
+        self,
+        metric: str = "switched",
+        experiment: str | None = None,
+        direction: str | None = None,
+        donor: str = PAIRED,
+    ) -> "Figure":
+        """A figure of one experiment: a map, a profile over layers, the steps of a chain, or triangles of two sites.
+
+        Args:
+            metric: a column of the records, or switched, neither, effect, recovery; chains are always of recovery.
+            experiment: by default the first that was run.
+            direction: by default the first that was run.
+
+        Raises:
+            SpecError: the run has no such experiment, direction or donor.
+        """
+        spec = self._kept.spec["spec"]
+        experiment, direction = experiment or spec["experiments"][0], direction or spec["directions"][0]
+        drawing, incorrect = kind_of(experiment).drawing, self.summary["include_incorrect"]
+        if drawing == "profile" and donor == PAIRED:
+            return figures.layer_profile(self.records, metric, direction, incorrect)
+        if drawing == "chain" and donor == PAIRED:
+            return figures.trajectories(self.records, experiment, direction, incorrect)
+        if drawing == "triangle" and donor == PAIRED:
+            return figures.pair_maps(self.records, metric, direction, incorrect)
+        return figures.heatmap(self.records, metric, experiment, direction, donor, incorrect)
+
+    def save(self, folder: str | Path) -> Path:
+        """Write the run as a directory, which `mechpatch report`, `plot` and `compare` take.
+
+        Raises:
+            SpecError, StorageError: the folder holds something else, or cannot be written.
+        """
+        self._kept.write(Path(folder))
+        return Path(folder)
+
+    def report(self, path: str | Path = "report.html") -> Path:
+        """Write the page of the run, which opens offline, and return its path."""
+        if self.folder is not None:
+            return write_report([self.folder], Path(path))
+        with tempfile.TemporaryDirectory() as folder:
+            return write_report([self.save(Path(folder) / "run")], Path(path))
+
+
+def load_pairs(source: str | Path | Iterable[Pair | Mapping[str, object]]) -> list[Pair]:
+    """Pairs of a file, of "demo", or of dicts `{"pair_id", "clean": {"question", "answer"}, "corrupted": {…}}`.
+
+    Raises:
+        PairError: lists every fault there is.
+    """
+    if isinstance(source, str | Path):
+        return read_file(pair_path(str(source)))
+    return pairs_from(source)
+
+
+def run(
+    model: ThoughtModel,
+    pairs: str | Path | Iterable[Pair | Mapping[str, object]],
+    experiments: str | Kind | Sequence[str | Kind] = "position",
+    *,
+    nulls: str | Donor | Sequence[str | Donor] = (),
+    metrics: Mapping[str, Callable[..., Any]] | Sequence[Metric] = (),
+    limit: int | None = None,
+    out: str | Path | None = None,
+    cache: str | Path | None = None,
+    include_incorrect: bool = False,
+    **settings: Any,
+) -> Run:
+    """Patch every pair, in memory or into a directory.
+
+    Args:
+        pairs: as `load_pairs` takes them.
+        experiments: names of kinds (`mechpatch.kinds.KINDS`; all and chained stand for several), or kinds of your own.
+        nulls: null donors beside the effect, by name (`mechpatch.catalogue.DONORS`), or donors of your own.
+        metrics: of your own, by the name of their column, see `Metric`.
+        limit: run the first so many pairs; the others are donors.
+        out: directory that keeps the run and lets it grow; None for memory alone.
+        cache: folder of unpatched runs; None for none.
+        include_incorrect: let pairs that the unpatched model gets wrong into means and figures.
+        settings: further fields of `Spec`: layers, sites, subsets, window, directions, thoughts, n_thoughts, prefix,
+            batch_size, seed, engine, checks, memory …
+
+    Returns:
+        The run: `effects`, `cells`, `summary`, `plot()`, `report()`.
+
+    Raises:
+        MechpatchError: pairs or settings cannot be run; the message says why and what to do.
+    """
+    kinds, donors = _each(experiments), _each(nulls)
+    made = (
+        [Metric(name=name, function=each) for name, each in metrics.items()]
+        if isinstance(metrics, Mapping)
+        else metrics
+    )
+    own = Own(
+        metrics=tuple(made),
+        donors=tuple(each for each in donors if isinstance(each, Donor)),
+        kinds=tuple(each for each in kinds if isinstance(each, Kind)),
+    )
+    given: dict[str, Any] = {"thoughts": "latent" if model.head is not None else "text", **settings}
+    try:
+        spec = Spec(
+            experiments=parse_experiments([each.name if isinstance(each, Kind) else each for each in kinds]),
+            nulls=tuple(each.name if isinstance(each, Donor) else each.replace("-", "_") for each in donors),
+            own=own.described(),
+            **given,
+        )
+    except TypeError as error:
+        raise SpecError(f"run(): {str(error).partition('__init__() ')[2] or error}; see the fields of Spec") from error
+    name, path = ("given in Python", None)
+    if isinstance(pairs, str | Path):
+        name, path = str(pairs), pair_path(str(pairs))
+    file = screened(load_pairs(pairs), name, model, spec, path, limit)
+    if not file.kept:
+        raise SpecError(
+            f"none of {file.total} pairs can be run: "
+            + ", ".join(f"{each.pair.pair_id}: {each.reason}" for each in file.screening.dropped[:5])
+        )
+    where = None if cache is None else Path(cache)
+    if out is None:
+        kept = workflow.run_in_memory(
+            model, settled(model, spec), file, cache=where, include_incorrect=include_incorrect, own=own
+        )
+        return Run(kept)
+    workflow.run_to_directory(
+        model, spec, file, Path(out), cache=where, include_incorrect=include_incorrect, own=own, drawn=False
+    )
+    return open_run(out)
+
+
+def open_run(folder: str | Path) -> Run:
+    """A finished run, from its directory.
+
+    Raises:
+        StorageError: it is not finished, is damaged, or is none.
+    """
+    folder = Path(folder)
+    kept = workflow.Kept(read_spec(folder), read_pairs(folder), read_effects(folder), read_summary(folder))
+    return Run(kept, folder)
+
+
+def _each(value: Any) -> list[Any]:
+    return [value] if isinstance(value, str | Kind | Donor) else [*value]

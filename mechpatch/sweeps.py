@@ -1,0 +1,128 @@
+"""A map of your own text: every layer and position of one prompt, patched from another one."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from mechpatch.errors import SpecError
+from mechpatch.experiments.intact import require_intact
+from mechpatch.models import ThoughtModel
+from mechpatch.patching.rollout import unembed
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Text = str | Sequence[int]
+# Logits of the next token of the patched runs [row, vocab], and of the unpatched corrupted and clean run [vocab].
+Metric = Callable[[Tensor, Tensor, Tensor], Any]
+
+
+def logit_recovery(patched: Tensor, corrupted: Tensor, clean: Tensor) -> Tensor:
+    """Share of the gap between corrupted and clean run that is closed, in the logit of the clean run's next token minus
+    that of the corrupted run's: 0 none, 1 all. Raises `SpecError` if both runs go on with the same token."""
+    right, wrong = int(clean.argmax()), int(corrupted.argmax())
+    if right == wrong:
+        raise SpecError(f"both texts go on with the same token, {right}: say with metric= what is measured")
+
+    def difference(logits: Tensor) -> Tensor:
+        return logits[..., right] - logits[..., wrong]
+
+    gap = difference(clean) - difference(corrupted)
+    return (difference(patched) - difference(corrupted)) / gap
+
+
+@torch.no_grad()
+def sweep(
+    model: ThoughtModel,
+    corrupted: Text,
+    clean: Text,
+    metric: Metric = logit_recovery,
+    *,
+    layers: Sequence[int] | None = None,
+    rows: int = 16,
+) -> "pd.DataFrame":
+    """Write the clean text's `resid_post` into the corrupted text's run at every layer and position, one at a time, and
+    measure the next token's logits. One plain forward pass each: no thought is rolled out here (see `run` for that).
+
+    Args:
+        corrupted, clean: texts, tokenised with the tokenizer's own special tokens, or token ids; of equal length.
+        metric: gives one value per row, of logits [row, vocab], [vocab] and [vocab]: patched, corrupted, clean.
+        layers: by default all.
+        rows: patched runs in one forward pass.
+
+    Returns:
+        One row per layer, one column per position, named by its number and the corrupted text's token.
+
+    Raises:
+        SpecError: the texts differ in length, a layer does not exist, or `metric` gives something else.
+        CheckpointError: the model changed since it was loaded, or hooks stand on it.
+    """
+    import pandas as pd
+
+    require_intact(model)
+    hooked: Any = model.hooked
+    tokens = [_ids(model, text) for text in (corrupted, clean)]
+    if len(tokens[0]) != len(tokens[1]):
+        raise SpecError(
+            f"corrupted has {len(tokens[0])} tokens and clean {len(tokens[1])}; positions are matched one by one, so "
+            "both need equally many"
+        )
+    asked = range(hooked.cfg.n_layers) if layers is None else layers
+    if outside := [layer for layer in asked if not 0 <= layer < hooked.cfg.n_layers]:
+        raise SpecError(f"layers {outside}: no such layer; the model has layers 0 to {hooked.cfg.n_layers - 1}")
+    kept: list[dict[str, Tensor]] = []
+    final: list[Tensor] = []
+    for ids in tokens:
+        resid, found = hooked.run_with_cache(
+            torch.tensor([ids], device=model.device),
+            names_filter=lambda name: name.endswith("hook_resid_post"),
+            stop_at_layer=hooked.cfg.n_layers,
+        )
+        kept.append({name: found[name] for name in found})
+        final.append(_next_token(hooked, resid))
+    places = torch.arange(len(tokens[0]), device=model.device)
+    values = [_layer(hooked, kept, final, layer, places, metric, rows) for layer in asked]
+    labels = [f"{at} {token}" for at, token in enumerate(model.tokenizer.convert_ids_to_tokens(tokens[0]))]
+    return pd.DataFrame(values, index=pd.Index(list(asked), name="layer"), columns=labels)
+
+
+def _layer(
+    hooked: Any,
+    kept: Sequence[dict[str, Tensor]],
+    final: Sequence[Tensor],
+    layer: int,
+    places: Int[Tensor, " position"],
+    metric: Metric,
+    rows: int,
+) -> list[float]:
+    """One value for each position of a layer; everything above it is run anew."""
+    corrupted, clean = (each[f"blocks.{layer}.hook_resid_post"] for each in kept)
+    values: list[float] = []
+    for at in places.split(rows):
+        resid = corrupted.repeat(len(at), 1, 1)
+        resid[torch.arange(len(at)), at] = clean[0, at]
+        if layer + 1 < hooked.cfg.n_layers:
+            resid = hooked(resid, start_at_layer=layer + 1, stop_at_layer=hooked.cfg.n_layers)
+        found = torch.as_tensor(metric(_next_token(hooked, resid), final[0][0], final[1][0]))
+        if found.shape != at.shape:
+            raise SpecError(
+                f"the metric gave {[*found.shape]} for {len(at)} rows, expected [{len(at)}], one value a row"
+            )
+        values += found.double().tolist()
+    return values
+
+
+def _next_token(hooked: Any, resid: Float[Tensor, "row position d_model"]) -> Float[Tensor, "row vocab"]:
+    return unembed(hooked, hooked.ln_final(resid[:, -1:])[:, 0])
+
+
+def _ids(model: ThoughtModel, text: Text) -> list[int]:
+    ids = model.tokenizer.encode(text) if isinstance(text, str) else [int(each) for each in text]
+    if not ids or len(ids) > model.n_ctx:
+        raise SpecError(f"{len(ids)} tokens; the model runs 1 to {model.n_ctx}")
+    if outside := [each for each in ids if not 0 <= each < model.hooked.cfg.d_vocab]:
+        raise SpecError(f"token ids {outside[:5]}: the vocabulary has 0 to {model.hooked.cfg.d_vocab - 1}")
+    return ids
