@@ -15,7 +15,7 @@ LAYERS = [
     {"errors", "axes", "catalogue", "data", "names", "reprs", "values"},
     {"kinds"},
     {"own"},
-    {"families"},
+    {"families", "guide"},
     {"source"},
     {"pairs", "thoughts", "storage", "stats", "metrics"},
     {"patching"},

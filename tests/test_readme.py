@@ -1,4 +1,4 @@
-"""What the README shows is run: its script, and every command and option that it names."""
+"""What README and guide show is run: their scripts, and every command and option that they name."""
 
 import re
 import subprocess
@@ -6,35 +6,77 @@ import sys
 from pathlib import Path
 
 import pytest
+from commands import mechpatch
 
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
-SCRIPTS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+import mechpatch as mp
+from mechpatch.errors import SpecError
+from mechpatch.guide import TOPICS, page
+
+ROOT = Path(__file__).parent.parent
+PAGES = {
+    path: path.read_text(encoding="utf-8") for path in (ROOT / "README.md", *(ROOT / "mechpatch/guide").glob("*.md"))
+}
+EVERYTHING = "\n".join(PAGES.values())
+
+
+def scripts(name: str) -> list[str]:
+    (page,) = (text for path, text in PAGES.items() if path.name == name)
+    return re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+
+
+def test_the_first_example_of_the_readme_begins_by_line_15_and_runs(tmp_path, monkeypatch, demo_model, shipped_pairs):
+    readme = PAGES[ROOT / "README.md"]
+    assert readme[: readme.index("```python")].count("\n") < 15
+    assert readme.count("\n") < 120
+    (script,) = scripts("README.md")
+    run(script, tmp_path, monkeypatch, demo_model, shipped_pairs)
+    assert {path.name for path in tmp_path.iterdir()} == {"map.png", "report.html"}
+
+
+@pytest.mark.parametrize("name", ["first-map.md", "your-experiment.md"])
+def test_the_scripts_of_the_guide_run(name, tmp_path, monkeypatch, demo_model, shipped_pairs, capsys):
+    (script,) = scripts(name)
+    assert len(script.splitlines()) <= 40
+    run(script, tmp_path, monkeypatch, demo_model, shipped_pairs)
+    assert "switched" in capsys.readouterr().out or [*tmp_path.glob("*.png")]
+
+
+def run(script: str, folder: Path, monkeypatch, demo_model, shipped_pairs) -> None:
+    """As a user would, in an empty folder, on four of the pairs."""
+    monkeypatch.setattr(mp, "load_model", lambda name: demo_model)
+    monkeypatch.setattr(mp, "load_pairs", lambda name: shipped_pairs[:4])
+    monkeypatch.chdir(folder)
+    exec(compile(script, "script", "exec"), {"__name__": "__main__"})
 
 
 def test_the_script_patches_one_position():
-    (script,) = SCRIPTS
+    (script,) = scripts("hooks.md")
     assert len(script.strip().splitlines()) <= 15
     found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     (promised,) = re.findall(r"# (\d+(?:, \d+)+)$", script.strip())
     assert [line.split(": ")[1] for line in found.stdout.splitlines()] == promised.split(", ")
 
 
-@pytest.mark.parametrize("command", sorted(set(re.findall(r"^mechpatch ([\w-]+)", README, flags=re.MULTILINE))))
+@pytest.mark.parametrize("command", sorted(set(re.findall(r"^mechpatch ([\w-]+)", EVERYTHING, flags=re.MULTILINE))))
 def test_commands_exist_with_the_options_shown(command):
-    found = subprocess.run(
-        [sys.executable, "-m", "mechpatch", command, "--help"],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={"COLUMNS": "200", "PATH": "/usr/bin:/bin"},
-    )
-    lines = README.replace("\\\n", " ")
+    found = mechpatch(command, "--help")
+    assert found.returncode == 0
+    lines = EVERYTHING.replace("\\\n", " ")
     for usage in re.findall(rf"^mechpatch {command} [^#\n]*", lines, flags=re.MULTILINE):
         for option in re.findall(r"--[a-z-]+", usage):
             assert option in found.stdout, f"{option} is not an option of {command}"
 
 
-def test_files_that_it_names_exist():
-    root = Path(__file__).parent.parent
-    for target in re.findall(r"\]\(([^)#:]+)\)", README):
-        assert (root / target).is_file(), target
+def test_files_that_pages_name_exist():
+    for path, text in PAGES.items():
+        for target in re.findall(r"\]\(([^)#:]+)\)", text):
+            assert (path.parent / target).is_file(), (path, target)
+
+
+def test_the_guide_prints_its_pages():
+    assert {path.stem for path in PAGES} == {"README", *TOPICS}
+    assert all(page(topic) == PAGES[ROOT / f"mechpatch/guide/{topic}.md"] for topic in TOPICS)
+    with pytest.raises(SpecError, match="'hook' is not known; did you mean hooks"):
+        page("hook")
+    said = mechpatch("guide")
+    assert all(topic in said.stdout for topic in TOPICS)

@@ -7,6 +7,7 @@ from mechpatch.cli import cache as cache
 from mechpatch.cli import check as check
 from mechpatch.cli import compare as compare
 from mechpatch.cli import demo as demo
+from mechpatch.cli import guide as guide
 from mechpatch.cli import inspect as inspect
 from mechpatch.cli import make_pairs as make_pairs
 from mechpatch.cli import pairs as pairs

@@ -1,0 +1,23 @@
+"""The pages of `mechpatch guide`: Markdown files that can be read in a terminal, or on a forge."""
+
+from importlib.resources import files
+
+from mechpatch.errors import SpecError
+from mechpatch.names import not_known
+
+TOPICS = {
+    "first-map": "from installation to the first map, in Python and on the command line",
+    "definitions": "sites, donors, metrics, and the laws that every run obeys",
+    "hooks": "the hook functions in a plain HookedTransformer",
+    "your-model": "checkpoints of all families, and pairs",
+    "your-experiment": "your own metric, donor and kind of experiment",
+    "reading-a-report": "what to believe, and what not",
+    "at-scale": "plans, memory, resuming, growing",
+}
+
+
+def page(topic: str) -> str:
+    """The Markdown text of a page. Raises `SpecError` that names the nearest topic."""
+    if topic not in TOPICS:
+        raise SpecError(not_known("guide", [topic], list(TOPICS)))
+    return files("mechpatch.guide").joinpath(f"{topic}.md").read_text(encoding="utf-8")
