@@ -1,16 +1,28 @@
 #!/usr/bin/env bash
 # The checks that a change must pass: style, types, tests.
-#     bash scripts/test.sh [arguments of pytest]
+#     bash scripts/test.sh [--fast] [arguments of pytest]
+# --fast leaves out tests that take long or need a browser, and types: what is left takes about a minute.
 source "$(dirname "$0")/install.sh"
 install test
+fast=
+if [ "${1:-}" = --fast ]; then
+    fast=yes
+    shift
+fi
 # Reports are tested in a real browser; without one those tests are skipped, with the reason.
-if ! command -v chromium chromium-browser google-chrome >/dev/null && command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then
-    echo "installing Debian's chromium for the tests of reports" >&2
-    { apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium; } >/dev/null 2>&1 ||
-        echo "chromium could not be installed; the tests that need it will be skipped" >&2
+if [ -z "$fast" ] && ! command -v chromium chromium-browser google-chrome >/dev/null; then
+    if [ -n "${CI:-}" ] && command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then
+        { apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium; } >/dev/null 2>&1 ||
+            echo "chromium could not be installed; the tests that need it will be skipped" >&2
+    else
+        echo "no chromium is installed, so the tests of pages are skipped (Debian: apt-get install chromium)" >&2
+    fi
 fi
 export HF_HUB_OFFLINE=1 # a test that reaches for a hub is a bug
 ruff check .
 ruff format --check .
+if [ -n "$fast" ]; then
+    exec python -m pytest -m "not slow and not browser" "$@"
+fi
 basedpyright
 python -m pytest "$@"
