@@ -14,18 +14,7 @@ from mechpatch.models import ThoughtModel, load_model
 from mechpatch.pairs import Pair, load_pairs
 
 # Files whose tests take more than five seconds of a processor together; `scripts/test.sh --fast` leaves them out.
-SLOW = """
-    test_bench test_cli test_cli_families test_cli_inspect test_engine_faults test_laws test_library
-    test_planted test_readme test_security
-    experiments/test_answering experiments/test_footprint experiments/test_growth experiments/test_inspection
-    experiments/test_numerics experiments/test_plan experiments/test_run experiments/test_seed
-    faults/test_damage faults/test_disk faults/test_fuzz faults/test_kill faults/test_processes
-    models/test_adapter models/test_architectures models/test_codi models/test_families models/test_load
-    pairs/test_demo pairs/test_templates patching/test_engine patching/test_hooks patching/test_reference
-    stats/test_demo_run stats/test_directions stats/test_summary storage/test_sealed
-    verify/test_architectures verify/test_faults verify/test_verify_command
-    views/report/test_browser views/test_circuits views/test_ending views/test_figures views/test_reading
-""".split()
+SLOW = frozenset((Path(__file__).parent / "slow.txt").read_text(encoding="utf-8").split())
 
 # The models of the tests are so small that threads cost more than they give; subprocesses inherit the variable.
 os.environ["OMP_NUM_THREADS"] = "1"
