@@ -25,7 +25,7 @@ DONORS = {
     "self": Donor(label="the run's own vectors", role="law"),
     "other_pair": Donor(label="vectors of another pair", role="control"),
     "same_value": Donor(label="a donor with an equal answer", role="control"),
-    "noise": Donor(label="Gaussian noise", role="control"),
+    "gaussian": Donor(label="Gaussian vectors", role="control"),
     "zero": Donor(label="the zero vector", role="ablation"),
     "mean": Donor(label="the mean over all pairs", role="ablation"),
 }

@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from typing import Any
 
 OUTCOMES = ("clean", "corrupted", "other")  # what greedy decoding gives
+RENAMED = {"noise": "gaussian"}  # what once had another name
 DTYPE_NAMES = ("float32", "float64", "bfloat16")
 # What each field of `Spec` is called on the command line; messages use these words.
 OPTIONS = {
@@ -61,6 +62,7 @@ def as_typed(field: str, value: Any) -> str:
 def not_known(name: str, found: Iterable[str], known: Sequence[str]) -> str:
     """What to say of words that `name` (an option) does not have: the nearest one that it has, and all of them."""
     found = [str(each) for each in found]
-    near = dict.fromkeys(match for each in found for match in get_close_matches(each.lower(), known, n=1))
+    now = [RENAMED.get(each, each) for each in found]
+    near = dict.fromkeys(match for each in now for match in get_close_matches(each.lower(), known, n=1))
     meant = f"; did you mean {' and '.join(near)}?" if near else ";"
     return f"{name}: {', '.join(repr(each[:60]) for each in found)} is not known{meant} expected {', '.join(known)}"

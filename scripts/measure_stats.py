@@ -12,7 +12,7 @@ import pyarrow as pa
 from mechpatch.stats import summarise
 
 EXPERIMENTS = ("layer", "position", "relay", "cumulative")
-DONORS = ("paired", "self", "other_pair", "same_value", "noise")
+DONORS = ("paired", "self", "other_pair", "same_value", "gaussian")
 
 
 def records(pairs: int, layers: int, sites: int, experiments: tuple[str, ...] = EXPERIMENTS) -> pa.Table:

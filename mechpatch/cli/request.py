@@ -122,7 +122,7 @@ def request(
             "--nulls",
             panel=EXPERIMENT,
             metavar="LIST",
-            help="Null donors beside the effect, some of self, other-pair, same-value, noise.",
+            help="Other donors beside the effect, some of self, other-pair, same-value, gaussian, zero, mean.",
             show_default="none",
         ),
     ] = "",

@@ -4,7 +4,7 @@
     self        the patched run's own: the effect is exactly 0
     other_pair  as paired, of another pair drawn with the seed
     same_value  of another pair's question whose answer equals the patched run's own
-    noise       Gaussian, with the norm of the paired vector
+    gaussian    Gaussian, with the norm of the paired vector
     zero        nothing: the zero vector
     mean        as paired, the mean over all pairs of the file, whether they are answered right or not
 
@@ -151,7 +151,7 @@ def same_value(runs: Recipients) -> tuple[Vectors, Present]:
     return runs.taken(pick)
 
 
-def noise(runs: Recipients) -> tuple[Vectors, Present]:
+def gaussian(runs: Recipients) -> tuple[Vectors, Present]:
     """Gaussian vectors of the norm that the other side has there: one draw for each layer and site."""
     everyone = runs.everyone
 
@@ -159,7 +159,7 @@ def noise(runs: Recipients) -> tuple[Vectors, Present]:
         name, size = everyone.names[index], vectors.shape[-1]
         draws = [
             [
-                generator(everyone.seed, "noise", name, HOOK, layer, site).standard_normal(size, dtype=np.float32)
+                generator(everyone.seed, "gaussian", name, HOOK, layer, site).standard_normal(size, dtype=np.float32)
                 for site in everyone.sites[index]
             ]
             for layer in range(vectors.shape[1])
@@ -186,7 +186,7 @@ DONOR_FUNCTIONS: Mapping[str, DonorFunction] = {
     "self": own,
     "other_pair": other_pair,
     "same_value": same_value,
-    "noise": noise,
+    "gaussian": gaussian,
     "zero": zero,
     "mean": mean,
 }

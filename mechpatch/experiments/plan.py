@@ -115,7 +115,13 @@ def count(experiment: Experiment, todos: Iterable[Todo] | None = None) -> Counts
     """Count the work of what is to be run of some batches; of all without."""
     if todos is None:
         todos = (Todo.whole(experiment, batch) for batch in experiment.batches)
-    counts = Counts(plain_runs=0, plain=Work(), unpatched=Work(), patched=Work(), checks=Work(), records=0)
+    todos = list(todos)
+    donors = Work()
+    if any(donor == "mean" for todo in todos for _, donor in todo.cells):  # which needs every pair of the file
+        run = {index for todo in todos for index in todo.batch}
+        others = (index for index in range(len(experiment.pairs)) if index not in run)
+        donors = sum((_unpatched(experiment, index) for index in others), donors)
+    counts = Counts(plain_runs=0, plain=Work(), unpatched=donors, patched=Work(), checks=Work(), records=0)
     return sum((_count(experiment, todo) for todo in todos), counts)
 
 
@@ -183,15 +189,18 @@ def patches_of(cells: Sequence[Cell], sites: Sequence[str]) -> list[list[Patch]]
     return list(sweeps.values())
 
 
+def _unpatched(experiment: Experiment, index: int) -> Work:
+    """Recording both questions of a pair."""
+    model, layouts = experiment.model, experiment.layouts[index]
+    if experiment.spec.engine == "fast":
+        return base_work(engine.empty_base(model.hooked, model.head, collate(layouts, model.device)))
+    return sum((plain_work(model.hooked, collate([layout])) for layout in layouts), Work())
+
+
 def _count(experiment: Experiment, todo: Todo) -> Counts:
     spec, model, indices = experiment.spec, experiment.model, todo.batch
-    unpatched = patched = plain = checks = Work()
-    for index in indices:
-        layouts = experiment.layouts[index]
-        if spec.engine == "fast":
-            unpatched += base_work(engine.empty_base(model.hooked, model.head, collate(layouts, model.device)))
-        else:
-            unpatched += sum((plain_work(model.hooked, collate([layout])) for layout in layouts), Work())
+    patched = plain = checks = Work()
+    unpatched = sum((_unpatched(experiment, index) for index in indices), Work())
     directions = {direction for direction, _ in todo.cells}
     for direction in directions:
         layouts = [experiment.layouts[index][recipient(direction)] for index in indices]

@@ -34,7 +34,7 @@ def test_thoughts_come_before_landmarks_and_position_before_others():
         ("layer", "denoise", P, 1, "all"): [0.9],
         ("position", "denoise", P, 1, "answer"): [1.0],
         ("position", "denoise", P, 1, "t0"): [0.2],
-        ("position", "denoise", "noise", 1, "t0"): [0.9],
+        ("position", "denoise", "gaussian", 1, "t0"): [0.9],
     }
     found = headline(planted(effects))
     assert (found["cell"], found["switched"]) == ("position:1:t0", False)

@@ -145,12 +145,12 @@ def test_the_strongest_cell_is_among_the_thoughts_and_not_structural():
 
 
 def test_pairs_with_the_largest_effect_come_first():
-    table = make_records(pairs=6, experiments=("position",), nulls=("noise",), incorrect=1).to_pandas()
+    table = make_records(pairs=6, experiments=("position",), nulls=("gaussian",), incorrect=1).to_pandas()
     table["answer_logprob_diff"] = table["answer_logprob_diff_corrupted_run"]
     paired = (table.donor == "paired") & (table.site == "t1") & (table.layer == 2)
     for index, moved in {2: 3.0, 4: -7.0, 5: 5.0}.items():
         table.loc[paired & (table.pair_index == index), "answer_logprob_diff"] += moved
-    table.loc[(table.donor == "noise") & (table.pair_index == 3), "answer_logprob_diff"] += 50
+    table.loc[(table.donor == "gaussian") & (table.pair_index == 3), "answer_logprob_diff"] += 50
     table.loc[table.pair_index == 0, "answer_logprob_diff"] += 99  # answered wrong
     records = pa.Table.from_pandas(table)
     assert largest_effects(records, 3) == [4, 5, 2]

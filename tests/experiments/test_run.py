@@ -15,19 +15,20 @@ from commands import mechpatch
 from helpers import WithoutFloat64
 from models_under_test import make_pair
 
-from mechpatch.catalogue import STORED
+from mechpatch.catalogue import DONORS, STORED, is_null
 from mechpatch.errors import NumericsError, SpecError, ThoughtError
 from mechpatch.experiments.experiment import Experiment
 from mechpatch.experiments.layouts import pair_layouts, run_predicates
 from mechpatch.experiments.records import similarity_columns
 from mechpatch.experiments.run import run_experiment
-from mechpatch.experiments.spec import NULLS, Spec, parse_experiments
+from mechpatch.experiments.spec import Spec, parse_experiments
 from mechpatch.models import load_model
 from mechpatch.pairs import Pair, Side, screen
 from mechpatch.patching import Outcome, engine, reference
 from mechpatch.storage.results import open_run, read_effects
 
 KINDS = ("latent", "text", "placeholder")
+NULLS = tuple(filter(is_null, DONORS))
 SHARED = {"nulls": NULLS, "layers": (1, 3), "batch_size": 2}  # a full batch and a rest; a middle layer and the last
 
 
@@ -126,7 +127,7 @@ def test_a_wrong_engine_is_caught_by_its_checks(demo_model, shipped_pairs, tmp_p
 @pytest.mark.parametrize("kind", KINDS)
 def test_experiments_agree_where_they_must(tables, kind):
     layer, position, chained = (tables[kind, name] for name in ("layer", "position", "chained"))
-    for where in ({"donor": "paired"}, {"donor": "noise"}):
+    for where in ({"donor": "paired"}, {"donor": "gaussian"}):
         for name in STORED[:10]:
             first = column(position, name, site="t0", **where)
             assert np.array_equal(column(chained, name, experiment="relay", step=0, **where), first, equal_nan=True)
@@ -223,7 +224,7 @@ def test_fields_travel_into_the_records(tables, shipped_pairs):
 def test_null_donors(tables, demo_model, shipped_pairs):
     table = tables["latent", "position"]
     donors = dict(zip(*np.unique(table["donor"].to_numpy(), return_counts=True), strict=True))
-    assert donors["paired"] == donors["self"] == donors["other_pair"] == donors["noise"]
+    assert donors["paired"] == donors["self"] == donors["other_pair"] == donors["gaussian"]
     # A donor of equal answer need not exist; rows are then left out, not filled.
     assert donors.get("same_value", 0) <= donors["paired"]
 
@@ -239,7 +240,7 @@ def test_same_value_donor_is_found_and_has_the_answer(demo_model, shipped_pairs,
 
 
 def test_a_batch_gives_what_each_pair_gives_alone(demo_model, shipped_pairs, tmp_path):
-    spec = {"experiments": parse_experiments(["chained"]), "nulls": ("noise", "other_pair")}
+    spec = {"experiments": parse_experiments(["chained"]), "nulls": ("gaussian", "other_pair")}
     together = run(demo_model, shipped_pairs[:5], Spec(**spec, batch_size=5), tmp_path / "together")
     alone = run(demo_model, shipped_pairs[:5], Spec(**spec, batch_size=1), tmp_path / "alone")
     for name in STORED:

@@ -120,14 +120,14 @@ def test_equal_runs_give_equal_bytes_in_any_process():
 
 
 def test_a_planted_effect_is_on_top_and_beyond_its_nulls():
-    summary = summarise(make_records(layers=8, pairs=40, nulls=("self", "noise")), seed=0)
+    summary = summarise(make_records(layers=8, pairs=40, nulls=("self", "gaussian")), seed=0)
     best = next(each for each in summary["top"] if each["experiment"] == "position")
     assert (best["layer"], best["site"]) == (4, "t2")
     assert best["q"] <= 0.001
-    assert best["beyond"].keys() == {"self", "noise"}
+    assert best["beyond"].keys() == {"self", "gaussian"}
     assert best["beyond"]["self"]["mean"] == pytest.approx(best["effect"]["mean"])
-    assert best["beyond"]["noise"]["low"] > 0
-    assert cell(summary, donor="noise", experiment="layer", layer=0)["beyond"] == {}
+    assert best["beyond"]["gaussian"]["low"] > 0
+    assert cell(summary, donor="gaussian", experiment="layer", layer=0)["beyond"] == {}
 
 
 def test_structural_cells_are_no_tests_and_never_on_top():

@@ -64,14 +64,14 @@ def test_the_null_is_compared_over_the_pairs_that_had_it():
 def test_discoveries_are_those_of_the_map():
     sites = [f"t{at}" for at in range(4)]
     effects = {("position", D, P, 1, site): moved(6 if site == "t0" else 0, 6) for site in sites}
-    nulls = {("position", D, "noise", 1, site): moved(0, 6) for site in sites}
+    nulls = {("position", D, "gaussian", 1, site): moved(0, 6) for site in sites}
     found = {site: cell_of(summarise(planted(effects | nulls), seed=0), site)["switched"] for site in sites}
-    assert found["t0"]["beyond"]["noise"]["p"] == 2 / 2**6
-    assert found["t0"]["beyond"]["noise"]["q"] == 4 * 2 / 2**6
-    assert found["t1"]["beyond"]["noise"]["q"] == 1.0
+    assert found["t0"]["beyond"]["gaussian"]["p"] == 2 / 2**6
+    assert found["t0"]["beyond"]["gaussian"]["q"] == 4 * 2 / 2**6
+    assert found["t1"]["beyond"]["gaussian"]["q"] == 1.0
     dead = [("position", D, P, 1, site) for site in sites[1:]]
     alone = cell_of(summarise(planted(effects | nulls, structural=dead), seed=0), "t0")
-    assert alone["switched"]["beyond"]["noise"]["q"] == 2 / 2**6
+    assert alone["switched"]["beyond"]["gaussian"]["q"] == 2 / 2**6
 
 
 def test_only_pairs_that_are_right_and_differ_can_switch():

@@ -6,7 +6,7 @@ from records import make_records
 from mechpatch.stats import summarise
 from mechpatch.views.ending import LINES, WIDTH, ending
 
-NULLS = ("self", "other_pair", "same_value", "noise")
+NULLS = ("self", "other_pair", "same_value", "gaussian")
 EVERYTHING = ("layer", "position", "relay", "cumulative", "leave_one_out", "pairwise", "subset", "window")
 NOTES = [
     "No thought was rolled out: the thought positions hold copies of one placeholder token, in one forward pass. What "

@@ -140,7 +140,7 @@ def test_numbers_are_left_out_where_they_do_not_fit():
 
 
 def test_nulls_are_grey_lines_beside_the_profile():
-    figure = layer_profile(make_records(pairs=6, nulls=("self", "other_pair", "same_value", "noise")))
+    figure = layer_profile(make_records(pairs=6, nulls=("self", "other_pair", "same_value", "gaussian")))
     assert [label for label in labels(figure) if label.startswith("null")] == [
         "null: the run's own vectors",
         "null: vectors of another pair",

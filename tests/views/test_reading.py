@@ -16,7 +16,7 @@ def read(table: pa.Table) -> str:
 
 
 def test_a_planted_effect_is_named_with_its_interval():
-    summary = summarise(make_records(layers=8, pairs=30, nulls=("self", "noise"), seed=1), seed=0)
+    summary = summarise(make_records(layers=8, pairs=30, nulls=("self", "gaussian"), seed=1), seed=0)
     text = reading(summary)
     best = next(cell for cell in summary["top"] if cell["experiment"] == "layer")
     mean, low, high = (f"{best['effect'][name]:.2f}" for name in ("mean", "low", "high"))
@@ -48,7 +48,7 @@ def test_an_effect_that_other_vectors_have_too_is_not_called_more():
 
 
 def test_an_effect_away_from_the_clean_answer_keeps_its_sign():
-    text = read(make_records(pairs=20, strength=-0.5, nulls=("noise",)))
+    text = read(make_records(pairs=20, strength=-0.5, nulls=("gaussian",)))
     assert re.search(r"largest clear mean recovery, −0\.\d\d of the gap \(95 % interval −", text)
     assert "more than with any null donor" in text
 
@@ -116,7 +116,7 @@ def said_of(effects: dict[tuple[str, str], float]) -> str:
 
 
 def test_cells_that_are_beyond_every_null_are_counted():
-    summary = summarise(make_records(layers=8, pairs=30, nulls=("self", "noise"), seed=1), seed=0)
+    summary = summarise(make_records(layers=8, pairs=30, nulls=("self", "gaussian"), seed=1), seed=0)
     cells = [c for c in summary["cells"] if (c["experiment"], c["donor"]) == ("position", "paired") and is_clear(c)]
     sure = sum(not near_nulls(cell) for cell in cells)
     assert 0 < sure < len(cells)

@@ -32,7 +32,7 @@ def said(summary: dict, direction: str = D) -> tuple[str, str]:
 
 
 def test_a_switch_beyond_every_control_is_clear():
-    sentence, shown = said(planted_switches({P: 8, OTHER: 0, "noise": 1, "self": 0}, 10))
+    sentence, shown = said(planted_switches({P: 8, OTHER: 0, "gaussian": 1, "self": 0}, 10))
     assert sentence.startswith("8 of 10 pairs switch to the clean answer at the best thought of position-wise patching")
     assert "layer 1, t0 (80 %, 95 % interval 44 % to 97 % for that cell alone), and 0 give neither" in sentence
     assert (
@@ -45,7 +45,7 @@ def test_a_switch_beyond_every_control_is_clear():
 
 @pytest.mark.parametrize("null", [8, 7, 4])
 def test_a_switch_that_a_control_makes_too_is_not_clear(null: int):
-    sentence, shown = said(planted_switches({P: 8, OTHER: null, "noise": 0}, 10))
+    sentence, shown = said(planted_switches({P: 8, OTHER: null, "gaussian": 0}, 10))
     assert "that is not clearly more than with vectors of another pair" in sentence
     assert "position:1:t0: switch not clearly above other pair." in shown
     assert "clearly more than with each" not in sentence

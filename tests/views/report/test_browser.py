@@ -297,7 +297,7 @@ def test_several_studies_are_tabs(tmp_path, open_page):
 
 def test_a_large_run_opens_at_once(tmp_path, browser):
     """57 pairs x 16 layers x 6 positions x (effect and 4 null donors), in processor time: neighbours do not count."""
-    nulls = ("self", "other_pair", "same_value", "noise")
+    nulls = ("self", "other_pair", "same_value", "gaussian")
     records = make_records(layers=16, thoughts=6, landmarks=False, pairs=57, experiments=("position",), nulls=nulls)
     out = write_report([write_run(tmp_path / "run", records)], tmp_path / "report.html")
     seconds = []
@@ -314,7 +314,7 @@ def test_a_large_run_opens_at_once(tmp_path, browser):
 
 
 def test_a_report_of_the_demos_shape_is_small(tmp_path):
-    nulls = ("self", "other_pair", "same_value", "noise")
+    nulls = ("self", "other_pair", "same_value", "gaussian")
     records = make_records(layers=4, thoughts=5, pairs=72, directions=("denoise", "noise"), nulls=nulls, incorrect=4)
     out = write_report([write_run(tmp_path / "run", records)], tmp_path / "report.html")
     assert out.stat().st_size < 5e6
