@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from mechpatch.pairs import Pair as Pair
     from mechpatch.patching.hooks import capture as capture
     from mechpatch.patching.hooks import chain as chain
+    from mechpatch.patching.hooks import edit_position as edit_position
+    from mechpatch.patching.hooks import edit_positions as edit_positions
     from mechpatch.patching.hooks import patch_position as patch_position
     from mechpatch.patching.hooks import patch_positions as patch_positions
     from mechpatch.sweeps import sweep as sweep
@@ -47,6 +49,8 @@ _HOMES = {
     "Kind": "mechpatch.kinds",
     "patch_position": "mechpatch.patching.hooks",
     "patch_positions": "mechpatch.patching.hooks",
+    "edit_position": "mechpatch.patching.hooks",
+    "edit_positions": "mechpatch.patching.hooks",
     "capture": "mechpatch.patching.hooks",
     "chain": "mechpatch.patching.hooks",
 }

@@ -15,8 +15,8 @@ from mechpatch.errors import CheckpointError
 from mechpatch.families import FAMILIES, NAMES, PLAIN, Family
 from mechpatch.models.architectures import ROWS
 from mechpatch.models.heads import LatentHead, SoftHead
-from mechpatch.models.load import ThoughtModel
 from mechpatch.models.memory import standing_hooks, weight_digests
+from mechpatch.models.thought_model import ThoughtModel
 from mechpatch.names import not_known
 from mechpatch.patching.decoder import ACTIVATIONS
 from mechpatch.source import SOFT_TEMPERATURE, SOFT_TOP_K
