@@ -2,9 +2,13 @@
 
 import ast
 import json
+import os
 import re
 import runpy
+import socket
+import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -330,3 +334,49 @@ def test_an_example_runs(path, demo_model, shipped_pairs, tmp_path, monkeypatch,
     monkeypatch.setenv("MPLBACKEND", "Agg")
     runpy.run_path(str(path), run_name="__main__")
     assert capsys.readouterr().out or [*tmp_path.glob("*.png")]
+
+
+def test_the_tour_runs_cell_by_cell(demo_model, shipped_pairs, monkeypatch, capsys):
+    """Each cell as a notebook runs it, and what its last line shows; none asks for a network."""
+    monkeypatch.setattr(mp, "load_model", lambda name: demo_model)
+    monkeypatch.setattr(mp, "load_pairs", lambda name: shipped_pairs[:8])
+    monkeypatch.setattr(socket.socket, "connect", lambda *given: pytest.fail("a network was asked for"))
+    notebook = json.loads((EXAMPLES[0].parent.parent / "tour.ipynb").read_text(encoding="utf-8"))
+    names, shown = {}, []
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":
+            assert not cell["outputs"]
+            *body, last = ast.parse(cell["source"]).body
+            exec(compile(ast.Module(body, []), "cell", "exec"), names)
+            if isinstance(last, ast.Expr):
+                shown.append(eval(compile(ast.Expression(last.value), "cell", "eval"), names))
+            else:
+                exec(compile(ast.Module([last], []), "cell", "exec"), names)
+    written = re.findall(r"clean t\d written: (\d+)", capsys.readouterr().out)
+    assert len(written) == demo_model.n_latents
+    table, figure, view = shown[-3:]
+    assert table.shape == (demo_model.n_layers, 16)
+    assert figure.axes
+    assert "ColoredTokens" in view._repr_html_()
+
+
+def test_the_wheel_works_outside_the_checkout(tmp_path):
+    """What a user installs has its pages, its models and its scripts of the report."""
+    root = EXAMPLES[0].parent.parent.parent
+    build = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--quiet", "-w", tmp_path, root]
+    subprocess.run(build, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "site")
+    script = (
+        "import mechpatch as mp\nfrom mechpatch.guide import TOPICS, page\n"
+        "from mechpatch.views.report import page as p\n"
+        "print(mp.__file__, len(mp.load_pairs('demo')), len(TOPICS), [len(page(name)) > 99 for name in TOPICS])\n"
+        "print(len(p._static(p.LIBRARY)), mp.load_model('demo').n_latents)"
+    )
+    env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(tmp_path / "site"), "HF_HUB_OFFLINE": "1"}
+    found = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, env=env, check=True, capture_output=True, text=True
+    )
+    assert found.stdout.startswith(str(tmp_path / "site"))
+    assert "False" not in found.stdout

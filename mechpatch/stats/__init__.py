@@ -8,7 +8,6 @@ from mechpatch.stats.estimates import benjamini_hochberg as benjamini_hochberg
 from mechpatch.stats.estimates import bootstrap_mean as bootstrap_mean
 from mechpatch.stats.estimates import effect_size as effect_size
 from mechpatch.stats.estimates import minimum_detectable_effect as minimum_detectable_effect
-from mechpatch.stats.estimates import paired_difference as paired_difference
 from mechpatch.stats.estimates import rank_correlation as rank_correlation
 from mechpatch.stats.estimates import sign_flip_p as sign_flip_p
 from mechpatch.stats.summary import leading as leading

@@ -75,11 +75,6 @@ def bootstrap_mean(values: Values, seed: int, level: float = 0.95, resamples: in
     )
 
 
-def paired_difference(a: Values, b: Values, seed: int, level: float = 0.95, resamples: int = RESAMPLES) -> Interval:
-    """Mean of a − b over the pairs that have both."""
-    return bootstrap_mean(a - b, seed, level, resamples)
-
-
 def sign_flip_p(values: Values, seed: int, resamples: int = RESAMPLES) -> Float[np.ndarray, "*cell"]:
     """Two-sided p of "the values are symmetric about zero", with the mean as the statistic; NaN without values.
 

@@ -8,6 +8,4 @@ for pair, (clean, _) in zip(pairs, thoughts, strict=True):
     at = model.sites(pair)["answer"]
     own, swapped = model.run_with_hooks(pair), model.run_with_hooks(pair, thoughts=clean)
     said = [model.tokenizer.decode(logits[0, at].argmax()) for logits in (own, swapped)]
-    print(
-        f"{pair.pair_id}: says {said[0]}; with the thoughts of the question whose answer is {pair.clean.answer}: {said[1]}"
-    )
+    print(f"{pair.pair_id}: says {said[0]}; with thoughts of the question that {pair.clean.answer} answers: {said[1]}")
