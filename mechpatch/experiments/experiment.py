@@ -8,7 +8,7 @@ from mechpatch.experiments.cells import cells_of, frame_of
 from mechpatch.experiments.layouts import groups, pair_layouts
 from mechpatch.experiments.spec import Spec, as_typed
 from mechpatch.kinds import Cell
-from mechpatch.kinds.cells import ALL, ANSWER, BOT, EOT, JOIN
+from mechpatch.kinds.cells import ALL, ANSWER, BOT, EOT
 from mechpatch.models import ThoughtModel
 from mechpatch.own import NOTHING, Own
 from mechpatch.pairs import Pair
@@ -101,6 +101,6 @@ class Experiment:
         """Place of every site name along the sequence, over all pairs; those of sets follow."""
         names = [BOT, *max((thought_sites(clean.sites) for clean, _ in self.layouts), key=len), EOT, ANSWER]
         index = {ALL: 0} | {name: place for place, name in enumerate(names)}
-        found = {cell.site for batch in self.batches for cell in self.cells(batch)} - index.keys()
-        sets = sorted(found, key=lambda name: [index[site] for site in name.split(JOIN)])
+        found = {cell.site: cell.sites for batch in self.batches for cell in self.cells(batch)}
+        sets = sorted(found.keys() - index.keys(), key=lambda name: [index[site] for site in found[name]])
         return index | {name: place for place, name in enumerate(sets, start=len(names))}
