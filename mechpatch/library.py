@@ -93,7 +93,7 @@ class Run:
             SpecError: the run has no such experiment, direction or donor.
         """
         spec = self._kept.spec["spec"]
-        experiment, direction = experiment or spec["experiments"][0], direction or spec["directions"][0]
+        experiment, direction = str(experiment or spec["experiments"][0]), str(direction or spec["directions"][0])
         drawing, incorrect = kind_of(experiment).drawing, self.summary["include_incorrect"]
         if drawing == "profile" and donor == PAIRED:
             return figures.layer_profile(self.records, metric, direction, incorrect)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -67,7 +68,7 @@ def rows(run: mp.Run, **wanted) -> pa.Table:
 
 
 def test_a_run_in_memory_is_the_run_of_a_directory(run, demo_model, shipped_pairs, tmp_path):
-    own = {"nulls": (mp.Donor(name="again", function=paired_again), "zero", "mean")}
+    own: dict[str, Any] = {"nulls": (mp.Donor(name="again", function=paired_again), "zero", "mean")}
     own["metrics"] = {"largest_change": largest_change}
     kinds = ["position", "layer", EVERY_THOUGHT]
     kept = mp.run(demo_model, shipped_pairs[:4], kinds, out=tmp_path / "run", **own, **FEW)
@@ -265,7 +266,7 @@ def test_a_model_that_cannot_be_patched_exactly_is_refused(demo_model):
         with pytest.raises(CheckpointError, match=problem):
             mp.wrap(tiny(**changes), demo_model.tokenizer)
     hooked = tiny()
-    hooked.add_hook("blocks.0.hook_resid_post", lambda resid, hook: resid)
+    hooked.add_hook("blocks.0.hook_resid_post", lambda tensor, hook: tensor)
     with pytest.raises(CheckpointError, match=r"hooks were left on blocks\.0\.hook_resid_post"):
         mp.wrap(hooked, demo_model.tokenizer)
     with pytest.raises(CheckpointError, match="family: 'cody' is not known; did you mean codi"):

@@ -122,7 +122,7 @@ class ThoughtModel:
         token = self.stand_in if placeholder is None else placeholder
         answers = (pair.clean.answer, pair.corrupted.answer)
         given: dict[str, Any] = {"prefix": self.family.prefix if prefix is None else prefix, "bos": self.family.bos}
-        around = {"bot": self.bot, "eot": self.eot}
+        around: dict[str, Any] = {"bot": self.bot, "eot": self.eot}
 
         def laid_out(side: Side) -> Layout:
             question = self.family.asked(side.question)

@@ -11,5 +11,5 @@ for pair in pairs:
     resid = torch.stack([cache["resid_post", layer][0, [*sites.values()]] for layer in range(model.n_layers)])
     lens = (model.hooked.ln_final(resid) @ model.hooked.unembed.W_U).softmax(-1)  # [layer, site, vocab]
     found.append(lens[..., logits[0, sites["answer"]].argmax()])
-print(" ".join(f"{site:>6}" for site in sites))
+print(" ".join(f"{site:>6}" for site in model.sites(pairs[0])))
 print("\n".join(" ".join(f"{p:6.2f}" for p in row) for row in torch.stack(found).mean(0)))

@@ -7,5 +7,4 @@ clean = "Tom has 60 bags. Tom finds 5 bags. How many bags does Tom have? The ans
 corrupted = "Tom has 20 bags. Tom finds 5 bags. How many bags does Tom have? The answer is:"
 effects = mp.sweep(model, corrupted, clean)  # layer × position: share of the logit gap that the write closes
 print(effects.round(2).to_string())
-layer, word = effects.stack().idxmax()
-print(f"largest: layer {layer}, {word}")
+print("largest at each layer:", effects.idxmax(axis=1).to_dict())
