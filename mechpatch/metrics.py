@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from mechpatch.names import OUTCOMES
+from mechpatch.reprs import short_repr
 
 Positions = Float[Tensor, "pair position vocab"]
 AllLogits = Float[Tensor, "pair answer position vocab"]
@@ -207,6 +208,8 @@ class Answers:
     targets: Int[Tensor, "pair answer position"]
     mask: Mask
     recipient: int
+
+    __repr__ = short_repr
 
 
 # A metric of a patched run and its baseline: one value per pair.

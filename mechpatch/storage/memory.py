@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from mechpatch.reprs import short_repr
 from mechpatch.storage.keys import canonical_json, digest
 from mechpatch.storage.results import Shard
 
@@ -25,6 +26,8 @@ class MemoryRun:
     spec: dict[str, Any]
     tables: dict[str, tuple[Shard, pa.Table]] = field(default_factory=dict)
     found: pa.Table | None = None
+
+    __repr__ = short_repr
 
     def shards(self) -> list[Shard]:
         """What was written so far."""

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Colormap, Normalize
 from matplotlib.patches import Patch, Rectangle
 
-from mechpatch.catalogue import PAIRED, direction_label, donor_label, role_of
+from mechpatch.catalogue import PAIRED, direction_label, donor_label, is_null
 from mechpatch.errors import SpecError
 from mechpatch.stats import Cells, Interval, bootstrap_mean, groups, select
 from mechpatch.stats.cells import Group
@@ -105,7 +105,7 @@ def room_for(title: str, notes: list[str]) -> float:
 
 def direction_note(direction: str, donor: str) -> str:
     what = direction_label(direction)
-    return what if donor == PAIRED else f"{role_of(donor)} donor, {donor_label(donor)}; {what}"
+    return what if donor == PAIRED else f"{'null donor' if is_null(donor) else 'donor'}, {donor_label(donor)}; {what}"
 
 
 def pairs_note(

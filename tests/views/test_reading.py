@@ -24,7 +24,7 @@ def test_a_planted_effect_is_named_with_its_interval():
     assert "the largest at layer 4, t2" in text
     assert re.search(r"at bot,.* eot and answer no layer has one", text)
     assert "more than with any null donor" in text
-    assert "no clear effect anywhere with the run's own vectors and Gaussian noise" in text
+    assert "no clear effect anywhere with the run's own vectors and Gaussian vectors" in text
     assert "half of it is reached at step 2" in text
     assert 3 <= len(re.findall(r"\.(?= [A-Z]|$)", text)) <= 8
 

@@ -36,7 +36,8 @@ def test_a_switch_beyond_every_control_is_clear():
     assert sentence.startswith("8 of 10 pairs switch to the clean answer at the best thought of position-wise patching")
     assert "layer 1, t0 (80 %, 95 % interval 44 % to 97 % for that cell alone), and 0 give neither" in sentence
     assert (
-        "0 % with vectors of another pair and 10 % with Gaussian noise; that is clearly more than with each" in sentence
+        "0 % with vectors of another pair and 10 % with Gaussian vectors; that is clearly more than with each"
+        in sentence
     )
     assert "the run's own vectors" not in sentence
     assert "position:1:t0: switch clearly above every control." in shown
