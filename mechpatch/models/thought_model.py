@@ -148,7 +148,11 @@ class ThoughtModel:
             raise ThoughtError(f"pair {pair.pair_id!r}: {error}") from error
 
     def sites(self, question: Pair | Layout, *, side: str = "corrupted", answer: str = "corrupted") -> dict[str, int]:
-        """Position of each named site in the row that `run_with_hooks` and `run_with_cache` run."""
+        """Position of each named site in the row that `run_with_hooks` and `run_with_cache` run.
+
+        Raises:
+            ThoughtError: the question cannot be laid out.
+        """
         return dict(self._row(question, side, answer).sites)
 
     def run_with_hooks(
@@ -165,7 +169,8 @@ class ThoughtModel:
         Whatever a hook writes, all that follows is recomputed, fed-back thoughts included. The row is run once for each
         fed-back thought and once more. A hook is called in each of these passes, and its last call is the real one:
         before, later thoughts are not known yet. `capture` keeps the last call only; a hook of your own that keeps what
-        it is given asks `mechpatch.patching.is_last_pass()` first.
+        it is given asks `mechpatch.patching.is_last_pass()` first. Gradients flow from the logits through all passes to
+        what hooks wrote.
 
         Args:
             question: a pair, laid out as `lay_out` does by default; a layout (`side` is not read then); a text, or

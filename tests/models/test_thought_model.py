@@ -341,9 +341,9 @@ REFUSED: dict[str, tuple[Callable[[ThoughtModel], object], type[Exception], str]
     "no tokens": (lambda model: model.run_with_hooks([]), ThoughtError, "has 0 tokens"),
     "outside the vocabulary": (lambda model: model.run_with_hooks([5, 9999]), ThoughtError, "token 9999 is not in"),
     "two rows": (
-        lambda model: model.run_with_hooks([[1, 2], [3, 4]]),  # pyright: ignore
-        Exception,
-        "one row of whole numbers|question",
+        lambda model: model.run_with_hooks(torch.tensor([[1, 2], [3, 4]])),
+        ThoughtError,
+        r"token ids are \[2, 2\] of torch.int64, expected one row of whole numbers",
     ),
     "thoughts of another number": (
         lambda model: model.run_with_hooks(PAIR, thoughts=VECTOR.expand(2, -1)),
