@@ -166,7 +166,7 @@ def test_plot_draws_any_metric_and_names_those_it_knows(finished, tmp_path):
     assert names == {f"position-denoise{end}" for end in ("", "-kl", "-clean_score", "-bias")}, found.stderr
     refused = mechpatch("plot", finished[0], "--out", tmp_path / "none", "--metric", "recovery,beauty")
     assert refused.returncode == 1
-    assert "--metric: 'beauty' is not known; expected recovery" in refused.stderr
+    assert "--metric: 'beauty' is not known; expected effect" in refused.stderr
     assert not (tmp_path / "none").exists()
 
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from mechpatch.catalogue import PAIRED, Measure, donor_label, measure_of
+from mechpatch.catalogue import PAIRED, Measure, donor_label, is_null, measure_of
 from mechpatch.kinds import kind_of
 from mechpatch.stats import Cells, groups, select
 from mechpatch.stats.cells import Group
@@ -65,7 +65,7 @@ def layer_profile(
                 color=MUTED,
                 linestyle=dashes,
                 linewidth=1.1,
-                label=f"null: {donor_label(group.donor)}",
+                label=f"{'null: ' if is_null(group.donor) else ''}{donor_label(group.donor)}",
             )
             handles.append(line)
         mean, low, high = (movable(cells, each)[:, 0] for each in (interval.mean, interval.low, interval.high))

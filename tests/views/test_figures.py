@@ -145,7 +145,7 @@ def test_nulls_are_grey_lines_beside_the_profile():
         "null: the run's own vectors",
         "null: vectors of another pair",
         "null: a donor with an equal answer",
-        "null: Gaussian noise",
+        "null: Gaussian vectors",
     ]
     assert len({line.get_color() for line in figure.axes[0].lines if str(line.get_label()).startswith("null")}) == 1
 

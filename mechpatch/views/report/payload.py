@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.colors import Colormap, to_hex
 
-from mechpatch.catalogue import DIRECTIONS, DONORS, MEASURES, Measure
+from mechpatch.catalogue import DIRECTIONS, DONORS, MEASURES, Measure, role_of
 from mechpatch.kinds import KINDS
 from mechpatch.views.report.comparison import describe_comparisons
 from mechpatch.views.report.fields import describe_fields
@@ -40,6 +40,7 @@ def build_payload(studies: Sequence[Study], views: Sequence[dict[str, list[dict[
             "experiments": {name: kind.label for name, kind in KINDS.items()},
             "directions": DIRECTIONS,
             "donors": {name: donor.label for name, donor in DONORS.items()},
+            "ablations": [name for name in DONORS if role_of(name) == "ablation"],
         },
         "theme": {
             "ink": INK,

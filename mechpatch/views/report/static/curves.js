@@ -103,7 +103,7 @@ function profileFigure(study, state, width) {
     seen.push(...low, ...high);
     grids.filter((grid) => grid.donor !== "paired").forEach((grid, at) => {
       const table = tableOf(study, grid, state.metric, state.pairs);
-      add(grid, table, { mode: "lines", name: `null: ${donorWords(grid.donor)}`, line: { color: THEME.muted, width: 1.6, dash: DASHES[at % DASHES.length] } });
+      add(grid, table, { mode: "lines", name: roleWords(grid.donor), line: { color: THEME.muted, width: 1.6, dash: DASHES[at % DASHES.length] } });
     });
     add(paired, whole, { name: donorWords("paired"), line: { color: THEME.blue, width: 2.4 }, marker: { color: THEME.blue, size: 7 } });
   }

@@ -109,6 +109,11 @@ function experimentWords(name) {
   return WORDS.experiments[name] || name.replaceAll("_", " ");
 }
 
+// A donor with what it is for: a null should move nothing, another one takes something away.
+function roleWords(name) {
+  return WORDS.ablations.includes(name) ? `effect: ${donorWords(name)}` : `null: ${donorWords(name)}`;
+}
+
 function donorWords(name) {
   return WORDS.donors[name] || name.replaceAll("_", " ");
 }

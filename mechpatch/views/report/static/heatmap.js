@@ -39,7 +39,7 @@ function panelsOf(study, state) {
 }
 
 function donorTitle(grid) {
-  return grid.donor === "paired" ? "Effect: the pair’s other side" : `Null: ${donorWords(grid.donor)}`;
+  return grid.donor === "paired" ? "Effect: the pair’s other side" : capital(roleWords(grid.donor));
 }
 
 function pairsWords(grid, table) {
@@ -67,7 +67,7 @@ function hoverOf(grid, table, cell, metric, words) {
     lines.push(`95 % interval ${shown(table.low[cell], format, 1)} to ${shown(table.high[cell], format, 1)}`);
     lines.push(`n = ${table.n[cell]} pairs; q = ${shownQ(table.q[cell])}`);
   } else lines.push("one pair: no interval");
-  lines.push(grid.donor === "paired" ? "the pair’s other side" : `null: ${donorWords(grid.donor)}`);
+  lines.push(grid.donor === "paired" ? "the pair’s other side" : roleWords(grid.donor));
   return lines.join("<br>");
 }
 
