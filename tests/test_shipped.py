@@ -18,8 +18,9 @@ from mechpatch.pairs.demo import problems as word_problems
 
 WORLDS: dict[str, Any] = {
     "demo-coconut": word_problems,
+    "demo-pause": word_problems,
 }
-GATED = ("demo-coconut",)
+GATED = ("demo-coconut",)  # whatever demo-pause reaches is told
 GATE = 0.9
 N_PAIRS = 25
 
@@ -65,6 +66,10 @@ def test_the_pairs_of_a_model_are_answered_rightly_on_both_sides(shipped):
     assert right == len(pairs[::6]) or name not in GATED
 
 
+def test_the_twins_have_the_same_pairs():
+    assert SHIPPED["demo-pause"].pairs.read_bytes() == SHIPPED["demo-coconut"].pairs.read_bytes()
+
+
 def test_a_card_counts_the_parameters_of_the_files(shipped):
     name, _ = shipped
     state = load_file(SHIPPED[name].checkpoint / "model.safetensors")
@@ -78,7 +83,7 @@ def test_they_are_small():
     assert 1e6 < sum(file.stat().st_size for file in files) < 8e6
 
 
-@pytest.mark.parametrize("command", ["check demo-coconut", "plan position --model demo-coconut"])
+@pytest.mark.parametrize("command", ["check demo-coconut", "plan position --model demo-pause"])
 def test_every_command_takes_their_names(command: str):
     done = mechpatch(*command.split())
     assert done.returncode == 0, done.stderr

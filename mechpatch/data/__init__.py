@@ -47,6 +47,7 @@ class Shipped:
 ROWS = (
     Shipped(name=DEMO, option="codi", n_latents=5, lora_alpha=64.0),
     Shipped(name="demo-coconut", option="coconut", n_latents=4),
+    Shipped(name="demo-pause", option="coconut", n_latents=4, family="pause"),
 )
 SHIPPED = {row.name: row for row in ROWS}
 DEMO_FOLDER = SHIPPED[DEMO].folder

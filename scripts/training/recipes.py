@@ -8,11 +8,11 @@ from textwrap import fill
 
 import torch
 from safetensors.torch import save_file
-from transformers import GPT2LMHeadModel
 
 from mechpatch.pairs import demo, handovers
 from training.coconut import (
     Codec,
+    Model,
     Task,
     accuracy,
     balance,
@@ -48,12 +48,13 @@ def ball() -> Task:
         tokenizer=handover_tokenizer(),
         shown=-1,
         numbers=None,
+        llama=True,
         d_model=64,
-        d_mlp=192,
+        d_mlp=160,
         n_layers=3,
         n_heads=4,
         n_latents=3,
-        steps=(0, 1200, 300, 200, 0, 200),
+        steps=(0, 1000, 300, 200, 0, 200),
     )
 
 
@@ -95,7 +96,7 @@ RECIPES = {
         shared="names",
         recurrent=True,
         world="handovers",
-        about="a Coconut GPT-2 whose answers are words: it says who has the ball after two or three hand-overs",
+        about="a Coconut Llama whose answers are words: it says who has the ball after two or three hand-overs",
     ),
 }
 
@@ -110,7 +111,7 @@ CARD = """# Model card: {name}
 
 | part | |
 |---|---|
-| `base/` | GPT-2 without weights: {layers} layers, {heads} heads, d_model {d_model}, d_mlp {d_mlp}; tokenizer |
+| `base/` | {kind} without weights: {layers} layers, {heads} heads, d_model {d_model}, d_mlp {d_mlp}; tokenizer |
 | `coconut/` | its {parameters:,} parameters under the names of published Coconut checkpoints |
 | `pairs.json` | held-out pairs, made by `python scripts/make_demo_pairs.py {name}` |
 
@@ -184,6 +185,7 @@ def card(name: str, scores: dict[str, float], parameters: int, seed: int) -> str
         name=name,
         intro=fill(intro, WIDTH),
         latents=task.n_latents,
+        kind="Llama" if task.llama else "GPT-2",
         layers=task.n_layers,
         heads=task.n_heads,
         d_model=task.d_model,
@@ -196,10 +198,10 @@ def card(name: str, scores: dict[str, float], parameters: int, seed: int) -> str
     )
 
 
-def write(out: Path, task: Task, model: GPT2LMHeadModel) -> None:
+def write(out: Path, task: Task, model: Model) -> None:
     """Configuration and tokenizer (without the three special tokens), and the state dict as Coconut's code saves it."""
     state = {f"base_causallm.{name}": value.clone() for name, value in model.state_dict().items()}
-    state["embedding.weight"] = model.transformer.wte.weight.detach().clone()
+    state["embedding.weight"] = model.get_input_embeddings().weight.detach().clone()
     (out / "coconut").mkdir(parents=True, exist_ok=True)
     save_file(state, out / "coconut" / "model.safetensors")
     model.config.vocab_size = len(task.tokenizer)
