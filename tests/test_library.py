@@ -204,6 +204,8 @@ def test_figures_and_page(run, tmp_path):
     assert run.plot("largest_change", "position", donor="again").axes
     page = run.report(tmp_path / "report.html").read_text(encoding="utf-8")
     assert "Every thought" in page or "every thought" in page
+    assert "Null donors: again. Also written: the zero vector; the mean over all pairs." in page
+    assert re.search("Pairs (<[^>]*>)*given in Python(<[^>]*>)*, content <code>", page)
 
 
 def test_a_sweep_is_what_hooks_give(demo_model):

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
-from mechpatch.catalogue import PAIRED, direction_label, donor_label
+from mechpatch.catalogue import PAIRED, direction_label, donor_label, is_null
 from mechpatch.kinds import kind_of
 from mechpatch.stats.cells import Group
 from mechpatch.views.report.markup import foreign, power, text
@@ -49,8 +49,10 @@ def _asked(study: Study) -> str:
 
 
 def _nulls(groups: Sequence[Group]) -> str:
-    donors = [donor_label(name) for name in dict.fromkeys(group.donor for group in groups) if name != PAIRED]
-    return f"Null donors: {'; '.join(donors)}." if donors else "No null donors."
+    donors = [name for name in dict.fromkeys(group.donor for group in groups) if name != PAIRED]
+    nulls, others = ([donor_label(name) for name in donors if is_null(name) == null] for null in (True, False))
+    said = f"Null donors: {'; '.join(nulls)}." if nulls else "No null donors."
+    return f"{said} Also written: {'; '.join(others)}." if others else said
 
 
 def _model(run: Run, about: Mapping[str, Any]) -> str:
@@ -92,8 +94,10 @@ def _pairs(study: Study) -> str:
         reasons = _counted(Counter(reason for reasons in flagged.values() for reason in reasons))
         parts.append(f"flagged in the file: {reasons}")
     file = PurePath(str(study.runs[0].spec.get("environment", {}).get("pairs", ""))).name
-    digest = str(study.runs[0].spec.get("pairs", {}).get("sha256", ""))[:16]
-    return text("; ".join(parts)) + (f". File {foreign(file)}, sha256 <code>{text(digest)}…</code>" if file else "")
+    told, pairs = text("; ".join(parts)), study.runs[0].spec.get("pairs", {})
+    if digest := pairs.get("sha256"):
+        return f"{told}. File {foreign(file)}, sha256 <code>{text(str(digest)[:16])}…</code>"
+    return f"{told}. Pairs {foreign(file)}, content <code>{text(str(pairs.get('content', ''))[:16])}</code>"
 
 
 def _counted(reasons: Counter[str]) -> str:
