@@ -2,7 +2,7 @@
 
     python scripts/make_demo_pairs.py demo-names --out mechpatch/data/demo-names/pairs.json
 
-Those of `demo` are as they are drawn. Of the others' twice as many are drawn and run, and those kept that the model
+Those of `demo` are as they are drawn. Of the others more are drawn and run, and those kept that the model
 answers rightly on both sides. `demo-pause` has the pairs of `demo-coconut`, its twin.
 """
 
@@ -20,11 +20,11 @@ from mechpatch.models import load_model
 from mechpatch.pairs.demo import demo_pairs
 from mechpatch.pairs.handovers import handover_pairs
 
-# Who makes the pairs of a model, and which model answers them.
+# Who makes the pairs of a model, which model answers them, and how many more are drawn than kept.
 MADE = {
-    "demo-coconut": (demo_pairs, "demo-coconut"),
-    "demo-pause": (demo_pairs, "demo-coconut"),
-    "demo-names": (handover_pairs, "demo-names"),
+    "demo-coconut": (demo_pairs, "demo-coconut", 72),
+    "demo-pause": (demo_pairs, "demo-coconut", 72),
+    "demo-names": (handover_pairs, "demo-names", 9),
 }
 
 
@@ -35,8 +35,8 @@ def write(path: Path, pairs: list[dict]) -> None:
 
 def answered(name: str, count: int, seed: int) -> list[dict]:
     """Pairs that the model answers rightly on both sides, as many for each number of steps after the change."""
-    make, answering = MADE[name]
-    drawn, model = make(2 * count, seed), load_model(answering, device="cpu")
+    make, answering, spare = MADE[name]
+    drawn, model = make(count + spare, seed), load_model(answering, device="cpu")
     spec = Spec(experiments=("position",))
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "pairs.json"

@@ -1,26 +1,31 @@
 """The models that are shipped are what their cards say, and every command takes them by name."""
 
+import json
 import re
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import pytest
 from commands import mechpatch
 from safetensors.torch import load_file
 
-from mechpatch.data import SHIPPED
+from mechpatch.data import HERE, SHIPPED
 from mechpatch.experiments.answering import answer
 from mechpatch.experiments.spec import Spec
 from mechpatch.models import ThoughtModel, load_model
 from mechpatch.pairs import Pair, Side, load_pairs
 from mechpatch.pairs.answered import NEEDS_THOUGHTS, SIDES, Answers, right_sides
 from mechpatch.pairs.demo import problems as word_problems
+from mechpatch.pairs.handovers import problems as handover_problems
+from mechpatch.storage.results import read_effects
 
 WORLDS: dict[str, Any] = {
     "demo-coconut": word_problems,
     "demo-pause": word_problems,
+    "demo-names": handover_problems,
 }
-GATED = ("demo-coconut",)  # whatever demo-pause reaches is told
+GATED = ("demo-coconut", "demo-names")  # whatever demo-pause reaches is told
 GATE = 0.9
 N_PAIRS = 25
 
@@ -78,12 +83,34 @@ def test_a_card_counts_the_parameters_of_the_files(shipped):
     assert f"its {count:,} parameters" in (SHIPPED[name].folder / "MODEL_CARD.md").read_text(encoding="utf-8")
 
 
-def test_they_are_small():
+def test_the_three_are_small():
     files = [file for name in WORLDS for file in SHIPPED[name].folder.rglob("*") if file.is_file()]
     assert 1e6 < sum(file.stat().st_size for file in files) < 8e6
 
 
-@pytest.mark.parametrize("command", ["check demo-coconut", "plan position --model demo-pause"])
+def test_answers_in_words_run_to_a_report_and_are_opened_again(tmp_path: Path):
+    run = tmp_path / "run"
+    done = mechpatch(
+        "run", "position", "--model", "demo-names", "--limit", 6, "--layers", "1", "--sites", "t0,answer",
+        "--nulls", "other-pair", "--report", "--out", run, "--cache", tmp_path / "cache", "--device", "cpu",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    pairs = json.loads(SHIPPED["demo-names"].pairs.read_text(encoding="utf-8"))
+    effects = read_effects(run).to_pylist()
+    assert {row["clean_answer"] for row in effects} == {pair["clean"]["answer"] for pair in pairs[:6]}
+    at_answer = [row["outcome"] for row in effects if (row["site"], row["donor"]) == ("answer", "paired")]
+    # The position before the answer carries one token of it: a name of several pieces does not switch whole.
+    assert {*at_answer} == {"clean", "other"}
+    assert "answer" in (run / "report.html").read_text(encoding="utf-8")
+    described = (run / "spec.json").read_text(encoding="utf-8")
+    assert json.loads(described)["environment"]["model"]["base"] == "demo-names"
+    assert json.loads(described)["environment"]["pairs"] == "demo-names"
+    assert str(HERE) not in described
+    looked = mechpatch("inspect", run, "--pair", pairs[0]["pair_id"], "--device", "cpu")
+    assert looked.returncode == 0, looked.stderr
+
+
+@pytest.mark.parametrize("command", ["check demo-coconut", "plan position --model demo-pause", "pairs demo-names"])
 def test_every_command_takes_their_names(command: str):
     done = mechpatch(*command.split())
     assert done.returncode == 0, done.stderr

@@ -48,6 +48,7 @@ ROWS = (
     Shipped(name=DEMO, option="codi", n_latents=5, lora_alpha=64.0),
     Shipped(name="demo-coconut", option="coconut", n_latents=4),
     Shipped(name="demo-pause", option="coconut", n_latents=4, family="pause"),
+    Shipped(name="demo-names", option="coconut", n_latents=3),
 )
 SHIPPED = {row.name: row for row in ROWS}
 DEMO_FOLDER = SHIPPED[DEMO].folder

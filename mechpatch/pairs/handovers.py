@@ -1,7 +1,8 @@
-"""The world of `demo-names`: who has the ball after some hand-overs, told in no order; answers are names.
+"""The world of `demo-names`: twelve people stand in a circle and hand a ball on; answers are names.
 
-A `Problem` is a set of hand-overs and who has the ball first; question, results and answer are read off it. Problems
-whose hand-overs hash into a tenth of the space are held out, in whatever order they are told.
+A `Problem` is who has the ball first and how far it goes each time; question, results and answer are read off it. The
+circle is the same in all problems, so that only the model knows it. Problems that hash into a tenth of the space are
+held out.
 """
 
 import hashlib
@@ -9,76 +10,59 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-# Pieces of the names, as the tokenizer cuts them: the last one tells who it is, the first one does not always.
+# Pieces of the names in the order of the circle, as the tokenizer cuts them: the last one tells who it is, the first
+# one does not always.
 PIECES = (
     ("Tom",),
-    ("Eva",),
-    ("Leo",),
-    ("Max",),
     ("An", "na"),
-    ("An", "drew"),
-    ("Mar", "tha"),
+    ("Is", "a", "bella"),
+    ("Eva",),
     ("Mar", "tin"),
     ("Al", "ex", "is"),
-    ("Al", "ex", "ander"),
-    ("Is", "a", "bella"),
+    ("Leo",),
+    ("An", "drew"),
     ("Is", "a", "dora"),
+    ("Max",),
+    ("Mar", "tha"),
+    ("Al", "ex", "ander"),
 )
 NAMES = tuple("".join(pieces) for pieces in PIECES)
-PEOPLE = 9
-# Where the first two of three chains of hand-overs may end, so that each has two people or more.
-CUTS = [(a, b) for a in range(1, PEOPLE) for b in range(a + 2, PEOPLE - 2)]
+FURTHEST = 7
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Hand-overs as (giver, receiver), in the order in which they are told; nobody gives twice."""
+    """Who has the ball first, and how many people it goes on with each hand-over."""
 
-    handovers: tuple[tuple[str, str], ...]
     first: str
+    moves: tuple[int, ...]
 
     def results(self) -> list[str]:
-        """Who has the ball after each hand-over of it; the last one is the answer."""
-        receivers, chain = dict(self.handovers), [self.first]
-        while chain[-1] in receivers and len(chain) <= len(receivers):
-            chain.append(receivers[chain[-1]])
-        return chain[1:]
-
-    def valid(self) -> bool:
-        """The ball is handed over twice or three times, and comes back to nobody."""
-        chain = [self.first, *self.results()]
-        return 3 <= len(chain) <= 4 and len({*chain}) == len(chain) and chain[-1] not in dict(self.handovers)
+        """Who has the ball after each hand-over; the last one is the answer."""
+        place, found = NAMES.index(self.first), []
+        for move in self.moves:
+            place = (place + move) % len(NAMES)
+            found.append(NAMES[place])
+        return found
 
     def question(self) -> str:
         """The problem in English."""
-        told = [f"{receiver} gets it from {giver}." for giver, receiver in self.handovers]
-        return " ".join([*told, f"{self.first} has the ball first. Who has it last?"])
+        told = [f"It goes {move} on." for move in self.moves]
+        return " ".join([f"{self.first} has the ball.", *told, "Who has it now?"])
 
     def answer(self) -> str:
         """Who has the ball at the end."""
         return self.results()[-1]
 
     def held_out(self) -> bool:
-        """Whether these hand-overs belong to the tenth that training never sees."""
-        text = ";".join(f"{giver}>{receiver}" for giver, receiver in sorted(self.handovers))
-        return hashlib.sha256(text.encode()).digest()[0] < 26
+        """Whether this problem belongs to the tenth that training never sees."""
+        return hashlib.sha256(f"{self.first}:{self.moves}".encode()).digest()[0] < 26
 
 
 def random_problem(rng: random.Random) -> Problem:
-    """One valid problem, of two or three steps alike; some hand-overs have nothing to do with the ball."""
-    wanted = rng.choice((2, 3))
-    while True:
-        people = rng.sample(NAMES, PEOPLE)
-        ends = {PEOPLE - 1, *rng.choice(CUTS)}
-        handovers = [(people[i], people[i + 1]) for i in range(PEOPLE) if i not in ends]
-        if rng.random() < 0.5:  # somebody may receive it from two, as after a changed name
-            changed = rng.randrange(len(handovers))
-            handovers[changed] = (handovers[changed][0], rng.choice(people))
-        first = rng.choice(handovers)[0]
-        rng.shuffle(handovers)
-        problem = Problem(tuple(handovers), first)
-        if problem.valid() and len(problem.results()) == wanted:
-            return problem
+    """One problem of two or three hand-overs: three twice as often as two."""
+    moves = [rng.randint(1, FURTHEST) for _ in range(rng.choice((2, 3, 3)))]
+    return Problem(rng.choice(NAMES), tuple(moves))
 
 
 def problems(seed: int, held_out: bool) -> Iterator[Problem]:
@@ -91,23 +75,15 @@ def problems(seed: int, held_out: bool) -> Iterator[Problem]:
 
 
 def changes(problem: Problem) -> list[tuple[Problem, int]]:
-    """Every change of one name, who has the ball first or who receives it once, that gives another answer.
-
-    The number of steps stays. Each comes with the 0-based step in which the name enters.
-    """
-    chain = [problem.first, *problem.results()]
-    people = sorted({name for handover in problem.handovers for name in handover})
-    found = []
-    for entry in range(len(chain)):
-        for other in people:
-            changed = replace(problem, first=other) if entry == 0 else _received(problem, chain[entry - 1], other)
-            if changed.valid() and len(changed.results()) == len(chain) - 1 and changed.answer() != problem.answer():
-                found.append((changed, max(0, entry - 1)))
+    """Every change of one number, or of who has the ball first, each with the 0-based step in which it enters."""
+    found = [(replace(problem, first=name), 0) for name in NAMES if name != problem.first]
+    for step, move in enumerate(problem.moves):
+        for far in range(1, FURTHEST + 1):
+            if far != move:
+                moves = [*problem.moves]
+                moves[step] = far
+                found.append((replace(problem, moves=tuple(moves)), step))
     return found
-
-
-def _received(problem: Problem, giver: str, receiver: str) -> Problem:
-    return replace(problem, handovers=tuple((a, receiver if a == giver else b) for a, b in problem.handovers))
 
 
 def handover_pairs(count: int, seed: int) -> list[dict]:
@@ -121,23 +97,22 @@ def handover_pairs(count: int, seed: int) -> list[dict]:
     pairs, seen = [], set()
     while len(pairs) < count:
         clean = next(stream)
-        steps = len(clean.results())
+        steps = len(clean.moves)
         able = [
             (changed, entry)
             for changed, entry in changes(clean)
-            if wanted[steps - 1 - entry] and changed.held_out() and changed.question() not in seen
+            if wanted[steps - 1 - entry] and changed.held_out() and changed not in seen
         ]
-        if not able or clean.question() in seen:
+        if not able or clean in seen:
             continue
         corrupted, entry = rng.choice(able)
-        after = steps - 1 - entry
-        wanted[after] -= 1
-        seen |= {clean.question(), corrupted.question()}
+        wanted[steps - 1 - entry] -= 1
+        seen |= {clean, corrupted}
         pairs.append(
             {
                 "pair_id": f"names-{len(pairs):03d}",
                 "entry_step": entry,
-                "steps_after_entry": after,
+                "steps_after_entry": steps - 1 - entry,
                 "clean": _side(clean),
                 "corrupted": _side(corrupted),
             }
@@ -149,6 +124,6 @@ def _side(problem: Problem) -> dict:
     return {
         "question": problem.question(),
         "answer": problem.answer(),
-        "reasoning_steps": len(problem.results()),
+        "reasoning_steps": len(problem.moves),
         "values": problem.results(),
     }

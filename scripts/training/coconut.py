@@ -1,4 +1,4 @@
-"""Coconut models in miniature, and a twin without recurrence: chains, short chains, then thoughts in their place.
+"""Coconut GPT-2 in miniature, and its twin without recurrence: chains, short chains, then thoughts in their place.
 
     question \\n | bot | r1 r2 … | eot | ### answer
 
@@ -15,18 +15,12 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from transformers import (
-    DynamicCache,
-    GPT2Config,
-    GPT2LMHeadModel,
-    LlamaConfig,
-    LlamaForCausalLM,
-    PreTrainedTokenizerFast,
-)
+from transformers import DynamicCache, GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from training.fitting import (
     BATCH,
     IGNORE,
+    PERIODS,
     Edit,
     Row,
     add_number_features,
@@ -40,9 +34,6 @@ from training.fitting import (
 )
 from training.words import END
 
-Model = GPT2LMHeadModel | LlamaForCausalLM
-# What writes into the residual stream.
-ENTERING = {"wte", "wpe", "embed_tokens", "c_proj", "o_proj", "down_proj"}
 PULL = 2.0  # weight of what draws a state to the direction of an embedding
 
 
@@ -61,7 +52,7 @@ class Task:
 
     Attributes:
         problems: an endless stream, by seed and by whether its problems are held out.
-        llama: whether it is a Llama and no GPT-2.
+        numbers: tokens of 0, 1, … and of whatever else is counted so; their embeddings start as features of `periods`.
         shown: which token of a result stands for it in a short chain, 0 or -1.
         steps: of each stage: explicit (0: none), short, drawn, guided, guided once more (0: not), free.
     """
@@ -73,31 +64,35 @@ class Task:
     d_mlp: int
     n_layers: int
     n_heads: int
-    numbers: slice | None
-    llama: bool = False
+    numbers: tuple[tuple[str, ...], ...]
+    periods: tuple[float, ...] = PERIODS
     n_latents: int
     steps: tuple[int, int, int, int, int, int]
     rate: float = 3e-3
 
-    def model(self) -> Model:
+    def model(self) -> GPT2LMHeadModel:
         """A fresh one, with rows for bot, eot and latent."""
-        shared: dict[str, Any] = {
-            "vocab_size": len(self.tokenizer) + 3,
-            "hidden_size": self.d_model,
-            "num_hidden_layers": self.n_layers,
-            "num_attention_heads": self.n_heads,
-            "max_position_embeddings": 128,
-            "tie_word_embeddings": True,
-            "bos_token_id": END,
-            "eos_token_id": END,
-        }
-        if self.llama:
-            return LlamaForCausalLM(LlamaConfig(**shared, intermediate_size=self.d_mlp))
-        dropout = dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), 0.0)
-        gelu = "gelu_pytorch_tanh"
-        model = GPT2LMHeadModel(GPT2Config(**shared, **dropout, n_inner=self.d_mlp, activation_function=gelu))
-        if self.numbers is not None:
-            add_number_features(model.get_input_embeddings().weight.data[self.numbers])
+        config = GPT2Config(
+            vocab_size=len(self.tokenizer) + 3,
+            n_positions=128,
+            n_embd=self.d_model,
+            n_layer=self.n_layers,
+            n_head=self.n_heads,
+            n_inner=self.d_mlp,
+            activation_function="gelu_pytorch_tanh",
+            resid_pdrop=0.0,
+            embd_pdrop=0.0,
+            attn_pdrop=0.0,
+            bos_token_id=END,
+            eos_token_id=END,
+        )
+        model = GPT2LMHeadModel(config)
+        rows = model.transformer.wte.weight.data
+        for tokens in self.numbers:
+            ids = self.tokenizer.convert_tokens_to_ids(list(tokens))
+            featured = rows[ids]
+            add_number_features(featured, self.periods)
+            rows[ids] = featured
         return model
 
 
@@ -136,7 +131,7 @@ class Codec:
         return self.asked(problem), self.results(problem) + self.told(problem)
 
 
-def train_explicit(model: Model, codec: Codec, steps: int, seed: int) -> None:
+def train_explicit(model: GPT2LMHeadModel, codec: Codec, steps: int, seed: int) -> None:
     """Stage 1: explicit chain of thought."""
     stream = batches(codec.task.problems(seed, False))
 
@@ -147,7 +142,7 @@ def train_explicit(model: Model, codec: Codec, steps: int, seed: int) -> None:
     train("explicit", model.parameters(), steps, codec.task.rate, 0.01, loss)
 
 
-def train_short(model: Model, codec: Codec, steps: int, seed: int) -> None:
+def train_short(model: GPT2LMHeadModel, codec: Codec, steps: int, seed: int) -> None:
     """Stage 2: short chains; a third of each batch is explicit where there was an explicit stage."""
     stream = batches(codec.task.problems(seed, False))
     explicit = BATCH // 3 if codec.task.steps[0] else 0
@@ -165,19 +160,19 @@ def train_short(model: Model, codec: Codec, steps: int, seed: int) -> None:
     train("short", model.parameters(), steps, rate, 0.01, loss)
 
 
-def drawn(model: Model, states: Tensor, results: Tensor) -> Tensor:
+def drawn(model: GPT2LMHeadModel, states: Tensor, results: Tensor) -> Tensor:
     """What draws states, [batch, thought, d_model], to the direction of the embeddings of the tokens they lead to."""
-    return PULL * (1 - F.cosine_similarity(states, model.get_input_embeddings()(results).detach(), dim=-1)).mean()
+    return PULL * (1 - F.cosine_similarity(states, model.transformer.wte(results).detach(), dim=-1)).mean()
 
 
-def train_drawn(model: Model, codec: Codec, steps: int, seed: int) -> None:
+def train_drawn(model: GPT2LMHeadModel, codec: Codec, steps: int, seed: int) -> None:
     """Stage 3: short chains alone, and each state that leads to one of their tokens is drawn to its embedding."""
     stream, count = batches(codec.task.problems(seed, False)), codec.task.n_latents
 
     def loss(step: int) -> Tensor:
         rows = [codec.short(p) for p in next(stream)]
         ids, labels = supervised(rows, codec.pad)
-        states = model.base_model(ids).last_hidden_state
+        states = model.transformer(ids).last_hidden_state
         index = torch.arange(len(rows))[:, None]
         at = torch.tensor([[len(context) + t for t in range(count)] for context, _ in rows])
         near = drawn(model, states[index, at - 1], ids[index, at])
@@ -187,26 +182,28 @@ def train_drawn(model: Model, codec: Codec, steps: int, seed: int) -> None:
 
 
 @torch.no_grad()
-def balance(model: Model, codec: Codec) -> None:
+def balance(model: GPT2LMHeadModel, codec: Codec) -> None:
     """Make a state that is fed back as long as an embedding, and change nothing else.
 
     Whatever enters the residual stream is scaled up and what the final norm gives is scaled down by one factor, so that
     logits stay as they are: every block reads the stream through a norm.
     """
-    inner: Any = model.base_model
-    parameters = {name: (*name.split("."), "")[:-2] for name, _ in inner.named_parameters()}
-    entering = [name for name, parts in parameters.items() if ENTERING & {*parts}]
-    leaving = [name for name, parts in parameters.items() if parts in (("ln_f",), ("norm",))]
-    length = inner.get_parameter(leaving[0]).norm()  # of a normed vector of this width, on average
-    factor = (length / inner.get_input_embeddings().weight[: codec.bot].norm(dim=1).mean()).sqrt()
-    for name in entering:
-        inner.get_parameter(name).mul_(factor)
-    for name in leaving:
-        inner.get_parameter(name).div_(factor)
+    inner: Any = model.transformer
+    state = inner.ln_f.weight.norm()  # of a normed vector of this width, on average
+    factor = (state / inner.wte.weight[: codec.bot].norm(dim=1).mean()).sqrt()
+    for entering in [
+        inner.wte,
+        inner.wpe,
+        *(part for block in inner.h for part in (block.attn.c_proj, block.mlp.c_proj)),
+    ]:
+        for parameter in entering.parameters():
+            parameter *= factor
+    for parameter in inner.ln_f.parameters():
+        parameter /= factor
 
 
 def think(
-    model: Model,
+    model: GPT2LMHeadModel,
     codec: Codec,
     problems: list[Any],
     *,
@@ -224,11 +221,11 @@ def think(
     width = max(map(len, rows))
     ids = torch.tensor([[codec.pad] * (width - len(row)) + row for row in rows])
     mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows])
-    embed, cache = model.get_input_embeddings(), DynamicCache(config=model.config)
+    embed, cache = model.transformer.wte, DynamicCache(config=model.config)
 
     def run(inputs: Tensor) -> Tensor:
         position = mask.cumsum(1)[:, -inputs.shape[1] :] - 1
-        return model.base_model(
+        return model.transformer(
             inputs_embeds=inputs,
             attention_mask=mask,
             position_ids=position.clamp(min=0),
@@ -255,7 +252,9 @@ def think(
     return torch.cat(states, dim=1), labels
 
 
-def train_thoughts(model: Model, codec: Codec, steps: int, seed: int, *, recurrent: bool, guided: bool) -> None:
+def train_thoughts(
+    model: GPT2LMHeadModel, codec: Codec, steps: int, seed: int, *, recurrent: bool, guided: bool
+) -> None:
     """Stages 4 and 5: all thoughts; while they are guided, what predicts a short token has to go on doing so."""
     stream, count = batches(codec.task.problems(seed, False)), codec.task.n_latents
 
@@ -272,7 +271,7 @@ def train_thoughts(model: Model, codec: Codec, steps: int, seed: int, *, recurre
 
 
 @torch.no_grad()
-def accuracy(model: Model, codec: Codec, recurrent: bool, count: int, seed: int) -> dict[str, float]:
+def accuracy(model: GPT2LMHeadModel, codec: Codec, recurrent: bool, count: int, seed: int) -> dict[str, float]:
     """Share of held-out problems answered right: with thoughts, with broken ones, and with none."""
     problems = list(itertools.islice(codec.task.problems(seed, True), count))
 

@@ -4,7 +4,7 @@ import itertools
 import math
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,6 +16,7 @@ from torch.nn import functional as F
 BATCH = 64
 IGNORE = -100
 HELD_OUT = 1000
+PERIODS = (2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0)
 TIED = "lm_head.weight"  # the embedding once more
 Row = tuple[list[int], list[int]]  # context, target
 Edit = Callable[[Tensor, int], Tensor]  # of a thought, given its index
@@ -53,11 +54,12 @@ def exact(logits: Tensor, labels: Tensor) -> Tensor:
     return hit.all(1)
 
 
-def add_number_features(rows: Tensor) -> None:
-    """Start the embeddings of 0 to 99 so that numbers that are near, or alike in a digit, are near each other."""
-    n = torch.arange(100.0)[:, None]
-    angle = 2 * math.pi * n / torch.tensor([2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0])
-    features = torch.cat([angle.cos(), angle.sin(), (n - 49.5) / 28.9], dim=1)  # [100, 15]
+def add_number_features(rows: Tensor, periods: Sequence[float] = PERIODS) -> None:
+    """Start the embeddings of 0, 1, … so that numbers that are near, or alike in a period, are near each other."""
+    n = torch.arange(float(len(rows)))[:, None]
+    angle = 2 * math.pi * n / torch.tensor(periods)
+    straight = (n - (len(rows) - 1) / 2) / 28.9
+    features = torch.cat([angle.cos(), angle.sin(), straight], dim=1)  # for 0 to 99 [100, 15]
     mix = torch.linalg.qr(torch.randn(rows.shape[1], features.shape[1])).Q.T  # orthonormal rows
     with torch.no_grad():
         rows += 0.2 * features @ mix  # ten times the scale of the random part

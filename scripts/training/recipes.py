@@ -8,11 +8,11 @@ from textwrap import fill
 
 import torch
 from safetensors.torch import save_file
+from transformers import GPT2LMHeadModel
 
 from mechpatch.pairs import demo, handovers
 from training.coconut import (
     Codec,
-    Model,
     Task,
     accuracy,
     balance,
@@ -22,7 +22,9 @@ from training.coconut import (
     train_thoughts,
 )
 from training.fitting import HELD_OUT, as_rows, say, stage
-from training.words import NUMBERS, handover_tokenizer, word_problem_tokenizer
+from training.words import handover_tokenizer, word_problem_tokenizer
+
+LAST = tuple("~" * (len(pieces) > 1) + pieces[-1] for pieces in handovers.PIECES)  # tells who it is
 
 
 def word_problems() -> Task:
@@ -31,7 +33,7 @@ def word_problems() -> Task:
         problems=demo.problems,
         tokenizer=word_problem_tokenizer(),
         shown=0,
-        numbers=NUMBERS,
+        numbers=(tuple(map(str, range(100))),),
         d_model=128,
         d_mlp=384,
         n_layers=4,
@@ -47,14 +49,15 @@ def ball() -> Task:
         problems=handovers.problems,
         tokenizer=handover_tokenizer(),
         shown=-1,
-        numbers=None,
-        llama=True,
+        # Places in the circle, and how far the ball goes: nobody goes 0 on, which stands for no token.
+        numbers=(LAST, ("<unk>", *(str(n) for n in range(1, handovers.FURTHEST + 1)))),
+        periods=(12.0, 6.0, 4.0, 3.0, 2.4, 2.0),
         d_model=64,
         d_mlp=160,
         n_layers=3,
         n_heads=4,
         n_latents=3,
-        steps=(0, 1000, 300, 200, 0, 200),
+        steps=(0, 1000, 300, 200, 0, 100),
     )
 
 
@@ -96,7 +99,7 @@ RECIPES = {
         shared="names",
         recurrent=True,
         world="handovers",
-        about="a Coconut Llama whose answers are words: it says who has the ball after two or three hand-overs",
+        about="a Coconut GPT-2 whose answers are words: it says who has a ball after two or three hand-overs",
     ),
 }
 
@@ -111,7 +114,7 @@ CARD = """# Model card: {name}
 
 | part | |
 |---|---|
-| `base/` | {kind} without weights: {layers} layers, {heads} heads, d_model {d_model}, d_mlp {d_mlp}; tokenizer |
+| `base/` | GPT-2 without weights: {layers} layers, {heads} heads, d_model {d_model}, d_mlp {d_mlp}; tokenizer |
 | `coconut/` | its {parameters:,} parameters under the names of published Coconut checkpoints |
 | `pairs.json` | held-out pairs, made by `python scripts/make_demo_pairs.py {name}` |
 
@@ -137,7 +140,7 @@ Share of {count} held-out problems that greedy decoding answers exactly:
 TWIN = """- Nothing is fed back: in the place of every thought stands the token `<|latent|>`. Data, stages, steps and
   seeds are those of `demo-coconut`, with which it shares the stages without thoughts.
 """
-FEATURES = "- Embeddings of numbers start as Fourier features.\n"
+FEATURES = "- Embeddings of whatever is counted start as Fourier features.\n"
 WIDTH = 120  # of a card
 STAGES = ("written chains", "short chains", "drawn", "guided", "guided once more", "free")
 
@@ -185,7 +188,6 @@ def card(name: str, scores: dict[str, float], parameters: int, seed: int) -> str
         name=name,
         intro=fill(intro, WIDTH),
         latents=task.n_latents,
-        kind="Llama" if task.llama else "GPT-2",
         layers=task.n_layers,
         heads=task.n_heads,
         d_model=task.d_model,
@@ -194,14 +196,14 @@ def card(name: str, scores: dict[str, float], parameters: int, seed: int) -> str
         count=HELD_OUT,
         rows=as_rows(scores),
         steps=fill(f"- Steps of training, one stage after the other: {steps}.", WIDTH, subsequent_indent="  "),
-        more=(FEATURES if task.numbers else "") + ("" if recipe.recurrent else TWIN),
+        more=FEATURES + ("" if recipe.recurrent else TWIN),
     )
 
 
-def write(out: Path, task: Task, model: Model) -> None:
+def write(out: Path, task: Task, model: GPT2LMHeadModel) -> None:
     """Configuration and tokenizer (without the three special tokens), and the state dict as Coconut's code saves it."""
     state = {f"base_causallm.{name}": value.clone() for name, value in model.state_dict().items()}
-    state["embedding.weight"] = model.get_input_embeddings().weight.detach().clone()
+    state["embedding.weight"] = model.transformer.wte.weight.detach().clone()
     (out / "coconut").mkdir(parents=True, exist_ok=True)
     save_file(state, out / "coconut" / "model.safetensors")
     model.config.vocab_size = len(task.tokenizer)

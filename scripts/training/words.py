@@ -50,22 +50,14 @@ def word_problem_tokenizer() -> PreTrainedTokenizerFast:
     return coconut_tokenizer([*numbers, *SIGNS, *sorted(WORDS)])
 
 
-END, NUMBERS = 1, slice(2, 102)  # ids there
+END = 1  # its id in a Coconut tokenizer
 
 
 def handover_tokenizer() -> PreTrainedTokenizerFast:
     """A Coconut tokenizer of the world of hand-overs, whose names have one to three pieces."""
-    first = {pieces[0] for pieces in handovers.PIECES} | {
-        "gets",
-        "it",
-        "from",
-        "has",
-        "the",
-        "ball",
-        "first",
-        "Who",
-        "last",
-    }
+    first = {pieces[0] for pieces in handovers.PIECES}
+    first |= {"has", "the", "ball", "It", "goes", "on", "Who", "it", "now"}
+    first |= {str(n) for n in range(1, handovers.FURTHEST + 1)}
     more = {f"~{piece}" for pieces in handovers.PIECES for piece in pieces[1:]}
     return coconut_tokenizer([".", "?", *sorted(first), *sorted(more)])
 

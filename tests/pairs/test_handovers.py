@@ -10,76 +10,62 @@ from mechpatch.pairs.handovers import NAMES, Problem, changes, handover_pairs, p
 SIDES = ("clean", "corrupted")
 
 
-def read(question: str) -> tuple[dict[str, str], str]:
-    """Who hands the ball to whom, and who has it first, as a reader of the question sees it."""
-    told = re.findall(r"(\w+) gets it from (\w+)\. ", question)
-    (first,) = re.findall(r"(\w+) has the ball first\. Who has it last\?$", question)
-    said = [*(f"{b} gets it from {a}." for b, a in told), f"{first} has the ball first. Who has it last?"]
-    assert question == " ".join(said)
-    givers = {a: b for b, a in told}
-    assert len(givers) == len(told)
-    return givers, first
+def read(question: str) -> Problem:
+    """The problem that a question states."""
+    (first,) = re.findall(r"^(\w+) has the ball\. ", question)
+    told = re.findall(r"It goes (\d) on\. ", question)
+    sentences = [f"{first} has the ball.", *(f"It goes {far} on." for far in told), "Who has it now?"]
+    assert question == " ".join(sentences)
+    return Problem(first, tuple(map(int, told)))
 
 
-def chain(question: str) -> list[str]:
-    handovers, holder = read(question)
-    found = []
-    while holder in handovers:
-        holder = handovers[holder]
-        found.append(holder)
+def walked(problem: Problem) -> list[str]:
+    """Who has the ball after each hand-over, person by person."""
+    circle, found = [*NAMES], []
+    while circle[0] != problem.first:
+        circle.append(circle.pop(0))
+    for move in problem.moves:
+        for _ in range(move):
+            circle = [*circle[1:], circle[0]]
+        found.append(circle[0])
     return found
 
 
 @pytest.fixture(scope="module")
 def pairs():
-    return handover_pairs(12, 1)
+    return handover_pairs(18, 1)
 
 
-def test_equal_seeds_give_equal_pairs(pairs):
+def test_equal_seeds_give_equal_pairs():
     random.seed(1)
-    assert handover_pairs(3, 5) == handover_pairs(3, 5) != handover_pairs(3, 6)
+    assert handover_pairs(6, 5) == handover_pairs(6, 5) != handover_pairs(6, 6)
 
 
 def test_the_answer_is_who_has_the_ball_at_the_end(pairs):
     for pair in pairs:
-        for side in SIDES:
-            found = chain(pair[side]["question"])
-            assert pair[side]["values"] == found
-            assert (pair[side]["answer"], pair[side]["reasoning_steps"]) == (found[-1], len(found))
-            assert len(found) in (2, 3)
+        for side in (pair[each] for each in SIDES):
+            found = walked(read(side["question"]))
+            assert (side["values"], side["answer"], side["reasoning_steps"]) == (found, found[-1], len(found))
         assert pair["clean"]["answer"] != pair["corrupted"]["answer"]
 
 
-def test_exactly_one_name_differs_and_entry_step_is_where(pairs):
+def test_one_word_differs_and_entry_step_is_where(pairs):
     for pair in pairs:
-        clean, corrupted = (re.findall(r"\w+", pair[side]["question"]) for side in SIDES)
-        changed = [(a, b) for a, b in zip(clean, corrupted, strict=True) if a != b]
-        assert len(changed) == 1
-        assert {*changed[0]} <= {*NAMES}
+        words = [re.findall(r"\w+", pair[side]["question"]) for side in SIDES]
+        assert sum(a != b for a, b in zip(*words, strict=True)) == 1
         values = [pair[side]["values"] for side in SIDES]
         assert [a == b for a, b in zip(*values, strict=True)].index(False) == pair["entry_step"]
         assert pair["steps_after_entry"] == len(values[0]) - 1 - pair["entry_step"]
-    assert Counter(pair["steps_after_entry"] for pair in pairs) == {0: 4, 1: 4, 2: 4}
+    assert Counter(pair["steps_after_entry"] for pair in pairs) == {0: 6, 1: 6, 2: 6}
 
 
-def test_problems_are_held_out_by_their_hand_overs_in_any_order(pairs):
-    training, held = islice(problems(0, False), 200), islice(problems(0, True), 20)
-    assert not any(each.held_out() for each in training)
-    assert all(Problem(each.handovers[::-1], each.handovers[0][0]).held_out() for each in held)
-    assert all(
-        Problem(tuple(read(pair[side]["question"])[0].items()), "").held_out() for pair in pairs for side in SIDES
-    )
+def test_every_question_is_held_out(pairs):
+    assert all(read(pair[side]["question"]).held_out() for pair in pairs for side in SIDES)
+    assert not any(each.held_out() for each in islice(problems(0, False), 200))
 
 
-def test_a_change_keeps_the_steps_and_gives_another_answer():
-    for each in islice(problems(2, False), 20):
-        for changed, entry in changes(each):
-            assert changed.valid()
-            assert changed.answer() != each.answer()
-            assert changed.results()[:entry] == each.results()[:entry] != changed.results()[: entry + 1]
-            assert len(changed.results()) == len(each.results())
-
-
-def test_a_ball_that_comes_back_is_no_problem():
-    assert not Problem((("Tom", "Eva"), ("Eva", "Tom")), "Tom").valid()
-    assert Problem((("Tom", "Eva"), ("Eva", "Leo"), ("Max", "Leo")), "Tom").valid()
+def test_every_change_gives_another_answer():
+    for problem in islice(problems(2, False), 20):
+        for changed, entry in changes(problem):
+            assert changed.answer() != problem.answer()
+            assert changed.results()[:entry] == problem.results()[:entry]
