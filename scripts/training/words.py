@@ -11,6 +11,7 @@ from mechpatch.pairs import handovers
 WORDS = {*world.NAMES, *world.ITEMS, *world.HOLDERS}
 WORDS |= {"has", "of", "finds", "loses", "more", "buys", "sells", "times", "as", "many", "How", "does", "have"}
 SIGNS = [".", "?", ":", "<<", ">>", "+", "-", "*", "="]
+PARTS = r"<<|>>|[^\p{L}\p{N}]|\p{N}+|\p{L}+"
 # Joins the pieces as the world writes them: no blank before . ? : nor inside << >>.
 JOINS = [(r" (?=[.?:+*=>-])", ""), (r"(?<=[<+*=-]) ", ""), (r"(?<=>) (?=<)", "")]
 
@@ -20,6 +21,7 @@ def llama_tokenizer() -> PreTrainedTokenizerFast:
     words = WORDS | {"The", "answer", "is"}
     numbers = [str(n) for n in range(100)] + [f"##{n}" for n in range(10)]
     backend = _pieces(["<unk>", "<s>", "</s>", *numbers, *SIGNS, *sorted(words)], "##", [])
+    backend.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), _split(PARTS)])
     backend.post_processor = processors.TemplateProcessing(
         single="<s> $A", special_tokens=[("<s>", backend.token_to_id("<s>"))]
     )
@@ -35,6 +37,8 @@ def llama_tokenizer() -> PreTrainedTokenizerFast:
 def coconut_tokenizer(pieces: Sequence[str]) -> PreTrainedTokenizerFast:
     """That of a Coconut model: no bos; `###` and a line break are tokens; `~` marks pieces that go on with a word."""
     backend = _pieces(["<unk>", "<|endoftext|>", *pieces, "###", "\n"], "~", [(r" ?\n ?", "\n")])
+    blanks = pre_tokenizers.Split(Regex(" +"), "removed")  # a line break is none
+    backend.pre_tokenizer = pre_tokenizers.Sequence([blanks, _split(f"###|{PARTS}")])
     return PreTrainedTokenizerFast(
         tokenizer_object=backend,
         bos_token="<|endoftext|>",
@@ -62,6 +66,10 @@ def handover_tokenizer() -> PreTrainedTokenizerFast:
     return coconut_tokenizer([".", "?", *sorted(first), *sorted(more)])
 
 
+def _split(parts: str) -> pre_tokenizers.Split:
+    return pre_tokenizers.Split(Regex(parts), "isolated")
+
+
 def _pieces(vocab: Sequence[str], continuing: str, joins: Sequence[tuple[str, str]]) -> Tokenizer:
     backend = Tokenizer(
         models.WordPiece(
@@ -69,8 +77,6 @@ def _pieces(vocab: Sequence[str], continuing: str, joins: Sequence[tuple[str, st
         )
     )
     backend.normalizer = normalizers.NFC()
-    split = pre_tokenizers.Split(Regex(r"###|<<|>>|[^\p{L}\p{N}]|\p{N}+|\p{L}+"), "isolated")
-    backend.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(" +"), "removed"), split])
     backend.decoder = decoders.Sequence(
         [
             decoders.WordPiece(prefix=continuing, cleanup=False),
