@@ -147,6 +147,6 @@ def test_a_circuit_at_another_place_is_noticed(other, experiments, tmp_path):
 def test_a_site_that_is_shifted_by_one_step_is_noticed(tmp_path, monkeypatch):
     old, new = "range(len(prompt), len(prompt)", "range(len(prompt) + 1, len(prompt) + 1"
     broken = rewrite(monkeypatch, latent_module, "latent_layout", old, new)
-    monkeypatch.setattr("mechpatch.experiments.layouts.latent_layout", broken)
+    monkeypatch.setattr("mechpatch.models.thought_model.latent_layout", broken)
     with pytest.raises(AssertionError):
         assert_found(MIDDLE, "latent", run(MIDDLE, "latent", tmp_path / "run", "position"))

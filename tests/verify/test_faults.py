@@ -181,7 +181,7 @@ def test_a_site_that_is_shifted_by_one_step(source: Source, monkeypatch: pytest.
         "range(len(prompt), len(prompt)",
         "range(len(prompt) + 1, len(prompt) + 1",
     )
-    monkeypatch.setattr("mechpatch.experiments.layouts.latent_layout", latent_module.latent_layout)
+    monkeypatch.setattr("mechpatch.models.thought_model.latent_layout", latent_module.latent_layout)
     report = tried(loaded(source), source)
     assert failed(report) == {"sites", "patched"}
     (cause,) = report.causes
