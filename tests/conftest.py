@@ -13,7 +13,7 @@ from mechpatch.data import pair_path
 from mechpatch.models import ThoughtModel, load_model
 from mechpatch.pairs import Pair, load_pairs
 
-# Files whose tests take more than five seconds of a processor together; `scripts/test.sh --fast` leaves them out.
+# Files whose tests take more than a few seconds of a processor together; `scripts/test.sh --fast` leaves them out.
 SLOW = frozenset((Path(__file__).parent / "slow.txt").read_text(encoding="utf-8").split())
 
 # The models of the tests are so small that threads cost more than they give; subprocesses inherit the variable.
