@@ -7,7 +7,7 @@ PAIRED = "paired"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Donor:
+class DonorWords:
     """Whose vectors are written, in words.
 
     Attributes:
@@ -21,13 +21,13 @@ class Donor:
 
 
 DONORS = {
-    PAIRED: Donor(label="the pair's other side", role="effect"),
-    "self": Donor(label="the run's own vectors", role="law"),
-    "other_pair": Donor(label="vectors of another pair", role="control"),
-    "same_value": Donor(label="a donor with an equal answer", role="control"),
-    "gaussian": Donor(label="Gaussian vectors", role="control"),
-    "zero": Donor(label="the zero vector", role="ablation"),
-    "mean": Donor(label="the mean over all pairs", role="ablation"),
+    PAIRED: DonorWords(label="the pair's other side", role="effect"),
+    "self": DonorWords(label="the run's own vectors", role="law"),
+    "other_pair": DonorWords(label="vectors of another pair", role="control"),
+    "same_value": DonorWords(label="a donor with an equal answer", role="control"),
+    "gaussian": DonorWords(label="Gaussian vectors", role="control"),
+    "zero": DonorWords(label="the zero vector", role="ablation"),
+    "mean": DonorWords(label="the mean over all pairs", role="ablation"),
 }
 NULLS = tuple(name for name in DONORS if name != PAIRED)
 

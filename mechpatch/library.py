@@ -11,7 +11,6 @@ from mechpatch import workflow
 from mechpatch.catalogue import PAIRED
 from mechpatch.data import pair_path
 from mechpatch.errors import SpecError
-from mechpatch.experiments.layouts import settled
 from mechpatch.experiments.pair_file import screened
 from mechpatch.experiments.spec import Spec, parse_experiments
 from mechpatch.kinds import Kind, kind_of
@@ -196,9 +195,7 @@ def run(
         )
     where = None if cache is None else Path(cache)
     if out is None:
-        kept = workflow.run_in_memory(
-            model, settled(model, spec), file, cache=where, include_incorrect=include_incorrect, own=own
-        )
+        kept = workflow.run_in_memory(model, spec, file, cache=where, include_incorrect=include_incorrect, own=own)
         return Run(kept)
     workflow.run_to_directory(
         model, spec, file, Path(out), cache=where, include_incorrect=include_incorrect, own=own, drawn=False

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Text = str | Sequence[int]
 # Logits of the next token of the patched runs [row, vocab], and of the unpatched corrupted and clean run [vocab].
-Metric = Callable[[Tensor, Tensor, Tensor], Any]
+NextToken = Callable[[Tensor, Tensor, Tensor], Any]
 
 
 def logit_recovery(patched: Tensor, corrupted: Tensor, clean: Tensor) -> Tensor:
@@ -39,7 +39,7 @@ def sweep(
     model: ThoughtModel,
     corrupted: Text,
     clean: Text,
-    metric: Metric = logit_recovery,
+    metric: NextToken = logit_recovery,
     *,
     layers: Sequence[int] | None = None,
     rows: int = 16,
@@ -95,7 +95,7 @@ def _layer(
     final: Sequence[Tensor],
     layer: int,
     places: Int[Tensor, " position"],
-    metric: Metric,
+    metric: NextToken,
     rows: int,
 ) -> list[float]:
     """One value for each position of a layer; everything above it is run anew."""

@@ -123,9 +123,7 @@ def run_to_directory(
         say: told what was there, before anything is run.
     """
     observer = observer or null_observer()
-    experiment = Experiment.prepare(model, spec, pairs.kept, pairs.asked, own)
-    require_memory(experiment)
-    require_intact(model)
+    experiment = _ready(model, spec, pairs, own)
     started = time.monotonic()
     described = describe_run(model, spec, pairs, command)
     with open_run(out, described, join) as directory, log_to(out):
@@ -167,14 +165,20 @@ def run_in_memory(
     progress: Progress | None = None,
 ) -> Kept:
     """As `run_to_directory`, without a directory: nothing is written but the cache, if there is one."""
-    experiment = Experiment.prepare(model, spec, pairs.kept, pairs.asked, own)
-    require_memory(experiment)
-    require_intact(model)
+    experiment = _ready(model, spec, pairs, own)
     started = time.monotonic()
     directory = MemoryRun(describe_run(model, spec, pairs, ()))
     records, pace = _run(experiment, directory, cache, progress, lambda row: None, log.info)
     summary = _summary(experiment, records, pace, pairs, include_incorrect, started, None)
     return Kept(directory.spec, describe_pairs(model, pairs, experiment), records, summary)
+
+
+def _ready(model: ThoughtModel, spec: Spec, pairs: PairFile, own: Own) -> Experiment:
+    """What is run, once all that could be refused beforehand has been asked."""
+    experiment = Experiment.prepare(model, spec, pairs.kept, pairs.asked, own)
+    require_memory(experiment)
+    require_intact(model)
+    return experiment
 
 
 def _run(

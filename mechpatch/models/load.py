@@ -1,6 +1,5 @@
 """From files to a model that can be patched: base, adapter or checkpoint, merged, hooked, checked and named."""
 
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from mechpatch.models.memory import weight_digests
 from mechpatch.models.merged import make_merged
 from mechpatch.models.outline import outline
 from mechpatch.models.thought_model import ThoughtModel
+from mechpatch.models.tokens import identity
 from mechpatch.models.tokens import load_tokenizer as load_tokenizer
 from mechpatch.names import DTYPE_NAMES
 from mechpatch.source import Source
@@ -145,8 +145,7 @@ def _fingerprint(
 ) -> str:
     """Of everything that decides the numbers: weights, head, rope and eps, tokens, the family's facts."""
     numbers = {name: getattr(config, name) for name in architecture_of(config).numeric}
-    tokens = [json.loads(tokenizer.backend_tokenizer.to_str()), tokenizer.bos_token_id, tokenizer.eos_token_id]
-    return digest([dict(weights), numbers, tokens, facts])
+    return digest([dict(weights), numbers, identity(tokenizer), facts])
 
 
 def _device(device: str, dtype: torch.dtype) -> torch.device:

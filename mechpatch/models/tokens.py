@@ -1,7 +1,9 @@
 """The tokenizer, and the special tokens that a family adds to it."""
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
@@ -27,6 +29,11 @@ def load_tokenizer(source: str | Path) -> PreTrainedTokenizerFast:
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         raise CheckpointError(f"{folder}: a fast tokenizer (tokenizer.json) is needed to locate answers by character")
     return tokenizer
+
+
+def identity(tokenizer: PreTrainedTokenizerFast) -> list[Any]:
+    """What decides how it cuts a text, JSON values."""
+    return [json.loads(tokenizer.backend_tokenizer.to_str()), tokenizer.bos_token_id, tokenizer.eos_token_id]
 
 
 def assign_ids(

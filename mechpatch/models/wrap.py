@@ -1,6 +1,5 @@
 """A `HookedTransformer` that was made elsewhere, as a model that can be patched; what cannot be honoured is refused."""
 
-import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -17,6 +16,7 @@ from mechpatch.models.architectures import ROWS
 from mechpatch.models.heads import LatentHead, SoftHead
 from mechpatch.models.memory import standing_hooks, weight_digests
 from mechpatch.models.thought_model import ThoughtModel
+from mechpatch.models.tokens import identity
 from mechpatch.names import not_known
 from mechpatch.patching.decoder import ACTIVATIONS
 from mechpatch.source import SOFT_TEMPERATURE, SOFT_TOP_K
@@ -67,7 +67,6 @@ def wrap(
     made = _head(chosen, hooked, head)
     hooked.eval().requires_grad_(False)
     weights = weight_digests(hooked, made)
-    tokens = [json.loads(tokenizer.backend_tokenizer.to_str()), tokenizer.bos_token_id, tokenizer.eos_token_id]
     facts = [special, chosen.n_latents, chosen.question, chosen.bos, chosen.fed]
     numbers = {name: str(value) for name, value in sorted(vars(hooked.cfg).items()) if name not in ("device", "seed")}
     roles: dict[str, Any] = {role: special.get(role) for role in ("pad", "bot", "eot", "latent")}
@@ -78,7 +77,7 @@ def wrap(
         n_latents=chosen.n_latents,
         **roles,
         family=chosen,
-        fingerprint=digest([dict(weights), numbers, tokens, facts]),
+        fingerprint=digest([dict(weights), numbers, identity(tokenizer), facts]),
         parity=math.nan,
         weights=weights,
         about={

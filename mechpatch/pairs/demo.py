@@ -9,6 +9,8 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from mechpatch.pairs.spread import Allowed, evenly_spread
+
 NAMES = ("Tom", "Ann", "Ben", "Eva", "Sam", "Mia", "Leo", "Zoe", "Max", "Ida")
 ITEMS = ("apples", "coins", "books", "stamps", "shells", "cards", "pens", "beads")
 HOLDERS = ("bags", "boxes", "packs", "jars")
@@ -184,39 +186,13 @@ def corrupt(problem: Problem, rng: random.Random) -> tuple[Problem, int] | None:
 
 
 def demo_pairs(count: int, seed: int) -> list[dict]:
-    """`count` held-out pairs in the prepared format, spread evenly over the values of `steps_after_entry`.
+    """Pairs of this world, see `evenly_spread`."""
 
-    Each has `entry_step` (0-based) and `steps_after_entry` (0: the last one); equal seeds give equal pairs.
-    """
-    rng = random.Random(seed)
-    stream = problems(seed, held_out=True)
-    wanted = {after: count // 3 + (after < count % 3) for after in range(3)}
-    pairs, seen = [], set()
-    while len(pairs) < count:
-        clean = next(stream)
-        changed = corrupt(clean, rng)
-        if (
-            changed is None
-            or not changed[0].held_out()
-            or not seen.isdisjoint({clean.question(), changed[0].question()})
-        ):
-            continue
-        corrupted, entry = changed
-        after = len(clean.steps()) - 1 - entry
-        if not wanted[after]:
-            continue
-        wanted[after] -= 1
-        seen |= {clean.question(), corrupted.question()}
-        pairs.append(
-            {
-                "pair_id": f"demo-{len(pairs):03d}",
-                "entry_step": entry,
-                "steps_after_entry": after,
-                "clean": _side(clean),
-                "corrupted": _side(corrupted),
-            }
-        )
-    return pairs
+    def change(clean: Problem, rng: random.Random, allowed: Allowed[Problem]) -> tuple[Problem, int] | None:
+        found = corrupt(clean, rng)
+        return found if found is not None and allowed(*found) else None
+
+    return evenly_spread(count, seed, "demo", problems(seed, held_out=True), change, _side)
 
 
 def _side(problem: Problem) -> dict:

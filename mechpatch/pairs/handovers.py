@@ -10,6 +10,8 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from mechpatch.pairs.spread import Allowed, evenly_spread
+
 # Pieces of the names in the order of the circle, as the tokenizer cuts them: the last one tells who it is, the first
 # one does not always.
 PIECES = (
@@ -87,37 +89,13 @@ def changes(problem: Problem) -> list[tuple[Problem, int]]:
 
 
 def handover_pairs(count: int, seed: int) -> list[dict]:
-    """`count` held-out pairs in the prepared format, spread evenly over the values of `steps_after_entry`.
+    """Pairs of this world, see `evenly_spread`."""
 
-    Each has `entry_step` (0-based) and `steps_after_entry` (0: the last one); equal seeds give equal pairs.
-    """
-    rng = random.Random(seed)
-    stream = problems(seed, held_out=True)
-    wanted = {after: count // 3 + (after < count % 3) for after in range(3)}
-    pairs, seen = [], set()
-    while len(pairs) < count:
-        clean = next(stream)
-        steps = len(clean.moves)
-        able = [
-            (changed, entry)
-            for changed, entry in changes(clean)
-            if wanted[steps - 1 - entry] and changed.held_out() and changed not in seen
-        ]
-        if not able or clean in seen:
-            continue
-        corrupted, entry = rng.choice(able)
-        wanted[steps - 1 - entry] -= 1
-        seen |= {clean, corrupted}
-        pairs.append(
-            {
-                "pair_id": f"names-{len(pairs):03d}",
-                "entry_step": entry,
-                "steps_after_entry": steps - 1 - entry,
-                "clean": _side(clean),
-                "corrupted": _side(corrupted),
-            }
-        )
-    return pairs
+    def change(clean: Problem, rng: random.Random, allowed: Allowed[Problem]) -> tuple[Problem, int] | None:
+        able = [found for found in changes(clean) if allowed(*found)]
+        return rng.choice(able) if able else None
+
+    return evenly_spread(count, seed, "names", problems(seed, held_out=True), change, _side)
 
 
 def _side(problem: Problem) -> dict:

@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from transformers import PreTrainedTokenizerFast
 
 from mechpatch.errors import ThoughtError
+from mechpatch.kinds.cells import ANSWER as ANSWER
+from mechpatch.kinds.cells import BOT as BOT
+from mechpatch.kinds.cells import EOT as EOT
 
-BOT, EOT, ANSWER = "bot", "eot", "answer"
 THOUGHTS = "thoughts"
 
 
