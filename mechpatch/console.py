@@ -12,16 +12,16 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from mechpatch.experiments.footprint import LIBRARIES, PER_TOKEN
-from mechpatch.experiments.notes import wrong_base
-from mechpatch.experiments.plan import Plan
+from mechpatch.experiments.cost import Plan
+from mechpatch.experiments.running.footprint import LIBRARIES, PER_TOKEN
+from mechpatch.experiments.running.notes import wrong_base
 from mechpatch.experiments.spec import Spec
 from mechpatch.families import PLAIN
 from mechpatch.models import ThoughtModel
 from mechpatch.models.checkpoint import said
 from mechpatch.models.trial import Contents, Trial
 from mechpatch.verify import Report
-from mechpatch.views.ending import ending
+from mechpatch.views.words.ending import ending
 from mechpatch.workflow import PairFile
 
 DROPPED_SHOWN = 5

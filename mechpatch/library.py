@@ -19,7 +19,7 @@ from mechpatch.own import Donor, Metric, Own
 from mechpatch.pairs import Pair, pairs_from
 from mechpatch.pairs import load_pairs as read_file
 from mechpatch.storage.results import read_effects, read_pairs, read_spec, read_summary
-from mechpatch.views import figures
+from mechpatch.views.figures import files as figures
 from mechpatch.views.report import write_report
 
 if TYPE_CHECKING:

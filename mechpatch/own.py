@@ -39,7 +39,7 @@ class Donor:
 
     Attributes:
         name: in the column `donor`, beside `paired`.
-        function: is given `mechpatch.experiments.donors.Recipients`, the runs that are written into; gives vectors,
+        function: is given `experiments.running.donors.Recipients`, the runs that are written into; gives vectors,
             [pair, answer, layer, site, d_model], and which pairs have them, bool [pair].
         version: raise it when the function changes.
     """

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from mechpatch.errors import SpecError
-from mechpatch.experiments.intact import require_intact
+from mechpatch.experiments.running.intact import require_intact
 from mechpatch.models import ThoughtModel
 from mechpatch.patching.rollout import unembed
 

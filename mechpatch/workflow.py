@@ -10,22 +10,22 @@ from typing import Any
 
 import pyarrow as pa
 
-from mechpatch.experiments.batches import Tick
+from mechpatch.experiments.cost import Plan, make_plan
 from mechpatch.experiments.described import describe_pairs, describe_run
 from mechpatch.experiments.experiment import Experiment
-from mechpatch.experiments.footprint import require_memory
 from mechpatch.experiments.growth import beyond, join, spec_from
-from mechpatch.experiments.inspection import inspect_pairs
-from mechpatch.experiments.intact import require_intact
-from mechpatch.experiments.notes import notes
-from mechpatch.experiments.numerics import record_tolerance
 from mechpatch.experiments.pair_file import PairFile as PairFile
 from mechpatch.experiments.pair_file import read_pairs as read_pairs
-from mechpatch.experiments.plan import Plan, make_plan
-from mechpatch.experiments.run import Pace, run_experiment
+from mechpatch.experiments.running.batches import Tick
+from mechpatch.experiments.running.footprint import require_memory
+from mechpatch.experiments.running.intact import require_intact
+from mechpatch.experiments.running.notes import notes
+from mechpatch.experiments.running.numerics import record_tolerance
+from mechpatch.experiments.running.run import Pace, run_experiment
 from mechpatch.experiments.screening import still_known
 from mechpatch.experiments.spec import Spec
-from mechpatch.experiments.strongest import largest_effects
+from mechpatch.inspection.inspect import inspect_pairs
+from mechpatch.inspection.strongest import largest_effects
 from mechpatch.models import ThoughtModel
 from mechpatch.own import NOTHING, Own
 from mechpatch.patching.memory import peak_memory
@@ -37,7 +37,7 @@ from mechpatch.storage.memory import MemoryRun
 from mechpatch.storage.results import PAIRS, PLAN, RunDirectory, log_to, open_run
 from mechpatch.storage.sealed import read_sealed, write_sealed
 from mechpatch.tracking import Observer, null_observer
-from mechpatch.views.figures import plot_run
+from mechpatch.views.figures.files import plot_run
 from mechpatch.views.report import write_report
 
 log = logging.getLogger(__name__)

@@ -1,4 +1,4 @@
-"""Plant every fault of `tests/engine_faults.py` in the fast engine, at some shapes, and print which are found.
+"""Plant every fault of `tests/support/engine_faults.py` in the fast engine, at some shapes, and print which are found.
 
     python scripts/planted_faults.py demo deep
     python scripts/planted_faults.py PATH_OF_BASE --codi PATH --lora-alpha 32 --latents 6 --pairs FILE
@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 
 import pytest
 from engine_faults import FAULTS, Remembering, draw, make_cell

@@ -21,6 +21,7 @@ LAYERS = [
     {"patching"},
     {"models"},
     {"experiments"},
+    {"inspection"},
     {"verify"},
     {"views", "tracking"},
     {"workflow"},

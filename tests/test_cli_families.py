@@ -11,8 +11,8 @@ from families import FORMS
 from models_under_test import PAIRS
 
 from mechpatch import cli
-from mechpatch.experiments.footprint import bytes_of_weights
-from mechpatch.experiments.notes import wrong_base
+from mechpatch.experiments.running.footprint import bytes_of_weights
+from mechpatch.experiments.running.notes import wrong_base
 from mechpatch.models import files, load_model
 from mechpatch.pairs import to_prepared
 

@@ -29,7 +29,7 @@ from transformer_lens.hook_points import HookPoint
 from transformers import DynamicCache, LlamaForCausalLM
 
 from mechpatch.experiments.experiment import Experiment
-from mechpatch.experiments.run import run_experiment
+from mechpatch.experiments.running.run import run_experiment
 from mechpatch.experiments.spec import Spec
 from mechpatch.kinds.cells import Cell
 from mechpatch.patching import Outcome, Read, Write, collate, rollout

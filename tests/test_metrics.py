@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mechpatch import metrics
-from mechpatch.experiments.continuations import Openings
+from mechpatch.experiments.running.continuations import Openings
 from mechpatch.metrics import Answers, Continues
 from mechpatch.models.load import load_tokenizer
 

@@ -8,13 +8,13 @@ import torch
 from planted import LAYERS, PREFIX, THOUGHTS, VALUES, Circuit, code, planted_model, planted_pairs
 from rewriting import rewrite
 
-from mechpatch.experiments.run import Experiment, run_experiment
+from mechpatch.experiments.running.run import Experiment, run_experiment
 from mechpatch.experiments.spec import Spec, parse_experiments
 from mechpatch.patching import collate, reference
 from mechpatch.stats import summarise
 from mechpatch.storage.results import open_run
 from mechpatch.thoughts import latent as latent_module
-from mechpatch.views.reading import reading
+from mechpatch.views.words.reading import reading
 
 FIRST = Circuit(thought=0, write=1, decoy=2)  # the only place at which a relay can begin to find it
 MIDDLE = Circuit(thought=1, write=2, decoy=0)

@@ -17,7 +17,7 @@ from mechpatch.models import ThoughtModel
 from mechpatch.pairs import Pair, screen
 from mechpatch.pairs.screen import Dropped
 from mechpatch.patching.batch import collate
-from mechpatch.patching.recording import record
+from mechpatch.patching.engine.recording import record
 from mechpatch.reprs import short
 
 ARRAYS = ("Tensor", "ndarray", "Table", "HookedTransformer")

@@ -11,7 +11,7 @@ from commands import mechpatch
 from safetensors.torch import load_file
 
 from mechpatch.data import HERE, SHIPPED
-from mechpatch.experiments.answering import answer
+from mechpatch.experiments.running.answering import answer
 from mechpatch.experiments.spec import Spec
 from mechpatch.models import ThoughtModel, load_model
 from mechpatch.pairs import Pair, Side, load_pairs

@@ -55,7 +55,7 @@ def compare(
     from mechpatch.storage.atomic import write_json
     from mechpatch.storage.questions import read_questions
     from mechpatch.storage.results import read_effects
-    from mechpatch.views.comparison import describe_cells, describe_runs
+    from mechpatch.views.words.comparison import describe_cells, describe_runs
 
     if cells is not None:
         places = [parse_place(text) for text in cells]

@@ -87,13 +87,13 @@ def inspect(
 
         early.judge_cell(layer, site, read_spec(run_dir), read_pairs(run_dir))
 
-    from mechpatch.experiments.inspection import inspect_pairs
-    from mechpatch.experiments.reopen import reopen
-    from mechpatch.experiments.strongest import At, largest_effects
+    from mechpatch.experiments.reopened import reopen
+    from mechpatch.inspection.inspect import inspect_pairs
+    from mechpatch.inspection.strongest import At, largest_effects
     from mechpatch.storage.atomic import lock
     from mechpatch.storage.inspections import INSPECTIONS
     from mechpatch.storage.results import read_effects
-    from mechpatch.views.inspection_page import write_page
+    from mechpatch.views.circuits.page import write_page
 
     run = reopen(run_dir)
     spec = run.spec if max_memory is None else replace(run.spec, memory=max_memory * 2**20)

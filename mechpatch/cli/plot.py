@@ -36,6 +36,6 @@ def plot(
     require_run(run_dir)
 
     from mechpatch.console import show_paths
-    from mechpatch.views.figures import plot_run
+    from mechpatch.views.figures.files import plot_run
 
     show_paths(run_dir, plot_run(run_dir, out, include_incorrect, split(metric)))

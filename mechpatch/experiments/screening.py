@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from mechpatch.experiments.activations import UnpatchedRuns
-from mechpatch.experiments.answering import answer
-from mechpatch.experiments.batches import Tick
 from mechpatch.experiments.experiment import Experiment
 from mechpatch.experiments.layouts import answer_prefix, pair_layouts, placeholder_token
+from mechpatch.experiments.running.activations import UnpatchedRuns
+from mechpatch.experiments.running.answering import answer
+from mechpatch.experiments.running.batches import Tick
 from mechpatch.experiments.spec import Spec
 from mechpatch.models import ThoughtModel
 from mechpatch.names import OPTIONS, as_typed

@@ -18,7 +18,7 @@ from mechpatch.models.memory import standing_hooks, weight_digests
 from mechpatch.models.thought_model import ThoughtModel
 from mechpatch.models.tokens import identity
 from mechpatch.names import not_known
-from mechpatch.patching.decoder import ACTIVATIONS
+from mechpatch.patching.engine.decoder import ACTIVATIONS
 from mechpatch.source import SOFT_TEMPERATURE, SOFT_TOP_K
 from mechpatch.storage.keys import digest
 

@@ -21,7 +21,7 @@ from mechpatch.stats.estimates import (
     sign_flip_p,
     standard_deviation,
 )
-from mechpatch.stats.planning import plan
+from mechpatch.stats.power import plan
 from mechpatch.stats.switching import switching
 
 TOP = 5

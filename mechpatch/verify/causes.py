@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from mechpatch.models.memory import standing_hooks
 from mechpatch.patching import Read, Write, capture, patch_positions, rollout
-from mechpatch.patching.decoder import read_decoder
+from mechpatch.patching.engine.decoder import read_decoder
 from mechpatch.verify import parity
 from mechpatch.verify.context import Context
 from mechpatch.verify.law import Measured, NotApplicable, Worst

@@ -17,8 +17,8 @@ from mechpatch.kinds.cells import Cell, Frame
 from mechpatch.models import ThoughtModel
 from mechpatch.pairs import Pair
 from mechpatch.patching import Batch, Outcome, Read, Write, collate, reference, rollout
-from mechpatch.patching.noise import moved_input, spread, tolerance
 from mechpatch.patching.patch import Patch
+from mechpatch.patching.rounding import moved_input, spread, tolerance
 from mechpatch.reprs import short_repr
 from mechpatch.thoughts import Layout, thought_sites
 from mechpatch.verify import huggingface

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from mechpatch.experiments.numerics import drowned
+from mechpatch.experiments.running.numerics import drowned
 from mechpatch.verify import causes, parity, patches, runs
 from mechpatch.verify.context import Context, Floors
 from mechpatch.verify.law import Law, NotApplicable, Verdict

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from mechpatch.experiments.experiment import Experiment
-from mechpatch.experiments.run import run_experiment
+from mechpatch.experiments.running.run import run_experiment
 from mechpatch.experiments.spec import Spec, parse_experiments
 from mechpatch.patching import engine
 from mechpatch.stats.checks import checks

@@ -19,8 +19,9 @@ from mechpatch.models import load_model
 from mechpatch.models.base import build
 from mechpatch.models.heads import LatentHead
 from mechpatch.models.hooked import to_hooked
-from mechpatch.patching import Batch, collate, engine, recording
-from mechpatch.patching.decoder import read_decoder
+from mechpatch.patching import Batch, collate, engine
+from mechpatch.patching.engine import recording
+from mechpatch.patching.engine.decoder import read_decoder
 from mechpatch.patching.patch import Patch
 from mechpatch.thoughts import Layout
 from mechpatch.thoughts.layout import Tail

@@ -33,7 +33,7 @@ from torch.nn import functional as F
 
 from benchmark.cases import Case, Model
 from benchmark.clock import CLOCKS, timed
-from mechpatch.patching.decoder import read_decoder
+from mechpatch.patching.engine.decoder import read_decoder
 from mechpatch.patching.patch import Patch
 from mechpatch.thoughts import Layout
 

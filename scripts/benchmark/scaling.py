@@ -24,7 +24,7 @@ from benchmark.cases import Case, Model, first_blocks, make_case
 from benchmark.clock import timed
 from benchmark.journal import Journal
 from benchmark.measure import sweep, warm_up
-from mechpatch.views.theme import BLUE, MUTED, style
+from mechpatch.views.figures.theme import BLUE, MUTED, style
 
 THOUGHTS, QUESTION = 5, 100
 KIND = "latent"

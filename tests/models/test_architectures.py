@@ -19,16 +19,16 @@ from peft import PeftModel
 from torch import Tensor
 
 from mechpatch.errors import CheckpointError, NumericsError
-from mechpatch.experiments.finite import require_finite
 from mechpatch.experiments.layouts import pair_layouts
+from mechpatch.experiments.running.finite import require_finite
 from mechpatch.experiments.spec import Spec
-from mechpatch.experiments.traces import leaning, lens
+from mechpatch.inspection.traces import leaning, lens
 from mechpatch.models import ThoughtModel, load_model
 from mechpatch.models.hooked import to_hooked
 from mechpatch.patching import Batch, collate, engine, reference
-from mechpatch.patching.decoder import read_decoder
+from mechpatch.patching.engine.decoder import read_decoder
+from mechpatch.patching.engine.work import base_work, plain_work
 from mechpatch.patching.patch import Patch
-from mechpatch.patching.work import base_work, plain_work
 from mechpatch.thoughts import Layout
 
 KINDS, DTYPES = ("latent", "text", "placeholder"), {"float32": torch.float32, "float64": torch.float64}

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from torch import Tensor
 
-from mechpatch.patching import engine
-from mechpatch.patching.block import Block
+from mechpatch.patching.engine import runs as engine
+from mechpatch.patching.engine.block import Block
 
 
 @pytest.fixture

@@ -277,7 +277,7 @@ def raised(request: pytest.FixtureRequest) -> dict[str, str]:
     """`messages`, here and in a fresh process that pytest does not instrument."""
     if request.param != "as installed":
         return messages()
-    folders = [Path(__file__).parent, Path(__file__).parents[1], Path(mechpatch.__file__ or "").parents[1]]
+    folders = [Path(__file__).parent, Path(__file__).parents[1] / "support", Path(mechpatch.__file__ or "").parents[1]]
     child = "import json, sys, test_hooks; json.dump(test_hooks.messages(), sys.stdout)"
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, folders))}
     done = subprocess.run([sys.executable, "-c", child], capture_output=True, text=True, check=True, env=environment)

@@ -4,7 +4,7 @@ import pytest
 
 from mechpatch.catalogue import DIRECTIONS, DONORS, is_null
 from mechpatch.experiments.experiment import Experiment
-from mechpatch.experiments.run import run_experiment
+from mechpatch.experiments.running.run import run_experiment
 from mechpatch.experiments.spec import Spec
 from mechpatch.pairs import Pair
 from mechpatch.stats import summarise

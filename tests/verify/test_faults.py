@@ -19,7 +19,7 @@ from mechpatch.models import ThoughtModel, load_model, merged
 from mechpatch.pairs import Pair
 from mechpatch.patching import batch as batch_module
 from mechpatch.patching import hooks as hooks_module
-from mechpatch.patching.noise import tolerance
+from mechpatch.patching.rounding import tolerance
 from mechpatch.source import Source
 from mechpatch.thoughts import latent as latent_module
 from mechpatch.verify import LAWS, Report, causes, make_context, parity, read_source, verify

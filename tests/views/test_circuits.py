@@ -15,9 +15,9 @@ from mechpatch.errors import SpecError, StorageError
 from mechpatch.storage.inspections import Inspection, write_inspection
 from mechpatch.views import circuits
 from mechpatch.views.circuits import View, bundle, element, embed, inline, inspection_views, panels, render_call
+from mechpatch.views.circuits.page import write_page
 from mechpatch.views.circuits.positions import TOKENS_SHOWN
 from mechpatch.views.circuits.texts import JOINER, LONGEST, shown
-from mechpatch.views.inspection_page import write_page
 
 KINDS = ("latent", "text", "placeholder")
 

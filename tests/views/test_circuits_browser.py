@@ -9,7 +9,7 @@ from inspections import hostile_inspection, tiny_inspection
 from mechpatch.storage.inspections import write_inspection
 from mechpatch.views import circuits
 from mechpatch.views.circuits import panels
-from mechpatch.views.inspection_page import write_page
+from mechpatch.views.circuits.page import write_page
 
 PAGES = {
     "latent": tiny_inspection,

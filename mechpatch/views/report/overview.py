@@ -6,7 +6,7 @@ from typing import Any
 from mechpatch.kinds import kind_of
 from mechpatch.views.report.markup import foreign, table, text
 from mechpatch.views.report.studies import Study
-from mechpatch.views.switching import share
+from mechpatch.views.words.switching import share
 
 HEADS = ("Runs", "Model", "Experiment", "Direction", "Leading cell", "Switched", "Effect", "95 % interval", "n", "q")
 

@@ -9,12 +9,7 @@ from matplotlib.colors import Colormap, to_hex
 
 from mechpatch.catalogue import DIRECTIONS, DONORS, MEASURES, Measure, role_of
 from mechpatch.kinds import KINDS
-from mechpatch.views.report.comparison import describe_comparisons
-from mechpatch.views.report.fields import describe_fields
-from mechpatch.views.report.grids import describe_grids
-from mechpatch.views.report.pairs import describe_pairs
-from mechpatch.views.report.studies import Study
-from mechpatch.views.theme import (
+from mechpatch.views.figures.theme import (
     BLUE,
     HATCH_INK,
     INK,
@@ -24,6 +19,11 @@ from mechpatch.views.theme import (
     colours,
     layer_colours,
 )
+from mechpatch.views.report.comparison import describe_comparisons
+from mechpatch.views.report.fields import describe_fields
+from mechpatch.views.report.grids import describe_grids
+from mechpatch.views.report.pairs import describe_pairs
+from mechpatch.views.report.studies import Study
 
 SAMPLES = 33  # of a colour map; odd, so that the neutral middle is one of them
 

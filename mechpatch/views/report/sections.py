@@ -6,11 +6,11 @@ from typing import Any
 from mechpatch.catalogue import DIRECTIONS
 from mechpatch.kinds import kind_of
 from mechpatch.stats.summary import LEVEL
-from mechpatch.views.reading import paragraphs
 from mechpatch.views.report import facts
 from mechpatch.views.report.markup import facts as fact_list
 from mechpatch.views.report.markup import foreign, power, table, text
 from mechpatch.views.report.studies import Study
+from mechpatch.views.words.reading import paragraphs
 
 SECTIONS = (
     ("finding", "Finding"),

@@ -1,0 +1,106 @@
+"""The unpatched runs of every pair: taken once, kept in the cache, read by all experiments, directions and donors."""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from mechpatch.experiments.running.engines import ENGINES
+from mechpatch.models import ThoughtModel
+from mechpatch.patching.engine.recording import Recording
+from mechpatch.storage.activations import ActivationCache
+from mechpatch.thoughts import Layout
+
+SCHEMA = 2  # raise when what is stored, or how it is computed, changes
+SIDES = ("clean", "corrupted")
+KEPT = 256  # pairs whose site vectors are held in memory
+
+Pair = tuple[Recording, Recording]
+Vectors = Float[Tensor, "layer site d_model"]
+
+
+class UnpatchedRuns:
+    """Recordings of both questions of each pair, clean then corrupted.
+
+    A pair is recorded by itself, so what is stored does not depend on its neighbours. The cache key covers weights,
+    adapter, tokens, sites, hook, dtype, device type, engine and schema.
+    """
+
+    def __init__(
+        self, model: ThoughtModel, layouts: Sequence[tuple[Layout, Layout]], engine: str, folder: Path | None
+    ) -> None:
+        self._model, self._layouts, self._engine = model, layouts, engine
+        self._cache = ActivationCache(folder) if folder is not None else None
+        self._vectors: OrderedDict[int, tuple[Vectors, Vectors]] = OrderedDict()
+
+    def get(self, index: int) -> Pair:
+        """The runs of pair `index`, from the cache if they are there."""
+        clean, corrupted = pair = self._load_or_record(index)
+        self._vectors[index] = clean.vectors, corrupted.vectors  # small; all else is let go of
+        self._vectors.move_to_end(index)
+        if len(self._vectors) > KEPT:
+            self._vectors.popitem(last=False)
+        return pair
+
+    def vectors(self, index: int, side: int) -> Float[Tensor, "1 2 layer site d_model"]:
+        """`resid_post` at every site of question `side` (0 clean, 1 corrupted) of pair `index`."""
+        if index not in self._vectors:
+            self.get(index)
+        return self._vectors[index][side].expand(1, 2, -1, -1, -1)
+
+    def has(self, index: int) -> bool:
+        """Whether the runs of pair `index` are in the cache."""
+        return self._cache is not None and self._cache.has(self._about(index))
+
+    def _load_or_record(self, index: int) -> Pair:
+        if self._cache is None:
+            return self._record(index)
+        about = self._about(index)
+        if (stored := self._cache.load(about, self._expected(index))) is not None:
+            return _pair({name: tensor.to(self._model.device) for name, tensor in stored.items()})
+        pair = self._record(index)
+        self._cache.save(about, _tensors(pair))
+        return pair
+
+    def _record(self, index: int) -> Pair:
+        model = self._model
+        clean, corrupted = ENGINES[self._engine].record(model.hooked, model.head, self._layouts[index])
+        return clean, corrupted
+
+    def _about(self, index: int) -> dict[str, object]:
+        return {
+            "model": self._model.fingerprint,
+            "layouts": [asdict(layout) for layout in self._layouts[index]],
+            "hook": "hook_resid_post",
+            "dtype": str(self._model.hooked.cfg.dtype),
+            "device": self._model.device.type,
+            "engine": self._engine,
+            "schema": SCHEMA,
+        }
+
+    def _expected(self, index: int) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
+        shapes = ENGINES[self._engine].shapes(self._model.hooked, self._layouts[index])
+        return {
+            f"{side}.{name}": (shape, torch.int64 if name == "sites" else self._model.hooked.cfg.dtype)
+            for side, named in zip(SIDES, shapes, strict=True)
+            for name, shape in named.items()
+        }
+
+
+def _tensors(pair: Pair) -> dict[str, Tensor]:
+    return {
+        f"{side}.{field.name}": getattr(kept, field.name)
+        for side, kept in zip(SIDES, pair, strict=True)
+        for field in fields(kept)
+    }
+
+
+def _pair(tensors: dict[str, Tensor]) -> Pair:
+    clean, corrupted = (
+        Recording(**{field.name: tensors[f"{side}.{field.name}"] for field in fields(Recording)}) for side in SIDES
+    )
+    return clean, corrupted

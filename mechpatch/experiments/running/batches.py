@@ -1,0 +1,256 @@
+"""One batch of pairs: every direction, donor and cell of it, as records.
+
+Its questions were recorded alone and are put together here, so a batch depends on pairs and spec, and on nothing that
+was computed before it: a resumed run gives the numbers of an uninterrupted one.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import pyarrow as pa
+from jaxtyping import Float
+from torch import Tensor
+
+from mechpatch.axes import Logits, SiteVectors
+from mechpatch.experiments.cells import patch_of
+from mechpatch.experiments.experiment import Experiment
+from mechpatch.experiments.running.activations import SIDES, UnpatchedRuns
+from mechpatch.experiments.running.continuations import Openings
+from mechpatch.experiments.running.donors import DONOR_FUNCTIONS, HOOK, DonorFunction, Everyone, Recipients, vectors_of
+from mechpatch.experiments.running.engines import ENGINES, Runner
+from mechpatch.experiments.running.finite import Written, require_finite
+from mechpatch.experiments.running.footprint import footprint_of_batch
+from mechpatch.experiments.running.numerics import EngineCheck, Rounding
+from mechpatch.experiments.running.records import (
+    Gathered,
+    RecordBuilder,
+    Unpatched,
+    answer_columns,
+    effect_columns,
+    similarity_columns,
+)
+from mechpatch.experiments.running.stopwatch import Stopwatch
+from mechpatch.experiments.spec import FIRST, PAIRED, recipient
+from mechpatch.kinds import Cell
+from mechpatch.metrics import normaliser
+from mechpatch.patching import Batch, collate
+from mechpatch.patching.engine.recording import Recording, stack_logits, stack_vectors
+from mechpatch.patching.patch import Patch
+from mechpatch.reprs import short_repr
+from mechpatch.storage.keys import digest
+
+Tick = Callable[[int], None]  # told of every cell that is done, times the pairs of its batch
+
+
+@dataclass(frozen=True, slots=True)
+class Todo:
+    """What is to be run of a batch.
+
+    Attributes:
+        batch: indices of its pairs.
+        cells: by direction and donor, those of a direction together.
+    """
+
+    batch: list[int]
+    cells: dict[tuple[str, str], list[Cell]]
+
+    @classmethod
+    def whole(cls, experiment: Experiment, batch: Sequence[int]) -> "Todo":
+        """All of it."""
+        cells, spec = experiment.cells(batch), experiment.spec
+        return cls([*batch], {(direction, donor): cells for direction in spec.directions for donor in spec.donors})
+
+    @property
+    def work(self) -> int:
+        """Patched runs, counted per pair."""
+        return sum(map(len, self.cells.values())) * len(self.batch)
+
+
+class Part(NamedTuple):
+    """The records of a batch for one direction and donor.
+
+    Attributes:
+        rounding: what the cells that were computed both ways say of it; None where there are none.
+    """
+
+    direction: str
+    donor: str
+    cells: Sequence[Cell]
+    table: pa.Table
+    rounding: Rounding | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class BatchRunner:
+    """Runs the batches of an experiment, one after the other.
+
+    Attributes:
+        everyone: all pairs, as donors of each direction.
+        donors: where the vectors of each donor come from.
+        openings: how each token goes on with an answer before it.
+        tick: progress.
+        watch: where the time of all batches so far went.
+    """
+
+    experiment: Experiment
+    runs: UnpatchedRuns
+    everyone: dict[str, Everyone]
+    donors: Mapping[str, DonorFunction]
+    builder: RecordBuilder
+    openings: Openings
+    tick: Tick
+    watch: Stopwatch = field(default_factory=Stopwatch)
+
+    __repr__ = short_repr
+
+    @classmethod
+    def prepare(cls, experiment: Experiment, runs: UnpatchedRuns, tick: Tick) -> "BatchRunner":
+        """All that the batches of an experiment share."""
+        model, spec, pairs = experiment.model, experiment.spec, experiment.pairs
+        names = [pair.pair_id for pair in pairs]
+        answers = [(pair.clean.value, pair.corrupted.value) for pair in pairs]
+        sites = [clean.sites for clean, _ in experiment.layouts]
+        return cls(
+            experiment=experiment,
+            runs=runs,
+            everyone={
+                direction: Everyone(
+                    runs=runs,
+                    names=names,
+                    answers=answers,
+                    sites=sites,
+                    recipient=recipient(direction),
+                    seed=spec.seed,
+                )
+                for direction in spec.directions
+            },
+            donors={**DONOR_FUNCTIONS, **{donor.name: donor.function for donor in experiment.own.donors}},
+            builder=RecordBuilder(pairs, experiment.site_index(), spec.own_names("metric")),
+            openings=Openings.of(model.tokenizer, model.hooked.cfg.d_vocab, model.device),
+            tick=tick,
+        )
+
+    def run(self, todo: Todo) -> Iterator[Part]:
+        """The records of a batch, one direction and donor after the other.
+
+        Raises:
+            NumericsError: a forward pass gave NaN or infinity, or engine or plain hooks are wrong beyond rounding.
+        """
+        with self.watch.measure("unpatched"):
+            recorded = [self.runs.get(index) for index in todo.batch]
+        for direction in dict.fromkeys(direction for direction, _ in todo.cells):
+            donors = {donor: cells for (each, donor), cells in todo.cells.items() if each == direction}
+            yield from self._direction(direction, todo.batch, donors, recorded)
+
+    def _direction(
+        self,
+        direction: str,
+        indices: Sequence[int],
+        donors: Mapping[str, Sequence[Cell]],
+        recorded: Sequence[tuple[Recording, Recording]],
+    ) -> Iterator[Part]:
+        spec, model, own = self.experiment.spec, self.experiment.model, recipient(direction)
+        batch, other = (
+            collate([self.experiment.layouts[index][side] for index in indices], model.device)
+            for side in (own, 1 - own)
+        )
+        memory = footprint_of_batch(self.experiment, indices).chunk
+        kept = [[pair[side] for pair in recorded] for side in (0, 1)]
+        runner = ENGINES[spec.engine].runner(model.hooked, model.head, batch, kept[own], memory)
+        baseline = runner.baseline
+        names = [self.experiment.pairs[index].pair_id for index in indices]
+        layouts = [[self.experiment.layouts[index][side] for index in indices] for side in (0, 1)]
+        sides = [stack_vectors(each) for each in kept]
+        sides[own] = baseline.resid
+        given = (baseline.logits, baseline.resid)
+        require_finite(model, layouts[own], names, given, f"the unpatched {SIDES[own]} run")
+        pairs = [self.experiment.pairs[index] for index in indices]
+        continues = self.openings.after([(pair.clean.answer, pair.corrupted.answer) for pair in pairs])
+        values = [answer_columns(baseline.logits, batch, own, continues)]
+        given = (stack_logits(kept[1 - own], other), sides[1 - own])
+        require_finite(model, layouts[1 - own], names, given, f"the unpatched {SIDES[1 - own]} run")
+        values.insert(1 - own, answer_columns(given[0], other, 1 - own, continues))
+        del given  # at a large vocabulary its logits are worth a patch
+        read = batch.targets[:, own] >= 0
+        if spec.distances == FIRST:
+            read[:, 1:] = False
+        unpatched = Unpatched(
+            mask=read,
+            baseline=baseline.logits,
+            norm=normaliser(baseline.logits[:, own]),
+            values=(values[0], values[1]),
+            recipient=own,
+        )
+        checked = self._checked(direction, indices, donors.get(PAIRED, ()))
+        for donor, cells in donors.items():
+            into = Recipients(everyone=self.everyone[direction], indices=indices, own=baseline.resid)
+            source, present = vectors_of(donor, self.donors[donor], into)
+            gathered = Gathered(len(cells), len(indices), spec.own_names("metric"))
+            check = EngineCheck(model=model, seed=spec.seed)
+            for cell, done in self.watch.each("patched", _patched_runs(runner, batch, source, cells)):
+                where = f"{cell.experiment}, {direction}, layer {cell.layer}, site {cell.site}, donor {donor}"
+                written = Written(done.patch, done.written)
+                require_finite(model, layouts[own], names, [done.logits], where, written)
+                if donor == PAIRED and cell in checked:
+                    with self.watch.measure("checks"):
+                        check.compare(batch, layouts[own], names, written, done.logits, where)
+                with self.watch.measure("records"):
+                    columns = effect_columns(
+                        done.logits, batch, unpatched, continues, spec.min_gap, self.experiment.own.metrics
+                    )
+                    compared = [side[:, :, cell.layer, done.compared_at] for side in sides]
+                    columns |= similarity_columns(done.compared, *compared)
+                    gathered.add(cell, donor, columns, present)
+                self.tick(len(indices))
+            with self.watch.measure("records"):
+                table = pa.concat_tables(self.builder.tables(direction, indices, gathered, unpatched))
+            yield Part(direction, donor, cells, table, check.found)
+
+    def _checked(self, direction: str, indices: Sequence[int], cells: Sequence[Cell]) -> set[Cell]:
+        """Some of the cells, drawn by name."""
+        spec, name = self.experiment.spec, self.experiment.pairs[indices[0]].pair_id
+        drawn = sorted(cells, key=lambda cell: digest([spec.seed, "check", direction, name, HOOK, *cell.key]))
+        return {*drawn[: spec.checks if spec.engine == "fast" else 0]}
+
+
+class _Done(NamedTuple):
+    """A patched run.
+
+    Attributes:
+        written: at the patch's layers and sites.
+        compared, compared_at: vectors whose similarity is reported, and their sites: those written; for a cumulative
+            step, what the run with the earlier writes had at this step's site itself.
+    """
+
+    patch: Patch
+    logits: Logits
+    written: Float[Tensor, "pair 2 layer site d_model"]
+    compared: Float[Tensor, "pair 2 site d_model"]
+    compared_at: list[int]
+
+
+def _patched_runs(
+    runner: Runner, batch: Batch, source: SiteVectors, cells: Sequence[Cell]
+) -> Iterator[tuple[Cell, _Done]]:
+    """Run each cell; chains that hand on first, then the others in their order."""
+    index = {site: place for place, site in enumerate(batch.sites)}
+    relays = {(cell.layer, index[cell.site]): cell for cell in cells if cell.source == "step before"}
+    if relays:
+        layers, sites = ([*dict.fromkeys(key[axis] for key in relays)] for axis in (0, 1))
+        for patch, step in runner.relay(source, layers, sites):
+            vectors = step.written[:, :, None]
+            done = _Done(patch, step.logits, vectors[:, :, None], vectors, [*patch.sites])
+            yield relays[patch.layer, patch.sites[0]], done
+    others = [cell for cell in cells if cell.source == "donor"]
+    patches = [patch_of(cell, batch.sites) for cell in others]
+    before = runner.baseline.resid[:, :, :0]
+    for cell, (patch, outcome) in zip(others, runner.sweep(source, patches), strict=True):
+        sites = [*patch.sites]
+        written = source[:, :, patch.layers.start : patch.layers.stop, sites]
+        if cell.similarity == "written":
+            yield cell, _Done(patch, outcome.logits, written, written[:, :, 0], sites)
+            continue
+        had = runner.baseline.resid[:, :, cell.layer] if cell.step == 0 else before
+        yield cell, _Done(patch, outcome.logits, written, had[:, :, sites[-1:]], sites[-1:])
+        before = outcome.resid[:, :, 0]

@@ -1,0 +1,217 @@
+"""Whose vectors are written: the other side of the pair, a null donor that should move nothing, or what takes away.
+
+    paired      the clean vectors (denoise) or the corrupted ones (noise) of the same pair
+    self        the patched run's own: the effect is exactly 0
+    other_pair  as paired, of another pair drawn with the seed
+    same_value  of another pair's question whose answer equals the patched run's own
+    gaussian    Gaussian, with the norm of the paired vector
+    zero        nothing: the zero vector
+    mean        as paired, the mean over all pairs of the file, whether they are answered right or not
+
+An effect counts only against null donors; zero and mean are effects of their own. What is drawn is drawn by name, never
+by order: a run over more pairs, layers or donors has the same draws.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from mechpatch.errors import SpecError
+from mechpatch.experiments.running.activations import UnpatchedRuns
+from mechpatch.pairs import Value
+from mechpatch.storage.keys import digest
+
+HOOK = "resid_post"
+Vectors = Float[Tensor, "pair 2 layer site d_model"]
+Present = Bool[np.ndarray, " pair"]
+DonorFunction = Callable[["Recipients"], tuple[Vectors, Present]]
+
+
+def generator(seed: int, *names: str | int) -> np.random.Generator:
+    """A generator for one purpose: equal seed and names give equal draws, whatever else was drawn."""
+    return np.random.default_rng(int(digest([seed, *names]), 16))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Everyone:
+    """All pairs of the file: who can be a donor, in one direction.
+
+    Attributes:
+        runs: unpatched runs; pairs that are not run themselves are donors too.
+        names: id of each pair.
+        answers: what the clean and the corrupted answer of each pair are compared by.
+        sites: site names of each pair; a donor must have the same.
+        recipient: which side is patched, 0 clean or 1 corrupted; the donors' side is the other one.
+        seed: of the draws.
+    """
+
+    runs: UnpatchedRuns
+    names: Sequence[str]
+    answers: Sequence[tuple[Value, Value]]
+    sites: Sequence[tuple[str, ...]]
+    recipient: int
+    seed: int
+
+    def alike(self, index: int) -> list[int]:
+        """Other pairs with the same sites."""
+        return [i for i, sites in enumerate(self.sites) if i != index and sites == self.sites[index]]
+
+    def draw(self, donor: str, index: int, able: list[tuple[int, int]]) -> tuple[int, int] | None:
+        """One of some (pair, side), drawn by name; None of none."""
+        if not able:
+            return None
+        able = sorted(able, key=lambda each: (self.names[each[0]], each[1]))
+        return able[int(generator(self.seed, donor, self.names[index]).integers(len(able)))]
+
+    def mean(self, index: int) -> Float[Tensor, "1 2 layer site d_model"]:
+        """Mean of the donors' side over all pairs with the sites of pair `index`, this one too."""
+        sites = self.sites[index]
+        if sites not in self._means:
+            same = sorted([index, *self.alike(index)], key=lambda each: self.names[each])
+            total = sum(self.runs.vectors(each, 1 - self.recipient).cpu().double() for each in same)
+            assert isinstance(total, Tensor)
+            self._means[sites] = (total / len(same)).to(self.runs.vectors(index, 0))
+        return self._means[sites]
+
+    @cached_property
+    def _means(self) -> dict[tuple[str, ...], Tensor]:
+        return {}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Recipients:
+    """The runs of a batch that are written into: what a donor function is given.
+
+    Attributes:
+        everyone: all pairs of the file.
+        indices: of the pairs of this batch, in `everyone`.
+        own: what the patched runs have there themselves, [pair, answer, layer, site, d_model].
+    """
+
+    everyone: Everyone
+    indices: Sequence[int]
+    own: Vectors
+
+    @property
+    def all(self) -> Present:
+        """Every pair has such a donor."""
+        return np.ones(len(self.indices), dtype=bool)
+
+    @property
+    def paired(self) -> Vectors:
+        """What the other side of each pair has there."""
+        return torch.cat([self.everyone.runs.vectors(index, 1 - self.everyone.recipient) for index in self.indices])
+
+    def taken(self, pick: Callable[[int], tuple[int, int] | None]) -> tuple[Vectors, Present]:
+        """Vectors of the (pair, side) that `pick` gives for each pair; the run's own where it gives None."""
+        picked = [pick(index) for index in self.indices]
+        vectors = [
+            self.own[row, None] if source is None else self.everyone.runs.vectors(*source)
+            for row, source in enumerate(picked)
+        ]
+        return torch.cat(vectors), np.array([source is not None for source in picked])
+
+
+def paired(runs: Recipients) -> tuple[Vectors, Present]:
+    """The other side of the same pair."""
+    return runs.paired, runs.all
+
+
+def own(runs: Recipients) -> tuple[Vectors, Present]:
+    """What is there already."""
+    return runs.own, runs.all
+
+
+def other_pair(runs: Recipients) -> tuple[Vectors, Present]:
+    """Another pair with the same sites whose two answers are not this pair's."""
+    everyone = runs.everyone
+
+    def pick(index: int) -> tuple[int, int] | None:
+        taken = set(everyone.answers[index])
+        able = [i for i in everyone.alike(index) if taken.isdisjoint(everyone.answers[i])]
+        return everyone.draw("other_pair", index, [(i, 1 - everyone.recipient) for i in able])
+
+    return runs.taken(pick)
+
+
+def same_value(runs: Recipients) -> tuple[Vectors, Present]:
+    """A question of another pair whose answer is the patched run's own."""
+    everyone = runs.everyone
+
+    def pick(index: int) -> tuple[int, int] | None:
+        wanted = everyone.answers[index][everyone.recipient]
+        able = [(i, side) for i in everyone.alike(index) for side in (0, 1) if everyone.answers[i][side] == wanted]
+        return everyone.draw("same_value", index, able)
+
+    return runs.taken(pick)
+
+
+def gaussian(runs: Recipients) -> tuple[Vectors, Present]:
+    """Gaussian vectors of the norm that the other side has there: one draw for each layer and site."""
+    everyone = runs.everyone
+
+    def drawn(index: int, vectors: Float[Tensor, "2 layer site d_model"]) -> Vectors:
+        name, size = everyone.names[index], vectors.shape[-1]
+        draws = [
+            [
+                generator(everyone.seed, "gaussian", name, HOOK, layer, site).standard_normal(size, dtype=np.float32)
+                for site in everyone.sites[index]
+            ]
+            for layer in range(vectors.shape[1])
+        ]
+        draw = torch.from_numpy(np.array(draws)).to(vectors)
+        draw = draw * (vectors[0].norm(dim=-1, keepdim=True) / draw.norm(dim=-1, keepdim=True))
+        return draw.expand_as(vectors)[None]
+
+    return torch.cat([drawn(index, each) for index, each in zip(runs.indices, runs.paired, strict=True)]), runs.all
+
+
+def zero(runs: Recipients) -> tuple[Vectors, Present]:
+    """The zero vector."""
+    return torch.zeros_like(runs.own), runs.all
+
+
+def mean(runs: Recipients) -> tuple[Vectors, Present]:
+    """The mean over all pairs, at the same layer and site."""
+    return torch.cat([runs.everyone.mean(index) for index in runs.indices]), runs.all
+
+
+DONOR_FUNCTIONS: Mapping[str, DonorFunction] = {
+    "paired": paired,
+    "self": own,
+    "other_pair": other_pair,
+    "same_value": same_value,
+    "gaussian": gaussian,
+    "zero": zero,
+    "mean": mean,
+}
+
+
+def vectors_of(name: str, function: DonorFunction, runs: Recipients) -> tuple[Vectors, Present]:
+    """Vectors to write into the runs, and which pairs have such a donor.
+
+    Raises:
+        SpecError: a donor of the user's own does not give what it must; it names what was found and expected.
+    """
+    found = function(runs)
+    if function in DONOR_FUNCTIONS.values():
+        return found
+    if not (isinstance(found, tuple) and len(found) == 2 and isinstance(found[0], Tensor)):
+        raise SpecError(f"donor {name!r} gave {type(found).__name__}, expected (vectors, which pairs have them)")
+    vectors, present = found[0], np.asarray(found[1])
+    if vectors.shape != runs.own.shape or vectors.dtype != runs.own.dtype:
+        raise SpecError(
+            f"donor {name!r} gave {vectors.dtype} {[*vectors.shape]}, expected {runs.own.dtype} {[*runs.own.shape]}, "
+            "[pair, answer, layer, site, d_model]"
+        )
+    if present.shape != (len(runs.indices),) or present.dtype != np.bool_:
+        raise SpecError(
+            f"donor {name!r} gave {present.dtype} {[*present.shape]} for which pairs have it, expected bool "
+            f"[{len(runs.indices)}]"
+        )
+    return vectors, present

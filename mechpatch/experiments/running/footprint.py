@@ -1,0 +1,168 @@
+"""The memory that a run takes, and what is left of its bound for a chunk of patches.
+
+All is counted from shapes and nothing is measured: equal bounds give equal chunks, and so equal bits. `spec.memory`
+bounds the process (on a GPU, what is on it): libraries, weights, and then what a batch must have and one chunk, or what
+the end takes: summary, figures and page.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+
+from mechpatch.errors import SpecError
+from mechpatch.experiments.experiment import Experiment
+from mechpatch.experiments.running.activations import KEPT
+from mechpatch.experiments.running.engines import ENGINES
+from mechpatch.experiments.spec import OPTIONS, Spec, recipient
+from mechpatch.metrics import CHUNK
+from mechpatch.models import ThoughtModel
+from mechpatch.patching import Batch, collate, engine
+from mechpatch.patching.memory import memory_bound, memory_budget
+from mechpatch.patching.wide import PIECE
+from mechpatch.thoughts import Layout
+
+MB = 2**20
+LIBRARIES = 600_000_000  # resident once all is imported, measured on Linux
+PER_TOKEN = 1000  # bytes of a tokenizer, for each of its tokens; measured
+END, PER_RECORD = 140_000_000, 1_300  # bytes of summary, figures and page; measured on 50,000 and 200,000 records
+WIDE = 8  # bytes of a float64
+Layouts = Sequence[tuple[Layout, Layout]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Footprint:
+    """Bytes that a batch takes.
+
+    Attributes:
+        bound: of all; as asked for, or the memory of the device.
+        process: libraries and weights.
+        batch: what is held as long as the batch is run: its unpatched runs and the vectors of donors.
+        work: metrics of one patch, or its check with plain hooks and by the referee, whichever takes more.
+        rows, logits: of one patch of the fast engine, see `engine.bytes_of_rows`; 0 with plain hooks.
+        cap: of a chunk of patches, whatever the bound: a larger one would not be faster.
+        end: summary, figures and page of the whole run, when no batch is held any more.
+    """
+
+    bound: int
+    process: int
+    batch: int
+    work: int
+    rows: int
+    logits: int
+    cap: int
+    end: int = 0
+
+    @property
+    def least(self) -> int:
+        """The least bound with which this batch can be run, one patch at a time, and the run be ended."""
+        return self.process + max(self.batch + self.work + self.rows + self.logits, self.end)
+
+    @property
+    def chunk(self) -> int:
+        """Bytes for one chunk of patches."""
+        return max(self.rows + self.logits, min(self.cap, self.bound - self.process - self.batch - self.work))
+
+    def peak(self, patches: int) -> int:
+        """The largest memory, when at most so many patches go into one chunk."""
+        if not self.rows:
+            return self.process + max(self.batch + self.work, self.end)
+        fit, at_once = engine.chunking(self.chunk, self.rows, self.logits)
+        rows, logits = min(fit, patches) * self.rows, min(at_once, fit, patches) * self.logits
+        # When logits are made, only the last hidden states are kept of the rows.
+        return self.process + max(self.batch + max(rows, rows // 8 + logits + self.work), self.end)
+
+
+def footprint(model: ThoughtModel, spec: Spec, layouts: Layouts, pairs: int, records: int = 0) -> Footprint:
+    """What the pairs with `layouts` take in one batch, in a run of so many pairs, which ends with so many records."""
+    cfg, element, sites = model.hooked.cfg, model.hooked.cfg.dtype.itemsize, len(layouts[0][0].sites)
+    recorded = [shapes for pair in layouts for shapes in ENGINES[spec.engine].shapes(model.hooked, pair)]
+    vectors = 2 * cfg.n_layers * sites * cfg.d_model  # of one pair; a batch holds three such
+    batch = sum(prod(shape) for shapes in recorded for shape in shapes.values())
+    batch += (min(pairs, KEPT) + 3 * len(layouts)) * vectors
+    rows = logits = work = base_bytes = 0
+    for direction in spec.directions:
+        collated = collate([pair[recipient(direction)] for pair in layouts], model.device)
+        read = 2 * collated.reads.shape[2] * len(layouts) * cfg.d_vocab_out * element
+        metrics = min(8 * read, 2 * CHUNK) + 2 * read
+        work = max(work, metrics)
+        if spec.checks > 0 or spec.engine == "reference":
+            work = max(work, bytes_of_a_plain_run(model, collated) + 4 * read)
+        if spec.checks > 0 and spec.engine == "fast":
+            work = max(work, read + bytes_of_a_judgement(model, collated))
+        if spec.engine == "fast":
+            base = engine.empty_base(model.hooked, model.head, collated)
+            base_bytes = max(base_bytes, base.cache.nbytes + base.resid.nbytes + base.logits.nbytes)
+            rows, logits = max(rows, engine.bytes_of_rows(base)), max(logits, engine.bytes_of_logits(base))
+    return Footprint(
+        bound=memory_bound(model.device, spec.memory),
+        process=bytes_of_the_process(model),
+        batch=batch * element + base_bytes,
+        work=work,
+        rows=rows,
+        logits=logits,
+        cap=memory_budget(model.device),
+        end=0 if model.device.type == "cuda" or not records else END + PER_RECORD * records,
+    )
+
+
+def footprint_of_batch(experiment: Experiment, indices: Sequence[int], records: int = 0) -> Footprint:
+    """That of one batch of an experiment, which ends with so many records."""
+    layouts = [experiment.layouts[index] for index in indices]
+    return footprint(experiment.model, experiment.spec, layouts, len(experiment.layouts), records)
+
+
+def require_memory(experiment: Experiment) -> None:
+    """Every batch, and the end, fits into the bound that was asked for, or a `SpecError` says which would do."""
+    if experiment.spec.memory is None:
+        return
+    records = sum(map(experiment.work, experiment.batches))
+    for indices in experiment.batches:
+        require_fit(footprint_of_batch(experiment, indices, records), experiment.spec, len(indices))
+
+
+def require_fit(found: Footprint, spec: Spec, pairs: int) -> Footprint:
+    """`found`, or a `SpecError` if this batch of so many pairs does not fit into what was asked for."""
+    if spec.memory is not None and found.least > spec.memory:
+        ends = found.least == found.process + found.end
+        what = "summary, figures and page" if ends else "a batch and one patch of it"
+        smaller = f", or choose a {OPTIONS['batch_size']} smaller than {pairs}" if pairs > 1 and not ends else ""
+        raise SpecError(
+            f"{OPTIONS['memory']} is {spec.memory // MB}, and {-(-found.least // MB)} MB are the least that is needed: "
+            f"{found.process // MB} MB for libraries and weights, the rest for {what}. Give that{smaller}"
+        )
+    return found
+
+
+def bytes_of_weights(model: ThoughtModel) -> int:
+    """Of all parameters, those that are shared counted once."""
+    tensors = {each.data_ptr(): each for each in model.hooked.parameters()}
+    if model.head is not None:
+        tensors |= {each.data_ptr(): each for each in model.head.parameters()}
+    return sum(each.nbytes for each in tensors.values())
+
+
+def bytes_of_the_process(model: ThoughtModel) -> int:
+    """Libraries, tokenizer and weights; on a GPU the weights alone."""
+    weights = bytes_of_weights(model)
+    if model.device.type == "cuda":
+        return weights
+    return LIBRARIES + PER_TOKEN * len(model.tokenizer) + weights
+
+
+def bytes_of_a_plain_run(model: ThoughtModel, batch: Batch) -> int:
+    """Of one run with plain hooks: activations of a block, scores of its attention, keys and values of all blocks."""
+    cfg, width, tail = model.hooked.cfg, batch.width, batch.tails.shape[2]
+    queries = max(batch.prompt.shape[1], 2 * tail) if batch.n_latents else 2 * width
+    keys = (cfg.n_key_value_heads or cfg.n_heads) * cfg.d_head * 2 * cfg.n_layers
+    floats = queries * (8 * cfg.d_model + 4 * (cfg.d_mlp or 0)) + 4 * queries * width * cfg.n_heads
+    return batch.size * (floats + 3 * width * keys * (batch.n_latents > 0)) * cfg.dtype.itemsize
+
+
+def bytes_of_a_judgement(model: ThoughtModel, batch: Batch) -> int:
+    """Of one question of `batch`: its runs that measure the noise floor, and its run in float64, block by block."""
+    cfg, hooked = model.hooked.cfg, model.hooked
+    logits = 2 * batch.reads.shape[2] * cfg.d_vocab_out
+    block = max(sum(each.numel() for each in layer.parameters()) for layer in hooked.blocks)
+    run = bytes_of_a_plain_run(model, batch) // (batch.size * cfg.dtype.itemsize)
+    # Four runs are stacked, and their largest and smallest logits taken; engine, hooks and float64 are compared.
+    return max(12 * logits * cfg.dtype.itemsize, WIDE * max(run + block, PIECE * cfg.d_model + 2 * logits, 5 * logits))

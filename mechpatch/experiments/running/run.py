@@ -1,0 +1,106 @@
+"""Running an experiment: batches in, a shard of records for each direction and donor out, then the table of them all.
+
+pairs -> layouts -> batches -> unpatched runs (cache) -> patched runs -> metrics -> shards -> effects.parquet
+"""
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mechpatch.experiments.cost import Timing, count, predict
+from mechpatch.experiments.experiment import Experiment
+from mechpatch.experiments.running.activations import UnpatchedRuns
+from mechpatch.experiments.running.batches import BatchRunner, Tick
+from mechpatch.experiments.running.found import arrange, describe, describe_part, find, rounding_of, rows, superseded
+from mechpatch.experiments.running.headline import headline
+from mechpatch.experiments.running.numerics import Rounding
+from mechpatch.patching.memory import peak_memory
+from mechpatch.storage.memory import MemoryRun
+from mechpatch.storage.results import RunDirectory
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How long the missing batches took.
+
+    Attributes:
+        seconds: from the first batch to `effects.parquet`.
+        whole: nothing was there before.
+        expected: what was expected after the first batch; None where it was the only one.
+        sections: seconds by section, see `Stopwatch`.
+        rounding: of the cells that were computed both ways; None if there were none.
+    """
+
+    seconds: float
+    whole: bool
+    expected: float | None
+    sections: Mapping[str, float]
+    rounding: Rounding | None
+
+
+def run_experiment(
+    experiment: Experiment,
+    directory: RunDirectory | MemoryRun,
+    cache: Path | None,
+    tick: Tick = lambda cells: None,
+    pair_done: Callable[[dict[str, object]], None] = lambda row: None,
+    done_in: Callable[[Pace], None] = lambda pace: None,
+    say: Callable[[str], None] = lambda text: None,
+) -> pa.Table:
+    """Run what is missing in `directory`, make all rows its records, and return them.
+
+    Args:
+        cache: folder of unpatched activations; None for none.
+        tick: progress.
+        pair_done: told of each finished pair.
+        done_in: told how long it took, at the end.
+        say: told what was there, before anything is run.
+
+    Raises:
+        NumericsError: a forward pass gave NaN or infinity.
+        StorageError: a shard cannot be written.
+    """
+    started = time.monotonic()
+    shards = directory.shards()
+    found = [find(experiment, batch, shards) for batch in experiment.batches]
+    missing = [held for held in found if held.missing.cells]
+    if shards:
+        say(describe(experiment, shards, found))
+    runs = UnpatchedRuns(experiment.model, experiment.layouts, experiment.spec.engine, cache)
+    runner = BatchRunner.prepare(experiment, runs, tick)
+    tick(sum(experiment.work(held.batch) - held.missing.work for held in found))
+    unbegun = all(held.missing.work == experiment.work(held.batch) for held in found)
+    expected = None
+    for held in missing:
+        begun = time.monotonic()
+        for part in runner.run(held.missing):
+            with runner.watch.measure("records"):
+                measured = part.rounding and part.rounding.as_json()
+                shards.append(directory.write_shard(describe_part(held.batch, part), part.table, measured))
+        seconds = (time.monotonic() - begun) / len(held.batch)
+        table = rows(directory, find(experiment, held.batch, shards))
+        for index in held.batch:
+            row = headline(table.filter(pc.field("pair_index") == index)) | {"seconds": round(seconds, 3)}
+            log.info("pair %s", " ".join(f"{key}={value}" for key, value in row.items()))
+            pair_done(row)
+        if expected is None and len(missing) > 1:
+            first = Timing(count(experiment, [held.missing]), dict(runner.watch.seconds))
+            expected = predict(first, first, count(experiment, [each.missing for each in missing]), len(missing))
+            log.info("expected to take %.1f s in all", expected)
+    whole = [find(experiment, batch, shards) for batch in experiment.batches]
+    rounding = rounding_of(whole)
+    if rounding is not None:
+        log.info("%s", rounding)
+    directory.finish(arrange(pa.concat_tables([rows(directory, held) for held in whole]), experiment))
+    for shard in superseded(experiment, shards):
+        directory.remove_shard(shard)
+    log.info("all records are there; peak memory %.0f MB", peak_memory(experiment.model.device) / 1e6)
+    done_in(Pace(time.monotonic() - started, unbegun, expected, runner.watch.seconds, rounding))
+    return directory.records()

@@ -1,0 +1,241 @@
+"""Which tokens have to be computed for a set of patches, and in which order: every index of a sweep, made on the CPU.
+
+A patch of layer l changes nothing below l and nothing before its first site. A run (one patch of one pair) therefore
+*joins* at its first site, above its layer (the first, if it writes several); until then it is the base run and costs
+nothing. From there to the end of that stage it has rows of its own, and in every later stage too: from the first block
+on where a thought is fed between, above its layer where none is. Runs are sorted by where they join, so the rows that a
+block must compute are always the first ones of their stage.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from mechpatch.patching.engine.tree import Tree
+from mechpatch.patching.patch import Patch
+from mechpatch.reprs import short_repr
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Runs:
+    """Runs of several patches and pairs, in the order in which they join.
+
+    Attributes:
+        patch, pair: whose run it is.
+        rank: its place among the runs of its pair.
+        layer, top: the first and the last that is written.
+        start: the first slot at which it differs from the base run; -1 for a base run, which is computed whole.
+        writes: which sites are written.
+        number: run of each patch and pair; -1 where the patch changes nothing.
+    """
+
+    patch: Int[Tensor, " run"]
+    pair: Int[Tensor, " run"]
+    rank: Int[Tensor, " run"]
+    layer: Int[Tensor, " run"]
+    top: Int[Tensor, " run"]
+    start: Int[Tensor, " run"]
+    writes: Bool[Tensor, "run site"]
+    number: Int[Tensor, "patch pair"]
+
+    __repr__ = short_repr
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Wave:
+    """All that is computed at one stage: its rows, run by run, with every index that the blocks need.
+
+    Attributes:
+        stage: its slots.
+        counts: by layer, how many rows, the first ones, the block must compute.
+        widths: by layer, to how many runs of one pair these rows belong, at most.
+        row: of each run and slot; -1 where there is none, and all along the last line, that of no run. On the CPU;
+            everything below is on the model's device, so that nothing in a wave has to wait for the CPU.
+        grid: of each row, its pair, its run's rank, its place in the stage and among the slots of its own.
+        positions: of each row, for the rotary embedding.
+        tokens: of the first rows, whose runs joined in an earlier stage; of no use where the stage is fed.
+        joined: layer, pair and slot where the other rows stand in the base run.
+        last: rows at the last slot of the stage.
+        useful: the rows whose output of the last block is of use; the other rows need only its keys and values.
+        repeats: slots that no row computes, because their keys and values are those of another question's slot: pair
+            and slot, then that pair and slot.
+        written: by layer, the sites that are written there: row, patch, pair, site.
+        read: by layer, the other sites of the runs whose first layer it is.
+        unseen: [.., i, j] whether slot i of the stage does not see slot j; of global blocks, of local ones.
+    """
+
+    stage: range
+    counts: list[int]
+    widths: list[int]
+    row: Int[Tensor, "line slot"]
+    grid: Int[Tensor, "4 row"]
+    positions: Int[Tensor, " row"]
+    tokens: Int[Tensor, " known"]
+    joined: Int[Tensor, "3 _"]
+    last: Int[Tensor, " _"]
+    useful: Int[Tensor, " _"]
+    repeats: Int[Tensor, "4 _"]
+    written: list[Int[Tensor, "4 _"]]
+    read: list[Int[Tensor, "4 _"]]
+    unseen: tuple[Bool[Tensor, "pair query key"], Bool[Tensor, "pair query key"]]
+
+    __repr__ = short_repr
+
+
+def base_runs(tree: Tree) -> Runs:
+    """One unpatched run for each pair."""
+    pair = torch.arange(len(tree.tokens))
+    none = torch.full_like(pair, -1)
+    writes = torch.zeros_like(tree.sites, dtype=torch.bool)
+    return Runs(
+        patch=0 * pair, pair=pair, rank=0 * pair, layer=none, top=none, start=none, writes=writes, number=pair[None]
+    )
+
+
+def patched_runs(tree: Tree, patches: Sequence[Patch], same: Bool[Tensor, "pair layer site"]) -> Runs:
+    """The runs of `patches` that differ from the base run.
+
+    Args:
+        same: where the donor is bit for bit what the base run has. A run that writes nothing else *is* the base run,
+            and is left out: recomputed, its last bits would differ, because they depend on the shape of a product.
+    """
+    pairs, n_layers, n_sites = same.shape
+    slots = tree.tokens.shape[1]
+    layer, top = (
+        torch.tensor([(patch.layers[0], patch.layers[-1]) for patch in patches], dtype=torch.long).view(-1, 2).T
+    )
+    member = torch.zeros(len(patches), n_sites, dtype=torch.bool)
+    for row, patch in zip(member, patches, strict=True):
+        row[list(patch.sites)] = True
+    layers = torch.arange(n_layers)
+    heard = tree.heard.gather(1, tree.sites)[:, None] | (layers < n_layers - 1)[:, None]
+    within = (layer[:, None] <= layers) & (layers <= top[:, None])
+    felt = member[:, None] & (within[:, None, :, None] & ~same & heard).any(2)  # [patch, pair, site]
+    start = torch.where(felt, tree.sites, slots).amin(-1)
+
+    patch, pair = (start < slots).nonzero(as_tuple=True)
+    stops = torch.tensor([stage.stop for stage in tree.stages])
+    # What starts after the last fed thought joins the last stage in one order with what starts at that thought.
+    stage = torch.bucketize(start[patch, pair].clamp(max=tree.apart), stops, right=True)
+    order = (stage * n_layers + layer[patch]).argsort(stable=True)
+    patch, pair = patch[order], pair[order]
+    run = torch.arange(len(order))
+    return Runs(
+        patch=patch,
+        pair=pair,
+        rank=(pair[:, None] == torch.arange(pairs)).cumsum(0)[run, pair] - 1,
+        layer=layer[patch],
+        top=top[patch],
+        start=start[patch, pair],
+        writes=member[patch],
+        number=torch.full_like(start, -1).index_put((patch, pair), run),
+    )
+
+
+def repeated(tree: Tree) -> Int[Tensor, "4 _"]:
+    """Slots of the first stage up to which another question, further up, has the same tokens.
+
+    Clean and corrupted question are alike up to the number that differs, and all questions may open with the same
+    instruction: what such tokens compute is computed once.
+
+    Returns:
+        Pair and slot of each, then pair and slot where the same token is computed.
+    """
+    end = tree.first - 1  # what follows the last slot may need its row
+    computed: dict[tuple[tuple[int, int] | None, int], tuple[int, int]] = {}
+    found = []
+    for pair, (tokens, real) in enumerate(zip(tree.tokens[:, :end].tolist(), tree.real[:, :end].tolist(), strict=True)):
+        before: tuple[int, int] | None = None
+        for slot, token in enumerate(tokens):
+            if real[slot]:
+                place = (pair, slot)
+                before = computed.setdefault((before, token), place)
+                if before != place:
+                    found.append((*place, *before))
+    return torch.tensor(found, dtype=torch.long).view(-1, 4).T
+
+
+def wave_of(
+    tree: Tree,
+    runs: Runs,
+    stage: range,
+    shared: int,
+    depth: int,
+    device: torch.device,
+    repeats: Int[Tensor, "4 _"] | None = None,
+    window: int | None = None,
+) -> Wave:
+    """What `runs` need at one stage.
+
+    Args:
+        shared: how many slots, the first ones, are the base run's in every run.
+        depth: number of layers.
+        repeats: see `repeated`; for base runs, whose number is that of their pair.
+        window: see `Decoder`.
+    """
+    slots = torch.arange(tree.tokens.shape[1])
+    repeats = torch.empty(4, 0, dtype=torch.long) if repeats is None else repeats
+    written = torch.zeros(len(runs.pair), len(slots), dtype=torch.bool).scatter(1, tree.sites[runs.pair], runs.writes)
+    joins = runs.start >= min(stage.start, tree.apart)
+    # No later slot reads what the last block gives, so a write there changes its own slot alone.
+    spreads = ~joins | (runs.layer < depth - 1)
+    inside = (slots >= stage.start) & (slots < stage.stop) & tree.real[runs.pair]
+    inside[repeats[0], repeats[1]] = False
+    run, slot = (inside & (slots >= runs.start[:, None]) & (written | spreads[:, None])).nonzero(as_tuple=True)
+
+    pair, layer, top, rank = runs.pair[run], runs.layer[run], runs.top[run], runs.rank[run]
+    below = torch.where(joins[run], layer, -1)  # the highest block that has no row for the run; ascending
+    counts = torch.searchsorted(below, torch.arange(depth)).tolist()
+    known = int((below < 0).sum())
+    ranks = rank.cummax(0).values
+    at_site = slot[:, None] == tree.sites[pair]
+    # Of the last block: what a prediction or a thought is made of, and sites whose vectors are asked for.
+    asked = at_site.any(1) & ((layer < 0) | (layer == depth - 1))
+    useful = (tree.heard[pair, slot] | asked) & (below < depth - 1)
+
+    owners = torch.stack([torch.arange(len(run)), runs.patch[run], pair])
+    return Wave(
+        stage=stage,
+        counts=counts,
+        widths=[int(ranks[count - 1]) + 1 if count else 0 for count in counts],
+        row=torch.full((len(runs.pair) + 1, len(slots)), -1).index_put((run, slot), torch.arange(len(run))),
+        grid=torch.stack([pair, rank, slot - stage.start, slot - shared]).to(device),
+        positions=tree.positions[pair, slot].to(device),
+        tokens=tree.tokens[pair, slot][:known].to(device),
+        joined=torch.stack([layer, pair, slot])[:, known:].to(device),
+        last=(slot == stage.stop - 1).nonzero()[:, 0].to(device),
+        useful=useful.nonzero()[:, 0].to(device),
+        repeats=repeats.to(device),
+        written=[each.to(device) for each in _by_layer(owners, at_site & runs.writes[run], layer, top, depth)],
+        read=[each.to(device) for each in _by_layer(owners, at_site & ~runs.writes[run], layer, layer, depth)],
+        unseen=_unseen(tree, stage, window, device),
+    )
+
+
+def _by_layer(
+    owners: Int[Tensor, "3 row"],
+    chosen: Bool[Tensor, "row site"],
+    first: Int[Tensor, " row"],
+    last: Int[Tensor, " row"],
+    depth: int,
+) -> list[Tensor]:
+    """By layer, the chosen sites of the rows that reach from a first layer to a last one: row, patch, pair, site."""
+    row, site = chosen.nonzero(as_tuple=True)
+    first, last, at = first[row], last[row], torch.cat([owners[:, row], site[None]])
+    return [at[:, (first <= layer) & (layer <= last)] for layer in range(depth)]
+
+
+def _unseen(
+    tree: Tree, stage: range, window: int | None, device: torch.device
+) -> tuple[Bool[Tensor, "pair query key"], Bool[Tensor, "pair query key"]]:
+    """See `Wave`; what a window hides is told by positions, because the slots of the second branch do not follow on."""
+    queries, keys = slice(stage.start, stage.stop), slice(stage.stop)
+    unseen = ~tree.sees[:, queries, keys]
+    everywhere = unseen.to(device)
+    if window is None:
+        return everywhere, everywhere
+    far = tree.positions[:, queries, None] - tree.positions[:, None, keys] >= window
+    return everywhere, (unseen | far).to(device)

@@ -1,0 +1,129 @@
+"""How much there is to compute, counted before anything is: rows of blocks (token-layers) and operations.
+
+Counted are the matrix products, two operations for each multiplication and addition; what is left out (norms, rotary
+embedding, softmax) is under one percent.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+from transformer_lens import HookedTransformer
+
+from mechpatch.patching.batch import Batch
+from mechpatch.patching.engine.block import Block
+from mechpatch.patching.engine.decoder import Decoder
+from mechpatch.patching.engine.runs import BaseRun
+from mechpatch.patching.engine.waves import Runs, Wave, base_runs, patched_runs, repeated, wave_of
+from mechpatch.patching.patch import Patch
+
+CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What some forward passes compute.
+
+    Attributes:
+        token_layers: tokens times the blocks that each goes through.
+        flops: of blocks, unembedding and latent head.
+    """
+
+    token_layers: int = 0
+    flops: int = 0
+
+    def __add__(self, other: "Work") -> "Work":
+        return Work(self.token_layers + other.token_layers, self.flops + other.flops)
+
+    def __mul__(self, times: int) -> "Work":
+        return Work(self.token_layers * times, self.flops * times)
+
+
+def base_work(base: BaseRun) -> Work:
+    """Of the unpatched run of a batch; `base` need not have been run."""
+    tree, runs = base.tree, base_runs(base.tree)
+    first, *later = tree.stages
+    waves = [_wave(base, runs, first, 0, repeated(tree)), *(_wave(base, runs, stage, 0) for stage in later)]
+    return _of_waves(base, runs, waves)
+
+
+def sweep_work(base: BaseRun, patches: Sequence[Patch]) -> Work:
+    """Of the patches of a batch, with a donor that is nowhere the run's own."""
+    if not patches:
+        return Work()
+    tree, depth = base.tree, len(base.model.blocks)
+    same = torch.zeros(len(tree.tokens), depth, tree.sites.shape[1], dtype=torch.bool)
+    runs = patched_runs(tree, patches, same)
+    return _of_waves(base, runs, [_wave(base, runs, stage, tree.first) for stage in tree.stages[1:]])
+
+
+def plain_work(model: HookedTransformer, batch: Batch) -> Work:
+    """Of one forward pass with plain hooks: both continuations of each question, padding included.
+
+    Counted from the parameters, so that it holds for every model that plain hooks can run.
+    """
+    cfg, trunk, length = model.cfg, batch.tail_start, batch.tail_start + batch.tails.shape[2]
+    shared = trunk if batch.n_latents else 0  # one row up to the last thought, two from there on
+    rows, keys = batch.size * (2 * length - shared), 0
+    for block in model.blocks:
+        window = cfg.window_size if block.attn.attn_type == "local" else None
+        keys += batch.size * (2 * _below(length, window) - _below(shared, window))
+    matrices = [each for name, each in model.blocks.named_parameters() if name.rpartition(".")[2].lstrip("_")[0] == "W"]
+    flops = rows * 2 * sum(each.numel() for each in matrices) + keys * 4 * cfg.n_heads * cfg.d_head
+    return Work(cfg.n_layers * rows, flops + batch.reads.numel() * 2 * model.unembed.W_U.numel())
+
+
+def _wave(base: BaseRun, runs: Runs, stage: range, shared: int, repeats: Int[Tensor, "4 _"] | None = None) -> Wave:
+    return wave_of(base.tree, runs, stage, shared, len(base.model.blocks), CPU, repeats)
+
+
+def _of_waves(base: BaseRun, runs: Runs, waves: Iterable[Wave]) -> Work:
+    decoder, token_layers, flops = base.model, 0, 0
+    wave = None
+    for wave in waves:
+        keys = wave.positions + 1
+        for block, count in zip(decoder.blocks, wave.counts, strict=True):
+            # The last block makes keys and values of all rows, and the rest of those that are of use.
+            rows = wave.useful if block is decoder.blocks[-1] else torch.arange(count)
+            seen = keys[rows].clamp(max=decoder.window) if block.local else keys[rows]
+            token_layers += count
+            flops += count * _keys_and_values(block) + len(rows) * (_linear(block) - _keys_and_values(block))
+            flops += int(seen.sum()) * _attention(block)
+        if wave.stage.stop in base.tree.fed and base.head is not None:
+            flops += len(wave.last) * _head(base)
+    if wave is not None:
+        row = wave.row[runs.number[:, :, None, None], base.tree.reads]
+        flops += len(row[row >= 0].unique()) * _unembedding(decoder)
+    return Work(token_layers, flops)
+
+
+def _linear(block: Block) -> int:
+    """Of one token in one block."""
+    matrices = (block.q, block.k, block.v, block.o, block.gate, block.up, block.down)
+    return 2 * sum(each.weight.numel() for each in matrices if each is not None)
+
+
+def _keys_and_values(block: Block) -> int:
+    return 2 * (block.k.weight.numel() + block.v.weight.numel())
+
+
+def _attention(block: Block) -> int:
+    """Of one token and one key that it sees: scores and mixture."""
+    return 4 * len(block.q.weight)
+
+
+def _unembedding(decoder: Decoder) -> int:
+    return 2 * decoder.unembed.weight.numel()
+
+
+def _head(base: BaseRun) -> int:
+    parameters = getattr(base.head, "parameters", tuple)()
+    return 2 * sum(each.numel() for each in parameters if each.ndim == 2)
+
+
+def _below(length: int, window: int | None) -> int:
+    """Keys that the first `length` tokens see, themselves included."""
+    hidden = 0 if window is None else max(0, length - window)
+    return length * (length + 1) // 2 - hidden * (hidden + 1) // 2

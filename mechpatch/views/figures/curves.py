@@ -1,0 +1,174 @@
+"""Curves: the effect over layers, and over the steps of chained runs."""
+
+from itertools import cycle
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Float, Int
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import BoundaryNorm
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
+
+from mechpatch.catalogue import PAIRED, Measure, donor_label, is_null, measure_of
+from mechpatch.kinds import kind_of
+from mechpatch.stats import Cells, groups, select
+from mechpatch.stats.cells import Group
+from mechpatch.views.figures.parts import (
+    BY_CONSTRUCTION,
+    add_title,
+    cells_of,
+    direction_note,
+    interval_of,
+    movable,
+    pairs_note,
+    structural_key,
+)
+from mechpatch.views.figures.theme import (
+    BLUE,
+    HATCH,
+    MUTED,
+    RULE,
+    STRUCTURAL,
+    layer_colours,
+    shown_as,
+    style,
+)
+
+NULL_LINES = ((0, (1, 1)), (0, (4, 1.5)), (0, (4, 1.5, 1, 1.5)), (0, (8, 2)))
+
+
+def layer_profile(
+    table: pa.Table, metric: str = "recovery", direction: str = "denoise", include_incorrect: bool = False
+) -> Figure:
+    """Layer-wise mean with its 95 % interval; null donors as grey lines.
+
+    Raises:
+        SpecError: the table has no layer-wise experiment.
+    """
+    cells = cells_of(table, Group("layer", direction, PAIRED), include_incorrect)
+    interval = interval_of(cells, metric)
+    about = measure_of(shown_as(metric, direction))
+    nulls = [group for group in groups(table) if group[:2] == ("layer", direction) and group.donor != PAIRED]
+    with style():
+        figure = Figure(figsize=(max(4.6, 0.3 * len(cells.layers) + 1.2), 3.1), layout="constrained")
+        axes = figure.add_subplot()
+        axes.axhline(0, color=RULE, linewidth=0.8, zorder=0)
+        handles = []
+        for dashes, group in zip(cycle(NULL_LINES), nulls, strict=False):
+            null = select(table, group, include_incorrect)
+            (line,) = axes.plot(
+                null.layers,
+                movable(null, interval_of(null, metric).mean)[:, 0],
+                color=MUTED,
+                linestyle=dashes,
+                linewidth=1.1,
+                label=f"{'null: ' if is_null(group.donor) else ''}{donor_label(group.donor)}",
+            )
+            handles.append(line)
+        mean, low, high = (movable(cells, each)[:, 0] for each in (interval.mean, interval.low, interval.high))
+        (line,) = axes.plot(cells.layers, mean, color=BLUE, marker="o", label=donor_label(PAIRED), zorder=3)
+        axes.fill_between(cells.layers, low, high, color=BLUE, alpha=0.2, linewidth=0, zorder=2)
+        handles.insert(0, line)
+        handles.insert(1, Patch(facecolor=BLUE, alpha=0.2, label="95 % interval"))
+        for layer in cells.layers[cells.structural[:, 0]]:
+            axes.axvspan(layer - 0.5, layer + 0.5, facecolor=STRUCTURAL, hatch=HATCH, linewidth=0, zorder=0)
+        if cells.structural.any():
+            handles.append(structural_key())
+        axes.set(xlabel="Layer", ylabel=about.axis, xlim=(cells.layers[0] - 0.5, cells.layers[-1] + 0.5))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=17))
+        _reach(axes, about)
+        notes = [direction_note(direction, PAIRED), pairs_note(interval, cells)]
+        add_title(axes, f"{kind_of('layer').label}: {about.label}", notes)
+        figure.legend(handles=handles, loc="outside lower center", ncols=2)
+    return figure
+
+
+def trajectories(
+    table: pa.Table,
+    mode: str = "relay",
+    direction: str = "denoise",
+    include_incorrect: bool = False,
+) -> Figure:
+    """Chained runs, one line per layer: mean recovery with its interval, and what the written vectors resemble.
+
+    Steps that are zero by construction have no line. Without recorded similarities there is one panel.
+
+    Raises:
+        SpecError: the table has no such experiment.
+    """
+    cells = cells_of(table, Group(mode, direction, PAIRED), include_incorrect)
+    interval = interval_of(cells, "recovery")
+    about = measure_of(shown_as("recovery", direction))
+    steps = np.array([column.step for column in cells.columns])
+    similarity = {
+        name: movable(cells, interval_of(cells, name).mean) for name in ("similarity_clean", "similarity_corrupted")
+    }
+    resembles = any((~np.isnan(mean)).any() for mean in similarity.values())
+    with style():
+        figure = Figure(figsize=(7.6 if resembles else 4.8, 3.5), layout="constrained")
+        layout = [["main", "similarity_clean"], ["main", "similarity_corrupted"]] if resembles else [["main"]]
+        panels = figure.subplot_mosaic(layout, sharex=True, width_ratios=[1.5, 1] if resembles else None)  # pyright: ignore
+        scale = BoundaryNorm(np.append(cells.layers - 0.5, cells.layers[-1] + 0.5), 256)
+        colour_map = layer_colours()
+        main = panels.pop("main")
+        main.axhline(0, color=RULE, linewidth=0.8, zorder=0)
+        mean = movable(cells, interval.mean)
+        below, above = np.abs(mean - interval.low), np.abs(interval.high - mean)
+        aside = np.linspace(-0.14, 0.14, len(cells.layers)) if len(cells.layers) > 1 else [0.0]  # bars side by side
+        line = {"marker": "o", "markersize": 2.6}
+        for row, layer in enumerate(cells.layers):
+            line["color"] = colour_map(scale(layer))
+            main.errorbar(steps + aside[row], mean[row], yerr=(below[row], above[row]), elinewidth=0.8, **line)
+            for name, panel in panels.items():
+                panel.plot(steps, similarity[name][row], **line)
+        main.set(xlabel="Step", ylabel=about.axis, xlim=(steps[0] - 0.5, steps[-1] + 0.5))
+        main.xaxis.set_major_locator(MaxNLocator(integer=True))
+        _reach(main, about)
+        handles = _mark_steps([main, *panels.values()], cells, steps)
+        if resembles:
+            _scale_similarities(panels, similarity)
+        notes = [direction_note(direction, PAIRED), pairs_note(interval, cells, "bars: 95 % intervals")]
+        add_title(main, f"{kind_of(mode).label}: {about.label} by step", notes)
+        bar = figure.colorbar(
+            ScalarMappable(scale, colour_map), ax=[main, *panels.values()], label="Layer", fraction=0.03, pad=0.02
+        )
+        shown = cells.layers[:: max(1, len(cells.layers) // 8)]
+        bar.minorticks_off()
+        bar.set_ticks(shown.tolist(), labels=[str(layer) for layer in shown])
+        bar.outline.set_visible(False)
+        if handles:
+            figure.legend(handles=handles, loc="outside lower left")
+    return figure
+
+
+def _reach(axes: Axes, about: Measure) -> None:
+    """Widen the y axis to the smallest limit of the metric."""
+    low, high = axes.get_ylim()
+    axes.set_ylim(min(low, -about.smallest_limit / 4), max(high, about.smallest_limit))
+
+
+def _mark_steps(panels: list[Axes], cells: Cells, steps: Int[np.ndarray, " column"]) -> list[Patch]:
+    """Hatch the steps at which no layer can move; the legend names the layers that cannot at the others."""
+    everywhere = cells.structural.all(axis=0)
+    for step in steps[everywhere]:
+        for axes in panels:
+            axes.axvspan(step - 0.5, step + 0.5, facecolor=STRUCTURAL, hatch=HATCH, linewidth=0, zorder=0)
+    handles = [structural_key()] if everywhere.any() else []
+    for layer, hidden in zip(cells.layers, cells.structural & ~everywhere, strict=True):
+        if hidden.any():
+            listed = ", ".join(str(step) for step in steps[hidden])
+            handles.append(Patch(facecolor="none", label=f"not drawn, {BY_CONSTRUCTION}: layer {layer}, step {listed}"))
+    return handles
+
+
+def _scale_similarities(panels: dict[str, Axes], similarity: dict[str, Float[np.ndarray, "layer column"]]) -> None:
+    """One scale for both panels: they are compared."""
+    means = np.concatenate([mean.ravel() for mean in similarity.values()])
+    limits = np.nanmin(means) - 0.05, np.nanmax(means) + 0.05
+    for name, axes in panels.items():
+        axes.set_title(measure_of(name).axis, fontweight="normal", fontsize=8)
+        axes.set_ylim(*limits)
+    panels["similarity_corrupted"].set_xlabel("Step")

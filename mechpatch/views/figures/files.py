@@ -1,0 +1,109 @@
+"""Figures of a run, from its records: a mean over pairs is drawn with how sure it is and how many pairs made it.
+
+A cell that is zero by construction is grey and hatched, or left out and named: it is not a finding.
+"""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+from matplotlib.figure import Figure
+
+from mechpatch.catalogue import MEASURES, PAIRED
+from mechpatch.errors import SpecError, StorageError
+from mechpatch.kinds import kind_of
+from mechpatch.names import not_known
+from mechpatch.stats import groups
+from mechpatch.stats.cells import Group
+from mechpatch.storage.atomic import remove_stale, write_bytes, writing
+from mechpatch.storage.results import read_effects
+from mechpatch.views.figures.curves import layer_profile as layer_profile
+from mechpatch.views.figures.curves import trajectories as trajectories
+from mechpatch.views.figures.heatmaps import difference_map as difference_map
+from mechpatch.views.figures.heatmaps import heatmap as heatmap
+from mechpatch.views.figures.theme import style
+from mechpatch.views.figures.triangles import pair_maps as pair_maps
+
+
+def save(figure: Figure, path: Path) -> list[Path]:
+    """Write `path` with the suffixes .png (250 dots per inch) and .svg; equal figures give equal bytes.
+
+    Text in the SVG is outlines, which print alike where the font is missing. The folder must exist.
+
+    Raises:
+        StorageError: a file cannot be written; what was there before is left whole.
+    """
+    written = []
+    with style():
+        for suffix, metadata in ((".png", {"Software": None}), (".svg", {"Date": None, "Creator": "mechpatch"})):
+            image = io.BytesIO()
+            figure.savefig(image, format=suffix[1:], metadata=metadata)
+            target = path.with_name(path.name + suffix)
+            write_bytes(target, image.getvalue())
+            written.append(target)
+    return written
+
+
+def suffix_of(metric: str) -> str:
+    """What a metric adds to the name of a figure's file; the primary one adds nothing."""
+    return {"recovery": "", "kl_divergence": "-kl"}.get(metric, f"-{metric}")
+
+
+def plot_run(
+    run_dir: Path, out_dir: Path | None = None, include_incorrect: bool = False, metrics: Sequence[str] = ()
+) -> list[Path]:
+    """Draw every figure that the records in `run_dir` allow into `out_dir` (by default `figures` in the run).
+
+    Args:
+        metrics: what heat maps and layer profiles show beside recovery (and a heat map beside KL divergence).
+
+    Raises:
+        SpecError: a metric is not known.
+        StorageError: the run is not finished, is damaged or holds no rows, or a file cannot be written.
+    """
+    table = read_effects(run_dir)
+    numbers = [field.name for field in table.schema if pa.types.is_floating(field.type)]
+    if unknown := [metric for metric in metrics if metric not in (*MEASURES, *numbers)]:
+        raise SpecError(not_known("--metric", unknown, list(dict.fromkeys((*MEASURES, *numbers)))))
+    if not table.num_rows:
+        raise StorageError(f"{run_dir}: effects.parquet has no rows, so there is nothing to draw; run some pairs first")
+    folder = out_dir or run_dir / "figures"
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    remove_stale(folder)
+    written = []
+    found = groups(table)
+    for group in found:
+        if group.donor != PAIRED:
+            continue
+        for suffix, figure in _figures(table, group, found, include_incorrect, metrics).items():
+            written += save(figure, folder / f"{group.experiment}-{group.direction}{suffix}")
+    return written
+
+
+def _figures(
+    table: pa.Table, group: Group, found: Sequence[Group], include_incorrect: bool, metrics: Sequence[str]
+) -> dict[str, Figure]:
+    """The figures of one experiment and direction, by what they add to the name of the file."""
+    experiment, direction, _ = group
+    mapped = dict.fromkeys(("recovery", "kl_divergence", *metrics))
+    kind = kind_of(experiment)
+    if kind.drawing == "profile":
+        return {
+            suffix_of(metric): layer_profile(table, metric, direction, include_incorrect)
+            for metric in dict.fromkeys(("recovery", *metrics))
+        }
+    if kind.drawing == "chain":
+        return {"": trajectories(table, experiment, direction, include_incorrect)}
+    if kind.drawing == "triangle":
+        parts = ("synergy",) if group._replace(experiment=kind.needs) in found else ()
+        return {suffix_of(what): pair_maps(table, what, direction, include_incorrect) for what in (*mapped, *parts)}
+    figures = {
+        suffix_of(metric): heatmap(table, metric, experiment, direction, include_incorrect=include_incorrect)
+        for metric in mapped
+    }
+    beyond = difference_map(table, experiment, direction, include_incorrect)
+    if beyond is not None:
+        figures[f"-{kind.gives}"] = beyond
+    return figures

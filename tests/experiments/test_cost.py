@@ -1,0 +1,142 @@
+"""A plan counts what a run then does, and its prediction is the sum of what was measured."""
+
+import dataclasses
+import warnings
+
+import pytest
+from transformer_lens import HookedTransformer, HookedTransformerConfig
+
+from mechpatch.experiments import cost as plan
+from mechpatch.experiments.cost import Counts, Plan, Timing, count, make_plan, predict
+from mechpatch.experiments.experiment import Experiment
+from mechpatch.experiments.running.activations import UnpatchedRuns
+from mechpatch.experiments.running.batches import BatchRunner, Todo
+from mechpatch.experiments.running.footprint import footprint_of_batch
+from mechpatch.experiments.running.run import run_experiment
+from mechpatch.experiments.spec import Spec
+from mechpatch.models.heads import LatentHead
+from mechpatch.patching.engine import runs as engine
+from mechpatch.patching.engine.work import Work
+from mechpatch.storage.results import open_run
+
+
+@pytest.fixture(scope="module")
+def experiment(demo_model, shipped_pairs) -> Experiment:
+    spec = Spec(
+        experiments=("layer", "position", "relay", "window"),
+        directions=("denoise", "noise"),
+        nulls=("self",),
+        layers=(0, 2),
+        window=2,
+        batch_size=2,
+        checks=1,
+    )
+    return Experiment.prepare(demo_model, spec, shipped_pairs[:3])
+
+
+@pytest.fixture(scope="module")
+def made(experiment) -> Plan:
+    return make_plan(experiment)
+
+
+def test_what_is_counted_is_what_is_run(experiment, monkeypatch):
+    rows = []
+    real = engine.run_block
+    monkeypatch.setattr(engine, "run_block", lambda block, h, *rest: (rows.append(len(h)), real(block, h, *rest)))
+    counts = count(experiment)
+    runs = UnpatchedRuns(experiment.model, experiment.layouts, "fast", None)
+    runner = BatchRunner.prepare(experiment, runs, lambda cells: None)
+    whole = [Todo.whole(experiment, batch) for batch in experiment.batches]
+    records = sum(part.table.num_rows for todo in whole for part in runner.run(todo))
+    assert counts.records == records == 3 * (2 + 2 * 8 + 2 * 5 + 2 * 8) * 2 * 2
+    assert counts.plain_runs == records + 3 * 3
+    # Fewer, where a donor's vector is the run's own: the clean and the corrupted `bot` of one pair may be alike.
+    assert 0.9 * (counts.unpatched + counts.patched).token_layers <= sum(rows)
+    assert sum(rows) <= (counts.unpatched + counts.patched).token_layers
+    assert set(runner.watch.seconds) == set(counts.sections)
+    assert all(seconds > 0 for seconds in runner.watch.seconds.values())
+
+
+def test_the_reference_is_counted_as_plain_runs(experiment):
+    spec = Spec(experiments=("layer",), engine="reference")
+    plain = Experiment.prepare(experiment.model, spec, experiment.pairs)
+    counts = count(plain)
+    assert counts.patched == counts.plain
+    assert counts.checks == Work()
+
+
+@pytest.mark.parametrize("parallel", [False, True])
+def test_the_reference_is_forecast_for_any_model(shipped_pairs, demo_model, tmp_path, caplog, parallel):
+    """After its first batch; the fast engine reads a Llama's weights, and plain hooks run any model."""
+    cfg = HookedTransformerConfig(
+        n_layers=2, d_model=16, n_heads=2, d_head=8, d_mlp=24, n_ctx=128, d_vocab=demo_model.hooked.cfg.d_vocab,
+        act_fn="gelu", positional_embedding_type="rotary", parallel_attn_mlp=parallel, seed=0,
+    )  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        hooked = HookedTransformer(cfg).requires_grad_(False)
+    model = dataclasses.replace(demo_model, hooked=hooked, head=LatentHead({}), n_latents=2)
+    spec = Spec(experiments=("layer",), engine="reference", batch_size=1)
+    experiment = Experiment.prepare(model, spec, shipped_pairs[:2])
+    whole, tokens = count(experiment), sum(layout.length for layouts in experiment.layouts for layout in layouts)
+    assert whole.unpatched.token_layers > 2 * tokens
+    assert whole.unpatched.flops > 2 * 2 * tokens * (4 * 16 * 16 + 2 * 16 * 24)
+    with caplog.at_level("INFO"), open_run(tmp_path / "run", {}) as directory:
+        run_experiment(experiment, directory, None)
+    assert "expected to take" in caplog.text
+
+
+def test_a_long_pair_is_timed_on_some_of_its_layers(experiment, made, monkeypatch):
+    """Whatever a pair takes: one layer at least, in one direction and with one donor; the forecast is of all."""
+    timed = []
+    real = plan._timed
+    monkeypatch.setattr(plan, "_timed", lambda of, todo: (timed.append(todo), real(of, todo))[1])
+    monkeypatch.setattr(plan, "LONG", 1e-9)
+    sampled = make_plan(experiment)
+    ((part, cells),) = timed[0].cells.items()
+    assert len(timed) == 1
+    assert part == ("denoise", "paired")
+    assert {cell.layer for cell in cells} == {2}
+    assert (sampled.timed, sampled.counts) == (len(cells), made.counts)
+    assert 0.2 < sampled.seconds / made.seconds < 5.0
+
+
+def test_layers_are_spread_evenly():
+    assert plan.evenly(range(16), 1) == {8}
+    assert plan.evenly(range(16), 4) == {2, 6, 10, 14}
+    assert plan.evenly((3, 5), 9) == {3, 5}
+
+
+def counts(scale: int) -> Counts:
+    work = Work(scale, 10 * scale)
+    return Counts(plain_runs=scale, plain=work, unpatched=work, patched=work, checks=Work(), records=2 * scale)
+
+
+def timing(scale: int, each: float, overhead: float) -> Timing:
+    seconds = {name: overhead + each * scale for name in ("unpatched", "patched", "records")}
+    return Timing(counts(scale), seconds | {"checks": 0.0})
+
+
+def test_two_timings_tell_overhead_from_work():
+    small, large = timing(1, 0.5, 2.0), timing(4, 0.5, 2.0)
+    assert predict(small, large, counts(40), 10) == pytest.approx(3 * (10 * 2.0 + 40 * 0.5))
+    assert predict(large, large, counts(40), 10) == pytest.approx(3 * 10 * (2.0 + 4 * 0.5))
+
+
+def test_noise_gives_no_negative_overhead():
+    slow, quick = timing(1, 3.0, 0.0), timing(4, 0.5, 0.0)
+    assert predict(slow, quick, counts(8), 2) == pytest.approx(3 * 4.0)
+
+
+def test_a_plan_is_of_its_run(experiment, made, demo_model):
+    assert (made.pairs, made.cells) == (3, 44)
+    assert made.counts == count(experiment)
+    assert made.weights == pytest.approx(
+        sum({p.data_ptr(): p.nbytes for p in demo_model.hooked.parameters()}.values()), rel=0.1
+    )
+    found = footprint_of_batch(experiment, [0, 1], made.counts.records)
+    assert made.peak_memory == found.process + found.end  # a small model takes most at its end
+    assert made.memory_bound > made.peak_memory
+    assert made.answered == made.calibrated_on > 0  # both sides of every shipped pair are answered right
+    assert made.seconds > 0
+    assert made.as_json()["counts"]["records"] == made.counts.records

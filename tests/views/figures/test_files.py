@@ -1,0 +1,235 @@
+import hashlib
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from PIL import Image
+from records import make_records
+
+from mechpatch.errors import SpecError, StorageError
+from mechpatch.views.figures import files as figures
+from mechpatch.views.figures.files import (
+    difference_map,
+    heatmap,
+    layer_profile,
+    pair_maps,
+    plot_run,
+    save,
+    trajectories,
+)
+
+SETS = ("layer", "position", "leave_one_out", "pairwise", "subset", "window")
+
+
+def texts(figure: Figure) -> list[str]:
+    return [text.get_text() for text in figure.findobj(Text) if isinstance(text, Text) and text.get_text()]
+
+
+def image(figure: Figure, panel: int = 0) -> np.ma.MaskedArray:
+    shown = figure.axes[panel].images[0].get_array()
+    assert shown is not None
+    return np.ma.masked_invalid(shown)
+
+
+def labels(figure: Figure) -> list[str]:
+    return [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+
+
+def write_run(folder: Path, table: pa.Table) -> Path:
+    """A finished run, as far as figures need it."""
+    folder.mkdir()
+    pq.write_table(table, folder / "effects.parquet")
+    digest = hashlib.sha256((folder / "effects.parquet").read_bytes()).hexdigest()
+    (folder / "effects.sha256").write_text(f"{digest}  effects.parquet\n")
+    return folder
+
+
+def test_a_heatmap_shows_the_means_with_layers_upwards_and_positions_in_order():
+    table = make_records(layers=3, thoughts=2, pairs=5, peak=(1, 0))
+    figure = heatmap(table)
+    axes = figure.axes[0]
+    rows = [row for row in table.to_pylist() if (row["experiment"], row["layer"], row["site"]) == ("position", 1, "t0")]
+    assert image(figure)[1, 1] == pytest.approx(np.mean([row["recovery"] for row in rows]))
+    assert axes.images[0].origin == "lower"
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["bot", "t0", "t1", "eot", "answer"]
+
+
+def test_noise_is_drawn_as_the_share_that_is_destroyed():
+    table = make_records(pairs=5, directions=("denoise", "noise"))
+    denoise, noise = heatmap(table), heatmap(table, direction="noise")
+    np.testing.assert_allclose(image(noise), image(denoise), atol=1e-12)
+    assert "Position-wise patching: destruction" in texts(noise)
+
+
+def test_structural_cells_have_no_colour_and_no_number_but_a_legend():
+    table = make_records(layers=3, thoughts=2, pairs=5, feedback=False)
+    figure = heatmap(table)
+    assert np.ma.getmaskarray(image(figure))[2].tolist() == [False, True, True, True, False]
+    assert len(figure.axes[0].patches) == 3
+    assert labels(figure) == ["zero by construction"]
+    assert labels(heatmap(make_records(pairs=5))) == []
+
+
+def test_a_figure_says_how_many_pairs_it_averages():
+    assert any("mean over 7 pairs" in text for text in texts(heatmap(make_records(pairs=10, incorrect=2, undefined=1))))
+    uneven = make_records(pairs=4).to_pylist()
+    del uneven[0]
+    figure = layer_profile(pa.Table.from_pylist(uneven, schema=make_records(pairs=1).schema))
+    assert any("mean over 3 to 4 pairs" in text for text in texts(figure))
+
+
+def test_what_a_thought_left_out_costs_is_drawn_beside_all_thoughts():
+    table = make_records(layers=3, pairs=5, experiments=SETS, spread=0.0)
+    whole, rest = heatmap(table, experiment="layer"), heatmap(table, experiment="leave_one_out")
+    found = difference_map(table, "leave_one_out")
+    assert found is not None
+    np.testing.assert_allclose(image(found), image(whole) - image(rest), atol=1e-12)
+    assert "effect of all thoughts − effect without this one" in "\n".join(texts(found))
+    assert found.axes[0].get_xlabel() == "Thought left out"
+    assert difference_map(make_records(pairs=2, experiments=("leave_one_out",)), "leave_one_out") is None
+
+
+def test_two_positions_fill_a_triangle_for_each_layer():
+    table = make_records(layers=3, thoughts=3, pairs=5, experiments=SETS, landmarks=False, spread=0.0, peak=(1, 0))
+    figure, single = pair_maps(table), image(heatmap(table))
+    panels = [axes for axes in figure.axes if axes.images and axes.get_title(loc="left").startswith("layer")]
+    assert [axes.get_title(loc="left") for axes in panels] == ["layer 0", "layer 1", "layer 2"]
+    shown = image(figure, 1)
+    assert np.ma.getmaskarray(shown).tolist() == [[False, False, False], [True, False, False], [True, True, False]]
+    np.testing.assert_allclose(np.diag(shown), single[1], atol=1e-12)  # each position alone
+    assert shown[0, 2] == pytest.approx(0.9 * (single[1, 0] + single[1, 2]))
+    assert [label.get_text() for label in panels[2].get_xticklabels()] == ["t0", "t1", "t2"]
+
+    beyond = image(pair_maps(table, "synergy"), 1)
+    assert beyond[0, 2] == pytest.approx(-0.1 * (single[1, 0] + single[1, 2]))
+    assert np.ma.getmaskarray(np.diag(beyond)).all()
+
+
+def test_synergy_without_positions_alone_is_refused_and_no_diagonal_is_drawn():
+    table = make_records(layers=2, thoughts=3, pairs=3, experiments=("pairwise",))
+    shown = image(pair_maps(table))
+    assert np.ma.getmaskarray(np.diag(shown)).all()
+    with pytest.raises(SpecError, match="run `position pairwise`"):
+        pair_maps(table, "synergy")
+
+
+def test_pairs_of_positions_that_cannot_move_are_hatched():
+    figure = pair_maps(make_records(layers=2, thoughts=3, pairs=3, experiments=("pairwise",), feedback=False))
+    assert [len(axes.patches) for axes in figure.axes[:2]] == [0, 3]
+    assert labels(figure) == ["zero by construction"]
+
+
+def test_windows_are_named_by_their_first_layer():
+    figure = heatmap(make_records(layers=4, pairs=3, experiments=("window",)), experiment="window")
+    assert figure.axes[0].get_ylabel() == "First layer of the window"
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["0", "1", "2"]
+
+
+def test_numbers_are_left_out_where_they_do_not_fit():
+    def numbers(layers: int) -> int:
+        return len(heatmap(make_records(layers=layers, pairs=2, experiments=("position",))).axes[0].texts)
+
+    assert numbers(16) > 16 * 8
+    assert numbers(70) < 16
+
+
+def test_nulls_are_grey_lines_beside_the_profile():
+    figure = layer_profile(make_records(pairs=6, nulls=("self", "other_pair", "same_value", "gaussian")))
+    assert [label for label in labels(figure) if label.startswith("null")] == [
+        "null: the run's own vectors",
+        "null: vectors of another pair",
+        "null: a donor with an equal answer",
+        "null: Gaussian vectors",
+    ]
+    assert len({line.get_color() for line in figure.axes[0].lines if str(line.get_label()).startswith("null")}) == 1
+
+
+def test_steps_that_are_zero_by_construction_have_no_line():
+    figure = trajectories(make_records(layers=3, pairs=5, feedback=False))
+    main = figure.axes[0]
+    heights = [np.asarray(line.get_ydata(), dtype=float) for line in main.lines]
+    drawn = [height for height in heights if len(height) == 5]
+    assert [np.isnan(height).tolist() for height in drawn] == [[False, *[True] * 4], [False, *[True] * 4], [True] * 5]
+    assert labels(figure) == ["zero by construction", "not drawn, zero by construction: layer 2, step 0"]
+
+
+def test_similarities_have_panels_only_where_they_were_recorded():
+    table = make_records(pairs=5)
+    assert "Similarity to clean (cosine)" in texts(trajectories(table))
+    assert "Similarity to clean (cosine)" not in texts(trajectories(table, "cumulative"))
+
+
+def test_every_figure_can_be_drawn_without_a_usable_pair():
+    table = make_records(pairs=2, incorrect=2)
+    sets = make_records(pairs=2, incorrect=2, experiments=SETS)
+    for figure in (heatmap(table), layer_profile(table), trajectories(table), pair_maps(sets)):
+        assert any("no pair is answered right" in text for text in texts(figure))
+
+
+def test_an_experiment_that_was_not_run_is_named():
+    with pytest.raises(SpecError, match=r"no rows of position, noise, paired.*they have layer, denoise, paired"):
+        heatmap(make_records(pairs=2, experiments=("layer",)), direction="noise")
+
+
+def test_equal_figures_are_equal_files(tmp_path: Path):
+    table = make_records(pairs=4)
+    digests = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        digests.append([path.read_bytes() for path in save(heatmap(table), tmp_path / name / "map.of.layers")])
+    assert digests[0] == digests[1]
+    assert sorted(path.name for path in (tmp_path / "one").iterdir()) == ["map.of.layers.png", "map.of.layers.svg"]
+    with Image.open(tmp_path / "one" / "map.of.layers.png") as image:
+        assert min(image.size) > 500
+    assert b"<dc:date>" not in digests[0][1]
+
+
+def test_a_figure_that_cannot_be_written_is_an_error_that_names_it(tmp_path: Path):
+    with pytest.raises(StorageError, match="missing"):
+        save(heatmap(make_records(pairs=2)), tmp_path / "missing" / "map")
+
+
+def test_a_run_gets_every_figure_that_its_experiments_allow(tmp_path: Path):
+    table = make_records(pairs=3, layers=2, thoughts=2, nulls=("noise",), directions=("noise",))
+    before = dict(mpl.rcParams)
+    written = plot_run(write_run(tmp_path / "run", table))
+    names = {path.name for path in written if path.suffix == ".png"}
+    kinds = ("layer-noise", "position-noise", "position-noise-kl", "relay-noise", "cumulative-noise")
+    assert names == {f"{kind}.png" for kind in kinds}
+    assert {path.parent for path in written} == {tmp_path / "run" / "figures"}
+    assert all(path.exists() for path in written)
+    assert dict(mpl.rcParams) == before
+    only = table.filter(pc.field("experiment") == "layer")
+    elsewhere = plot_run(write_run(tmp_path / "other", only), tmp_path / "out")
+    assert [path.name for path in elsewhere] == ["layer-noise.png", "layer-noise.svg"]
+
+
+def test_sets_get_figures_of_what_they_do_beyond_their_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(figures, "save", lambda figure, path: [path])  # drawing them all takes long
+    table = make_records(pairs=3, layers=2, thoughts=3, experiments=SETS, landmarks=False)
+    written = {path.name for path in plot_run(write_run(tmp_path / "run", table))}
+    assert written >= {
+        "leave_one_out-denoise-lost", "pairwise-denoise", "pairwise-denoise-synergy", "pairwise-denoise-kl",
+        "subset-denoise-synergy", "window-denoise",
+    }  # fmt: skip
+    alone = table.filter(pc.field("experiment").isin(["pairwise", "subset", "leave_one_out"]))
+    names = {path.name for path in plot_run(write_run(tmp_path / "alone", alone))}
+    assert not any(name.endswith(("lost", "synergy")) for name in names)
+
+
+def test_a_run_without_usable_records_is_refused(tmp_path: Path):
+    with pytest.raises(StorageError, match=r"effects\.\w+: cannot be read"):
+        plot_run(tmp_path)
+    table = make_records(pairs=1, layers=2)
+    with pytest.raises(StorageError, match="no rows"):
+        plot_run(write_run(tmp_path / "empty", table.slice(0, 0)))
+    damaged = write_run(tmp_path / "damaged", table) / "effects.parquet"
+    damaged.write_bytes(damaged.read_bytes()[:-20])
+    with pytest.raises(StorageError, match="damaged"):
+        plot_run(tmp_path / "damaged")
