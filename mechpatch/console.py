@@ -20,7 +20,7 @@ from mechpatch.families import PLAIN
 from mechpatch.models import ThoughtModel
 from mechpatch.models.checkpoint import said
 from mechpatch.models.trial import Contents, Trial
-from mechpatch.verify import Report
+from mechpatch.verify import Findings
 from mechpatch.views.words.ending import ending
 from mechpatch.workflow import PairFile
 
@@ -156,33 +156,33 @@ def show_paths(folder: Path, figures: Sequence[Path], report: Path | None = None
         typer.echo(f"report: {report} (opens in a browser, no network is needed)")
 
 
-def show_report(report: Report, pairs: Sequence[str]) -> None:
+def show_findings(findings: Findings, pairs: Sequence[str]) -> None:
     """The laws with their largest deviations, what was found beside them, and the likely cause of a failure."""
     table = Table("", "law", "largest", "tolerance", "verdict", box=SIMPLE_HEAD, pad_edge=False)
     for column in table.columns[2:4]:
         column.justify = "right"
-    for each in report.verdicts:
+    for each in findings.verdicts:
         numbers = ["—" if value is None else f"{value:.1e}" for value in (each.deviation, each.tolerance)]
         style = "red" if each.failed else "dim" if each.deviation is None else ""
         table.add_row(str(each.number), each.says, *numbers, each.verdict, style=style)
     typer.echo(f"verified on {', '.join(pairs)}; deviations of logits unless the law says otherwise")
-    if report.rounding:
-        typer.echo(report.rounding)
+    if findings.rounding:
+        typer.echo(findings.rounding)
     Console().print(table)
-    for each in report.verdicts:
+    for each in findings.verdicts:
         if each.failed or each.deviation is None or each.key == "alpha":  # how many are right is worth knowing anyway
             typer.echo(f"  {each.number}, {each.says}: {each.verdict}{f': {each.note}' if each.note else ''}")
-    for relation in report.relations:
+    for relation in findings.relations:
         value = "—" if relation["value"] is None else f"{relation['value']:.3g}"
         typer.echo(f"  reported, not asserted: {relation['name'].replace('_', ' ')}: {value}")
-    if not report.failed:
-        tried = sum(each.deviation is not None for each in report.verdicts)
+    if not findings.failed:
+        tried = sum(each.deviation is not None for each in findings.verdicts)
         typer.echo(f"All {tried} laws that apply hold.")
         return
-    typer.echo(f"{len(report.failed)} of {len(report.verdicts)} laws fail: do not rely on numbers from this model.")
-    for cause in report.causes:
+    typer.echo(f"{len(findings.failed)} of {len(findings.verdicts)} laws fail: do not rely on numbers from this model.")
+    for cause in findings.causes:
         typer.echo(f"Likely cause: {cause}.")
-    if not report.causes:
+    if not findings.causes:
         typer.echo("No known cause fits; the lines above say where the largest deviation is.")
 
 

@@ -62,10 +62,10 @@ def kl_divergence(
     """
     norm, base_norm = normalisers or (normaliser(patched), normaliser(baseline))
     means = []
-    for one, other, own in zip(_chunks(patched), _chunks(baseline), norm.split(_pairs(patched)), strict=True):
+    for one, other, chunk in zip(_chunks(patched), _chunks(baseline), norm.split(_pairs(patched)), strict=True):
         wide = _wide(one)
         difference = wide - _wide(other)
-        means.append((wide.sub_(own[..., None]).exp_().mul_(difference)).sum(-1))
+        means.append((wide.sub_(chunk[..., None]).exp_().mul_(difference)).sum(-1))
     return _mean((torch.cat(means) - (norm - base_norm)).clamp(min=0), mask.to(norm.device))
 
 
@@ -104,7 +104,7 @@ def answer_logprob(
     return (chosen * (targets >= 0).to(norm.device)).sum(-1)
 
 
-def divergent_logit_diff(own: Positions, targets: Int[Tensor, "pair 2 position"]) -> PerPair:
+def divergent_logit_diff(logits: Positions, targets: Int[Tensor, "pair 2 position"]) -> PerPair:
     """Logit of the clean token minus that of the corrupted one, where the two answers first differ.
 
     NaN where they do not differ before one of them ends.
@@ -112,7 +112,7 @@ def divergent_logit_diff(own: Positions, targets: Int[Tensor, "pair 2 position"]
     clean, corrupted = targets[:, 0], targets[:, 1]
     differs = (clean != corrupted) & (clean >= 0) & (corrupted >= 0)
     pairs, at = torch.arange(len(targets), device=targets.device), differs.to(torch.int8).argmax(-1)
-    logits = own[pairs, at].gather(1, targets[pairs, :, at].clamp(min=0))
+    logits = logits[pairs, at].gather(1, targets[pairs, :, at].clamp(min=0))
     return (logits[:, 0] - logits[:, 1]).where(differs.any(-1), torch.nan)
 
 
@@ -146,15 +146,15 @@ def greedy_answers(
     return right & ~prolonged
 
 
-def outcome(given: Bool[Tensor, "pair 2"], own: int) -> Int[Tensor, " pair"]:
+def outcome(given: Bool[Tensor, "pair 2"], recipient: int) -> Int[Tensor, " pair"]:
     """Index in `OUTCOMES` of what greedy decoding gives.
 
     Args:
         given: whether the clean and the corrupted answer are given; both are where they are equal.
-        own: the answer of the run at hand, which names an answer that both sides share.
+        recipient: the answer of the unpatched run, which names an answer that both sides share.
     """
-    other = torch.where(given[:, 1 - own], 1 - own, OUTCOMES.index("other"))
-    return torch.where(given[:, own], own, other)
+    other = torch.where(given[:, 1 - recipient], 1 - recipient, OUTCOMES.index("other"))
+    return torch.where(given[:, recipient], recipient, other)
 
 
 def recovery(patched: PerPair, corrupted: PerPair, clean: PerPair, min_gap: float) -> PerPair:
@@ -169,28 +169,29 @@ def recovery(patched: PerPair, corrupted: PerPair, clean: PerPair, min_gap: floa
 def answer_metrics(
     logits: Float[Tensor, "pair 2 position vocab"],
     targets: Int[Tensor, "pair 2 position"],
-    own: int,
+    recipient: int,
     continues: Continues,
     norm: Float[Tensor, "pair 2 position"] | None = None,
 ) -> dict[str, Float[Tensor, " pair"] | Int[Tensor, " pair"]]:
     """Everything about the two answers that one run says by itself; `outcome` is an index in `OUTCOMES`.
 
     Args:
-        own: whose continuation single-position metrics are read in: 0 clean, 1 corrupted, the unpatched run's own.
+        recipient: the answer of the unpatched run, 0 clean or 1 corrupted: metrics of one position are read in its
+            continuation.
         norm: `normaliser` of the logits, where it is known.
     """
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     mask = targets >= 0
-    clean_score = mean_answer_logit(logits[:, own, 0], targets[:, 0], mask[:, 0])
-    corrupted_score = mean_answer_logit(logits[:, own, 0], targets[:, 1], mask[:, 1])
+    clean_score = mean_answer_logit(logits[:, recipient, 0], targets[:, 0], mask[:, 0])
+    corrupted_score = mean_answer_logit(logits[:, recipient, 0], targets[:, 1], mask[:, 1])
     logprob = answer_logprob(logits, targets, norm)
     return {
         "answer_logit_diff": clean_score - corrupted_score,
         "clean_score": clean_score,
         "corrupted_score": corrupted_score,
         "answer_logprob_diff": logprob[:, 0] - logprob[:, 1],
-        "divergent_logit_diff": divergent_logit_diff(logits[:, own], targets),
-        "outcome": outcome(greedy_answers(logits, targets, continues), own),
+        "divergent_logit_diff": divergent_logit_diff(logits[:, recipient], targets),
+        "outcome": outcome(greedy_answers(logits, targets, continues), recipient),
     }
 
 
@@ -244,10 +245,13 @@ def distance_metrics(
     Args:
         normalisers: of both, in that continuation, where they are known.
     """
-    dtype, own = torch.promote_types(patched.dtype, torch.float32), answers.recipient
+    dtype, recipient = torch.promote_types(patched.dtype, torch.float32), answers.recipient
     patched, baseline = patched.to(dtype), baseline.to(dtype)
     found = {name: function(patched, baseline, answers) for name, function in FUNCTIONS.items()}
-    return {"kl_divergence": kl_divergence(patched[:, own], baseline[:, own], answers.mask, normalisers), **found}
+    return {
+        "kl_divergence": kl_divergence(patched[:, recipient], baseline[:, recipient], answers.mask, normalisers),
+        **found,
+    }
 
 
 def _mean(values: Float[Tensor, "pair position"], mask: Mask) -> PerPair:

@@ -15,7 +15,7 @@ SOFT_TOP_K, SOFT_TEMPERATURE = 10, 0.6  # published settings of soft thinking
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
+class ModelSource:
     """What a model is made of; None stands for what its family or architecture has.
 
     Attributes:
@@ -84,7 +84,7 @@ class Source:
         """The checkpoint that was given, of whatever family."""
         return Path(getattr(self, self.option)) if self.option else None
 
-    def resolved(self) -> "Source":
+    def resolved(self) -> "ModelSource":
         """With folders for a shipped model's name, and with the settings of soft thinking where it is asked for."""
         if self.mixes:
             top_k = SOFT_TOP_K if self.soft_top_k is None else self.soft_top_k
@@ -108,7 +108,7 @@ class Source:
         )
 
     @classmethod
-    def recorded(cls, about: Mapping[str, Any]) -> "Source":
+    def recorded(cls, about: Mapping[str, Any]) -> "ModelSource":
         """What `ThoughtModel.about` says of a model; numbers that its files hold are left to them."""
         known = {each.name: about[each.name] for each in fields(cls) if about.get(each.name) is not None}
         if not known.get("n_latents"):
@@ -118,7 +118,7 @@ class Source:
         known = {name: tuple(value) if isinstance(value, list) else value for name, value in known.items()}
         return cls(**{**known, "base": str(about.get("base"))})
 
-    def moved(self, base: Any, adapter: Any, codi: Any, coconut: Any) -> "Source":
+    def moved(self, base: Any, adapter: Any, codi: Any, coconut: Any) -> "ModelSource":
         """The same from other places; the base may still be where it was."""
         again = bool(codi or coconut) == bool(self.checkpoint or self.base in SHIPPED)
         return replace(

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import runpy
+import shutil
 import socket
 import subprocess
 import sys
@@ -124,9 +125,9 @@ def test_zero_and_mean_are_effects_and_no_controls(run, demo_model, shipped_pair
     seen = {}
 
     def look(runs):
-        seen["zero"], seen["mean"] = torch.zeros_like(runs.own), runs.everyone.mean(runs.indices[0])
+        seen["zero"], seen["mean"] = torch.zeros_like(runs.baseline), runs.everyone.mean(runs.indices[0])
         seen["each"] = [runs.everyone.runs.vectors(index, 0) for index in range(4)]
-        return runs.own, runs.all
+        return runs.baseline, runs.all
 
     mp.run(demo_model, shipped_pairs[:4], "layer", nulls=mp.Donor(name="look", function=look), layers=(1,), checks=0)
     assert torch.allclose(seen["mean"], torch.stack(seen["each"]).mean(0), atol=1e-6)
@@ -137,7 +138,7 @@ def test_the_mean_is_of_all_pairs_whatever_the_limit(demo_model, shipped_pairs):
 
     def look(runs):
         means.append(runs.everyone.mean(runs.indices[0]))
-        return runs.own, runs.all
+        return runs.baseline, runs.all
 
     donor = mp.Donor(name="look", function=look)
     for limit in (None, 1):
@@ -157,12 +158,12 @@ def test_the_mean_is_of_all_pairs_whatever_the_limit(demo_model, shipped_pairs):
         ),
         ({"metrics": {"mine": lambda p, b, a: [1.0, float("inf")]}}, "metric 'mine' gave an infinite value"),
         ({"nulls": mp.Donor(name="self", function=paired_again)}, "donor 'self': mechpatch has one"),
-        ({"nulls": mp.Donor(name="d", function=lambda runs: runs.own)}, "donor 'd' gave Tensor, expected"),
+        ({"nulls": mp.Donor(name="d", function=lambda runs: runs.baseline)}, "donor 'd' gave Tensor, expected"),
         (
-            {"nulls": mp.Donor(name="d", function=lambda runs: (runs.own[:1], runs.all))},
+            {"nulls": mp.Donor(name="d", function=lambda runs: (runs.baseline[:1], runs.all))},
             r"donor 'd' gave torch.float32",
         ),
-        ({"nulls": mp.Donor(name="d", function=lambda runs: (runs.own, [1, 1]))}, "donor 'd' gave int64"),
+        ({"nulls": mp.Donor(name="d", function=lambda runs: (runs.baseline, [1, 1]))}, "donor 'd' gave int64"),
         ({"nulls": "gausian"}, "'gausian' is not known"),
         ({"layer": (1,)}, r"unexpected keyword argument 'layer'; see the fields of Spec"),
         (
@@ -365,8 +366,11 @@ def test_the_tour_runs_cell_by_cell(demo_model, shipped_pairs, monkeypatch, caps
 
 def test_the_wheel_works_outside_the_checkout(tmp_path):
     """What a user installs has its pages, its models and its scripts of the report."""
-    root = EXAMPLES[0].parent.parent.parent
-    build = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--quiet", "-w", tmp_path, root]
+    root, copy = EXAMPLES[0].parent.parent.parent, tmp_path / "copy"  # what an older build left would be packed too
+    shutil.copytree(root / "mechpatch", copy / "mechpatch", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(root / name, copy)
+    build = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--quiet", "-w", tmp_path, copy]
     subprocess.run(build, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:

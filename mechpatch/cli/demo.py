@@ -24,7 +24,7 @@ from mechpatch.cli.options import (
 from mechpatch.data import DEMO
 from mechpatch.experiments.spec import Spec
 from mechpatch.kinds import SHORT
-from mechpatch.source import Source
+from mechpatch.source import ModelSource
 from mechpatch.storage.folders import require_run_or_empty
 
 INSPECTED = 2  # pairs
@@ -58,7 +58,7 @@ def demo(
     from mechpatch.console import announce, progress, show_paths, show_screening, show_summary
 
     torch.set_num_threads(1)  # the model is so small that threads cost more than they give
-    loaded = load(Source(base=DEMO), "float32", device, quiet=quiet)
+    loaded = load(ModelSource(base=DEMO), "float32", device, quiet=quiet)
     spec = Spec(
         experiments=SHORT["all"],
         directions=tuple(DIRECTIONS),

@@ -15,7 +15,7 @@ from mechpatch.errors import CheckpointError, SpecError
 from mechpatch.experiments.spec import NOTHING_FED_BACK, Spec
 from mechpatch.families import PAUSE, ROWS, possible
 from mechpatch.names import DTYPE_NAMES, not_known
-from mechpatch.source import Source
+from mechpatch.source import ModelSource
 
 T = TypeVar("T")
 
@@ -42,7 +42,7 @@ class Outline:
     has_bot: bool | None
 
 
-def outline(source: Source) -> Outline:
+def outline(source: ModelSource) -> Outline:
     """Look at paths and config.json. Raises `CheckpointError` for what cannot be loaded."""
     model, source = str(source.base), source.resolved()
     if source.adapter and not (_path(source.adapter) / PEFT_CONFIG).is_file():

@@ -11,7 +11,7 @@ from mechpatch.cli.app import app
 from mechpatch.cli.model import Coconut
 from mechpatch.cli.options import ASKED, EXPERIMENT, MODEL, OUTPUT, RUNNING, Adapter, Codi, Device, Quiet, load, option
 from mechpatch.errors import SpecError
-from mechpatch.source import Source
+from mechpatch.source import ModelSource
 from mechpatch.storage.folders import require_run
 
 
@@ -81,7 +81,7 @@ def inspect(
     early.judge_machine("float32", device)
     require_run(run_dir)
     if model is not None:
-        early.outline(Source(base=model, adapter=adapter, codi=codi, coconut=coconut))
+        early.outline(ModelSource(base=model, adapter=adapter, codi=codi, coconut=coconut))
     if layer is not None and site is not None:
         from mechpatch.storage.results import read_pairs, read_spec
 
@@ -99,7 +99,7 @@ def inspect(
     spec = run.spec if max_memory is None else replace(run.spec, memory=max_memory * 2**20)
     indices = [run.index(each) for each in dict.fromkeys(pair or ())]
     indices = indices or largest_effects(read_effects(run_dir), top or 1)
-    source = Source.recorded(run.model)
+    source = ModelSource.recorded(run.model)
     if model is not None or adapter is not None or codi is not None or coconut is not None:
         source = source.moved(model, adapter, codi, coconut)
     loaded = load(source, str(run.model.get("dtype", "float32")), device, quiet=quiet)

@@ -1,4 +1,4 @@
-"""Options that say which model: one set for all commands, which becomes one `Source`."""
+"""Options that say which model: one set for all commands, which becomes one `ModelSource`."""
 
 import inspect
 from collections.abc import Callable
@@ -22,7 +22,7 @@ from mechpatch.cli.options import (
 from mechpatch.data import SHIPPED
 from mechpatch.errors import CheckpointError
 from mechpatch.families import NAMES, PAUSE
-from mechpatch.source import Source
+from mechpatch.source import ModelSource
 
 Coconut = Annotated[
     Path | None,
@@ -125,9 +125,9 @@ def make_source(
     tie: Tie = None,
     soft_top_k: SoftTopK = None,
     soft_temperature: SoftTemperature = None,
-) -> Source:
+) -> ModelSource:
     """What was asked for, refused at once where it cannot be."""
-    return Source(
+    return ModelSource(
         base=model,
         adapter=adapter,
         codi=codi,
@@ -146,7 +146,7 @@ def make_source(
     )
 
 
-def kind_of_thoughts(asked: str, source: Source) -> str:
+def kind_of_thoughts(asked: str, source: ModelSource) -> str:
     """Where nothing is fed back the thoughts are copies of one token, unless they are text."""
     row = SHIPPED.get(str(source.base))
     family = source.family or (row and row.family)
@@ -168,20 +168,20 @@ def with_options(made_by: Callable[..., Any], command: Callable[..., Any]) -> Ca
 
     An option that both have is the command's.
     """
-    _, *own = inspect.signature(command).parameters.values()
-    names = {each.name for each in own}
+    _, *others = inspect.signature(command).parameters.values()
+    names = {each.name for each in others}
     asked = {name: each for name, each in inspect.signature(made_by).parameters.items() if name not in names}
 
     @wraps(command)
     def called(**given: Any) -> Any:
         return command(made_by(**{name: given.pop(name) for name in asked if name in given}), **given)
 
-    parameters = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in (*asked.values(), *own)]
+    parameters = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in (*asked.values(), *others)]
     called.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportAttributeAccessIssue]
     called.__annotations__ = {each.name: each.annotation for each in parameters}
     return called
 
 
 def with_source(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give `command`, whose first parameter is a `Source`, the options that make one."""
+    """Give `command`, whose first parameter is a `ModelSource`, the options that make one."""
     return with_options(make_source, command)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mechpatch.data import SHIPPED
-from mechpatch.source import Source
+from mechpatch.source import ModelSource
 from mechpatch.storage.cache_folder import default_folder, size_limit
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ Quiet = Annotated[
 ]
 
 
-def load(source: Source, dtype: str, device: str, *, quiet: bool = False) -> "ThoughtModel":
+def load(source: ModelSource, dtype: str, device: str, *, quiet: bool = False) -> "ThoughtModel":
     """Load and say on stderr what was loaded; the tone of the libraries is turned down."""
     from transformers.utils import logging as transformers_logging
 

@@ -47,7 +47,7 @@ from mechpatch.pairs import (
 from mechpatch.pairs import screen as screening_of
 from mechpatch.pairs.answered import CRITERIA, require_criteria
 from mechpatch.pairs.screen import Count
-from mechpatch.source import Source
+from mechpatch.source import ModelSource
 from mechpatch.storage.atomic import write_json
 from mechpatch.storage.folders import require_place
 
@@ -58,7 +58,7 @@ if TYPE_CHECKING:
 @app.command()
 @with_source
 def pairs(
-    source: Source,
+    source: ModelSource,
     file: Annotated[str, typer.Argument(metavar="FILE", help=f"File of pairs, or {' or '.join(SHIPPED)}.")],
     screen: Annotated[
         str | None,

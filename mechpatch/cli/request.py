@@ -37,7 +37,7 @@ from mechpatch.errors import PairError, SpecError, StorageError
 from mechpatch.experiments.growth import certain_differences, require_equal
 from mechpatch.experiments.spec import Spec, parse_experiments, parse_layers
 from mechpatch.pairs import load_pairs
-from mechpatch.source import Source
+from mechpatch.source import ModelSource
 from mechpatch.storage.folders import SPEC, require_run_or_empty
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class Request(NamedTuple):
 
 
 def request(
-    source: Source,
+    source: ModelSource,
     experiments: Annotated[
         list[str],
         typer.Argument(

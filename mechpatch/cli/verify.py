@@ -26,7 +26,7 @@ from mechpatch.cli.options import (
 from mechpatch.data import pair_path, pairs_for
 from mechpatch.experiments.spec import Spec, parse_layers
 from mechpatch.pairs import load_pairs
-from mechpatch.source import Source
+from mechpatch.source import ModelSource
 
 DTYPES = ("float32", "float64")  # other rounding is as large as many faults
 
@@ -34,7 +34,7 @@ DTYPES = ("float32", "float64")  # other rounding is as large as many faults
 @app.command()
 @with_source
 def verify(
-    source: Source,
+    source: ModelSource,
     pairs: Pairs = None,
     thoughts: Thoughts = "latent",
     answer_prefix: AnswerPrefix = None,
@@ -77,7 +77,7 @@ def verify(
     load_pairs(pair_path(pairs))
 
     from mechpatch import workflow
-    from mechpatch.console import progress, show_report
+    from mechpatch.console import progress, show_findings
     from mechpatch.verify import LAWS, make_context, read_source
     from mechpatch.verify import verify as try_all
 
@@ -86,11 +86,11 @@ def verify(
     checkpoint = read_source(source, loaded.hooked.cfg.dtype, loaded.device)
     context = make_context(loaded, spec, kept, checkpoint)
     with progress("verify", len(LAWS)) as tick:
-        report = try_all(context, lambda key: tick(1))
+        findings = try_all(context, lambda key: tick(1))
     if as_json:
         about = {"model": loaded.fingerprint, "dtype": dtype, "pairs": [pair.pair_id for pair in context.pairs]}
-        typer.echo(json.dumps(about | report.as_json(), ensure_ascii=False))
+        typer.echo(json.dumps(about | findings.as_json(), ensure_ascii=False))
     else:
-        show_report(report, [pair.pair_id for pair in context.pairs])
-    if report.failed:
+        show_findings(findings, [pair.pair_id for pair in context.pairs])
+    if findings.failed:
         raise typer.Exit(1)

@@ -83,5 +83,5 @@ def portable(about: Mapping[str, Any]) -> dict[str, Any]:
     row = next((row for row in ROWS if about.get("base") == str(row.base)), None)
     if row is None:
         return dict(about)
-    own = (row.option, str(row.checkpoint))
-    return {name: value for name, value in about.items() if (name, value) != own} | {"base": row.name}
+    shipped = (row.option, str(row.checkpoint))
+    return {name: value for name, value in about.items() if (name, value) != shipped} | {"base": row.name}

@@ -11,8 +11,8 @@ Arrays of a run `r` of `RUNS`:
                     the first token where they differ; absent where one answer is the start of the other
     r.resid         [layer, token, coordinate] of resid_post, in the dimensions `coordinates` alone
     r.lens_ids, r.lens_logprobs            [layer, site, guess] the lens' most likely tokens, nats
-    r.<own>_ids, r.<own>_logprobs          [token, guess] the most likely tokens along the clean or corrupted answer
-    r.<own>_rank, r.<own>_logprob          [token] of the token that is there; rank 0 is the most likely
+    r.<answer>_ids, r.<answer>_logprobs    [token, guess] the most likely tokens along the clean or corrupted answer
+    r.<answer>_rank, r.<answer>_logprob    [token] of the token that is there; rank 0 is the most likely
     effect, structural                     [layer, site] see `strongest.effects`
     coordinates, coordinate_shares         [coordinate] dimensions with the largest share of the clean-corrupted
                                            difference at the sites, every cell counting equally
@@ -150,7 +150,7 @@ def _described(model: ThoughtModel, run: Trace, layout: Layout, side: int) -> di
 
 
 def _inside(
-    model: ThoughtModel, run: Trace, layout: Layout, own: int, coordinates: Int[Tensor, " coordinate"]
+    model: ThoughtModel, run: Trace, layout: Layout, side: int, coordinates: Int[Tensor, " coordinate"]
 ) -> dict[str, Tensor]:
     """The arrays of one run that no other run is needed for."""
     arrays: dict[str, Tensor] = {
@@ -161,10 +161,10 @@ def _inside(
     answers = zip(*(tail.answer_tokens for tail in layout.tails), strict=False)
     if differing := next(((clean, corrupted) for clean, corrupted in answers if clean != corrupted), None):
         arrays["leaning"] = leaning(model.hooked, run.resid, differing)
-    read = lens(model.hooked, run.resid[:, list(layout.positions(own))])
+    read = lens(model.hooked, run.resid[:, list(layout.positions(side))])
     arrays["lens_logprobs"], arrays["lens_ids"] = read.topk(GUESSES)
-    for side, name in enumerate(SIDES):
-        logprobs, targets = _continuation(model, run, layout, side)
+    for answer, name in enumerate(SIDES):
+        logprobs, targets = _continuation(model, run, layout, answer)
         arrays[f"{name}_logprobs"], arrays[f"{name}_ids"] = logprobs.topk(GUESSES)
         chosen = logprobs.gather(-1, targets[:, None])
         arrays[f"{name}_logprob"], arrays[f"{name}_rank"] = chosen[:, 0], (logprobs > chosen).sum(-1)
@@ -195,8 +195,8 @@ def _coordinates(clean: Trace, corrupted: Trace, layouts: Layouts) -> dict[str, 
     return {"coordinates": largest.indices, "coordinate_shares": largest.values}
 
 
-def _moved(run: Trace, corrupted: Trace, layouts: Layouts, own: int) -> Float[Tensor, "layer token"]:
-    here, there = aligned(*layouts).to(run.resid.device).T if own == 0 else (slice(None), slice(None))
+def _moved(run: Trace, corrupted: Trace, layouts: Layouts, side: int) -> Float[Tensor, "layer token"]:
+    here, there = aligned(*layouts).to(run.resid.device).T if side == 0 else (slice(None), slice(None))
     distance = torch.full_like(run.resid[:, :, 0], torch.nan)
     distance[:, here] = (run.resid[:, here] - corrupted.resid[:, there]).norm(dim=-1)
     return distance

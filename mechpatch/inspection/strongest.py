@@ -56,7 +56,7 @@ def effects(
     thoughts, feedback = thought_sites(sites), spec.thoughts == "latent"
     frame = Frame(n_layers=model.n_layers, layers=layers, sites=sites, thoughts=thoughts, feedback=feedback)
     effect = torch.tensor([moved[patch] - before for patch in patches])
-    structural = torch.tensor([frame.dead(layer, [site]) for layer in layers for site in sites])
+    structural = torch.tensor([frame.is_structural(layer, [site]) for layer in layers for site in sites])
     return effect.view(len(layers), -1), structural.view(len(layers), -1)
 
 

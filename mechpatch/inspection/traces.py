@@ -48,21 +48,21 @@ def trace(
     model: HookedTransformer,
     head: LatentHead | None,
     layout: Layout,
-    own: int,
+    side: int,
     writes: Sequence[Write] = (),
     attention_bytes: int = ATTENTION_BYTES,
 ) -> Trace:
     """Run one question by itself and keep what passes.
 
     Args:
-        own: the continuation that is looked at, 0 with the clean and 1 with the corrupted answer.
+        side: the continuation that is looked at, 0 with the clean and 1 with the corrupted answer.
         writes: patches, for a batch of this question alone.
     """
     batch = collate([layout], model.W_E.device)
-    length = batch.tail_start + len(layout.tails[own].tokens)
+    length = batch.tail_start + len(layout.tails[side].tokens)
     heads, layers = model.cfg.n_heads, model.cfg.n_layers
     whole = layers * heads * length**2 * torch.float16.itemsize <= attention_bytes
-    first = 0 if whole else min(layout.positions(own))
+    first = 0 if whole else min(layout.positions(side))
     kind = torch.promote_types(model.cfg.dtype, torch.float32)
     attention = torch.zeros(layers, heads, length - first, length, dtype=kind)
     seen = [0] * layers
@@ -70,7 +70,7 @@ def trace(
     def keep_in(layer: int) -> Callable[..., None]:
         def keep(pattern: Tensor, hook: object) -> None:
             # Before the continuations part there is one row for both.
-            rows = pattern[own if len(pattern) > 1 else 0]
+            rows = pattern[side if len(pattern) > 1 else 0]
             start = seen[layer]
             seen[layer] = stop = start + rows.shape[1]
             low, high = max(start, first), min(stop, length)
@@ -85,7 +85,7 @@ def trace(
     columns = torch.arange(length, device=batch.prompt.device).expand(1, 2, -1)
     with model.hooks(fwd_hooks=hooks):
         outcome = rollout(model, head, batch, writes, Read(tuple(range(layers)), columns))
-    return Trace(attention=attention, first_query=first, resid=outcome.resid[0, own], logits=outcome.logits)
+    return Trace(attention=attention, first_query=first, resid=outcome.resid[0, side], logits=outcome.logits)
 
 
 @torch.no_grad()

@@ -64,7 +64,7 @@ class Frame:
     subsets: tuple[tuple[str, ...], ...] = ()
     window: int = 3
 
-    def dead(self, layer: int, sites: Sequence[str]) -> bool:
+    def is_structural(self, layer: int, sites: Sequence[str]) -> bool:
         """Whether a write at that layer and upwards can move no answer logit.
 
         What the last layer gives at a position is read by that position's own prediction alone: at `answer` by the
@@ -99,5 +99,5 @@ class Frame:
             sites=tuple(sites),
             site=site or JOIN.join(sites),
             step=step,
-            structural=self.dead(layer, sites),
+            structural=self.is_structural(layer, sites),
         )

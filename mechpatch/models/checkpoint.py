@@ -154,9 +154,9 @@ def check_rows(parts: Parts, row: Architecture, rows: int, special: Mapping[str,
 
 def require_alias(parts: Parts, row: Architecture, source: object) -> None:
     """Further copies of the input embedding are copies, or a `CheckpointError` names the one that is not."""
-    own = parts.base.get(row.embedding)
+    base = parts.base.get(row.embedding)
     for key, tensor in parts.aliases.items():
-        if own is None or not (tensor.is_meta or torch.equal(own, tensor)):
+        if base is None or not (tensor.is_meta or torch.equal(base, tensor)):
             raise CheckpointError(
                 f"{source}: {key} differs from {row.embedding}, of which it should be a copy; take what the model "
                 f"itself has with --ignore-keys {key}"

@@ -22,7 +22,7 @@ from mechpatch.models.thought_model import ThoughtModel
 from mechpatch.models.tokens import identity
 from mechpatch.models.tokens import load_tokenizer as load_tokenizer
 from mechpatch.names import DTYPE_NAMES
-from mechpatch.source import Source
+from mechpatch.source import ModelSource
 from mechpatch.storage.keys import digest
 
 log = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ def load_model(
     """Load a model, merge its LoRA, and wrap it as a `HookedTransformer` that shares the weights.
 
     Args:
-        base: see `Source`, as all that is not named here.
+        base: see `ModelSource`, as all that is not named here.
         dtype: float32 (reported numbers), float64 or bfloat16.
         device: auto, cpu, cuda, cuda:1, mps.
         n_ctx: longest sequence in tokens, cut to what the model allows.
@@ -62,7 +62,7 @@ def load_model(
     Raises:
         CheckpointError: a file is missing or damaged, a tensor is left over, missing or mis-shaped, or parity fails.
     """
-    source = Source(
+    source = ModelSource(
         base=base,
         adapter=adapter,
         codi=codi,
@@ -82,7 +82,9 @@ def load_model(
     return load_source(source, dtype=dtype, device=device, n_ctx=n_ctx)
 
 
-def load_source(source: Source, *, dtype: str = "float32", device: str = "auto", n_ctx: int = 2048) -> ThoughtModel:
+def load_source(
+    source: ModelSource, *, dtype: str = "float32", device: str = "auto", n_ctx: int = 2048
+) -> ThoughtModel:
     """As `load_model`."""
     if dtype not in DTYPES:
         raise CheckpointError(f"dtype {dtype!r} is not known; expected one of {', '.join(DTYPES)}")

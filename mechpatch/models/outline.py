@@ -20,7 +20,7 @@ from mechpatch.models.files import Stored, exists, open_weights, read_json
 from mechpatch.models.heads import check_head
 from mechpatch.models.tokens import assign_ids, load_tokenizer, name_tokens
 from mechpatch.reprs import short_repr
-from mechpatch.source import Source
+from mechpatch.source import ModelSource
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class Outline:
         lora: configuration of an adapter.
     """
 
-    source: Source
+    source: ModelSource
     config: PreTrainedConfig
     family: Family
     tokenizer: PreTrainedTokenizerFast
@@ -73,7 +73,7 @@ class Outline:
         )
 
 
-def outline(source: Source) -> Outline:
+def outline(source: ModelSource) -> Outline:
     """Look at all that `source` names. Raises a `CheckpointError` for what cannot be loaded."""
     source = source.resolved()
     folder = model_folder(source.base)
@@ -107,7 +107,7 @@ def outline(source: Source) -> Outline:
 
 def _check(
     parts: Parts,
-    source: Source,
+    source: ModelSource,
     config: PreTrainedConfig,
     family: Family,
     n_tokens: int,
@@ -128,7 +128,7 @@ def _check(
         )
 
 
-def family_of(source: Source, folder: Path, stored: Stored | None) -> Family:
+def family_of(source: ModelSource, folder: Path, stored: Stored | None) -> Family:
     """The family that was asked for, or that the keys tell, with what the user overrides."""
     config = folder / "config.json"
     entries = [f"{ENTRY}{name}" for name in read_json(config)] if config.is_file() and not source.option else []
@@ -152,7 +152,7 @@ def family_of(source: Source, folder: Path, stored: Stored | None) -> Family:
     )
 
 
-def open_checkpoint(source: Source, folder: Path) -> Stored:
+def open_checkpoint(source: ModelSource, folder: Path) -> Stored:
     """The checkpoint beside the base, or the model in `folder` where there is none."""
     if source.checkpoint is not None:
         rows = [row for row in ROWS if row.option == source.option]
@@ -165,6 +165,6 @@ def open_checkpoint(source: Source, folder: Path) -> Stored:
         raise
 
 
-def _tokenizer_folder(source: Source, folder: Path) -> Path:
+def _tokenizer_folder(source: ModelSource, folder: Path) -> Path:
     adapter = source.adapter and Path(source.adapter)
     return adapter if adapter and exists(adapter / "tokenizer.json", "not a path") else folder

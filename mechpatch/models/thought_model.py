@@ -91,8 +91,8 @@ class ThoughtModel:
     @property
     def stand_in(self) -> int | None:
         """The token that stands for a placeholder thought: the family's own, pad, or eos."""
-        own = (self.latent, self.pad, self.tokenizer.pad_token_id, self.tokenizer.eos_token_id)
-        return next((each for each in own if isinstance(each, int)), None)
+        able = (self.latent, self.pad, self.tokenizer.pad_token_id, self.tokenizer.eos_token_id)
+        return next((each for each in able if isinstance(each, int)), None)
 
     def lay_out(
         self,

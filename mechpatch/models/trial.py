@@ -19,7 +19,7 @@ from mechpatch.models.files import Stored, open_weights
 from mechpatch.models.merged import make_merged
 from mechpatch.models.outline import family_of, open_checkpoint, outline
 from mechpatch.reprs import short_repr
-from mechpatch.source import Source
+from mechpatch.source import ModelSource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -75,23 +75,23 @@ class Trial:
     __repr__ = short_repr
 
 
-def source_for(checkpoint: Path, base: str | None, **settings: Any) -> Source:
+def source_for(checkpoint: Path, base: str | None, **settings: Any) -> ModelSource:
     """The source that `checkpoint`, or a shipped model of that name, belongs to, as its keys tell."""
     if str(checkpoint) in SHIPPED and base is None:
-        return Source(base=str(checkpoint), **settings).resolved()
+        return ModelSource(base=str(checkpoint), **settings).resolved()
     if (checkpoint / ADAPTER_CONFIG).is_file():
-        return Source(base=base or "", adapter=checkpoint, **settings)
+        return ModelSource(base=base or "", adapter=checkpoint, **settings)
     names = dict.fromkeys(name for row in ROWS for name in row.files)
     stored = open_weights(checkpoint, tuple(names), "a checkpoint or a Hugging Face model")
     found = FAMILIES.get(settings.get("family") or "") or recognise(stored.headers)
     if found is None or not found.option:
         if base is not None:
             raise CheckpointError(f"{checkpoint}: it is no checkpoint that is put on a base; leave out --model {base}")
-        return Source(base=checkpoint, **settings)
-    return Source(base=base or "", **{found.option: checkpoint}, **settings)
+        return ModelSource(base=checkpoint, **settings)
+    return ModelSource(base=base or "", **{found.option: checkpoint}, **settings)
 
 
-def look(source: Source) -> Contents:
+def look(source: ModelSource) -> Contents:
     """What the checkpoint of `source` holds; its base need not be there."""
     if source.adapter:
         config, stored = open_adapter(Path(source.adapter))
@@ -127,7 +127,7 @@ def look(source: Source) -> Contents:
     )
 
 
-def try_load(source: Source, dtype: torch.dtype) -> Trial:
+def try_load(source: ModelSource, dtype: torch.dtype) -> Trial:
     """Load headers in the place of weights. Raises a `CheckpointError` for all that a load would refuse for them."""
     found = outline(source)
     base = None if found.base is None else replace(found.base, on_trial=True)

@@ -48,7 +48,7 @@ class PairFileError(PairError):
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class Reading:
     """What reading one file has found so far. `questions` maps two questions to the first pair that has both."""
 
     file: str
@@ -62,15 +62,15 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Location:
     """Where in a file a value stands. `side` is "clean" or "corrupted" inside a prepared pair."""
 
-    report: Report
+    reading: Reading
     index: str | None = None
     pair_id: str | None = None
     side: str | None = None
 
     def fault(self, name: str | None, problem: str) -> None:
-        """Report `problem` with the member `name` of the value here, or (None) with the value itself."""
+        """Reading `problem` with the member `name` of the value here, or (None) with the value itself."""
         full = ".".join(each for each in (self.side, name) if each is not None) or None
-        self.report.faults.append(Fault(self.report.file, self.index, self.pair_id, full, problem))
+        self.reading.faults.append(Fault(self.reading.file, self.index, self.pair_id, full, problem))

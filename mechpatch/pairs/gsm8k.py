@@ -14,7 +14,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from mechpatch.pairs.arithmetic import NUMBER
-from mechpatch.pairs.faults import Place, Report
+from mechpatch.pairs.faults import Location, Reading
 from mechpatch.pairs.items import read_items
 from mechpatch.pairs.load import pairs_from
 from mechpatch.pairs.reasoning import Problem, Skip, skip, understood
@@ -48,15 +48,15 @@ class Change:
 
 def read_problems(path: Path) -> list[tuple[str, str]]:
     """Question and answer of each item of a file. Raises `PairFileError` with every fault."""
-    report = Report(str(path))
+    reading = Reading(str(path))
     found = []
-    for place, item in read_items(path, report):
+    for place, item in read_items(path, reading):
         found.append((_text(item, "question", place), _text(item, "answer", place)))
-    report.check()
+    reading.check()
     return found
 
 
-def _text(item: object, name: str, place: Place) -> str:
+def _text(item: object, name: str, place: Location) -> str:
     value = item.get(name) if isinstance(item, dict) else None
     if not isinstance(value, str) or not value.strip():
         place.fault(name, 'expected text, as in GSM8K\'s own files: {"question": …, "answer": … with #### at its end}')

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mechpatch.data import meant
 from mechpatch.pairs.answers import MAX_LENGTH
-from mechpatch.pairs.faults import Place, Report
+from mechpatch.pairs.faults import Location, Reading
 
 MAX_BYTES = 256 * 2**20
 MAX_OPENED = 4 * 10**6  # brackets and braces: each value that they open takes a hundred times its two bytes
@@ -26,25 +26,27 @@ class Object(dict[str, object]):
         self.repeated = [name for name, count in Counter(name for name, _ in members).items() if count > 1]
 
 
-def read_items(path: Path, report: Report) -> list[tuple[Place, object]]:
+def read_items(path: Path, reading: Reading) -> list[tuple[Location, object]]:
     """Each item of the file with its place.
 
     A number is an int, a Decimal or a `HugeNumber`; NaN and the infinities are floats, so that they can be refused
-    where they stand. An item that is not JSON becomes a fault in `report`; a file that cannot be
+    where they stand. An item that is not JSON becomes a fault in `reading`; a file that cannot be
     read raises `PairFileError`.
     """
-    text = read_text(path, report, "a JSON list or JSON Lines of pairs")
+    text = read_text(path, reading, "a JSON list or JSON Lines of pairs")
     if text.lstrip().startswith("["):
-        whole = Place(report)
+        whole = Location(reading)
         return [
-            (Place(report, f"item {index}"), item) for items in _decode(text, whole) for index, item in enumerate(items)
+            (Location(reading, f"item {index}"), item)
+            for items in _decode(text, whole)
+            for index, item in enumerate(items)
         ]
     # str.splitlines would also cut at separators that JSON allows inside a string.
-    lines = [(Place(report, f"line {number}"), line) for number, line in enumerate(text.split("\n"), start=1)]
+    lines = [(Location(reading, f"line {number}"), line) for number, line in enumerate(text.split("\n"), start=1)]
     return [(place, item) for place, line in lines if line.strip() for item in _decode(line, place)]
 
 
-def read_text(path: Path, report: Report, expected: str) -> str:
+def read_text(path: Path, reading: Reading, expected: str) -> str:
     """The text of a file of bounded size. Raises `PairFileError` that says what was expected."""
     hint = ""
     try:
@@ -70,12 +72,12 @@ def read_text(path: Path, report: Report, expected: str) -> str:
         hint = meant(path)
     except ValueError as error:  # a null character in the path
         problem = f"cannot be read ({error})"
-    Place(report).fault(None, f"{problem}; expected a file with {expected}{hint}")
-    report.check()
+    Location(reading).fault(None, f"{problem}; expected a file with {expected}{hint}")
+    reading.check()
     raise AssertionError("unreachable: a fault was just reported")
 
 
-def _decode(text: str, place: Place) -> list:
+def _decode(text: str, place: Location) -> list:
     """[the value of `text`], or [] and a fault."""
     try:
         return [_DECODER.decode(text)]

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TypeGuard
 
 from mechpatch.pairs.answers import MAX_LENGTH, answer_text, number_text, shown
-from mechpatch.pairs.faults import Place, Report
+from mechpatch.pairs.faults import Location, Reading
 from mechpatch.pairs.items import HugeNumber, Object, read_items
 from mechpatch.pairs.schema import Pair, Side
 
@@ -26,8 +26,8 @@ _MISSING = object()
 
 def load_pairs(path: str | Path) -> list[Pair]:
     """The pairs of a file, in its order. Raises `PairFileError` with every fault there is."""
-    report = Report(str(path))
-    return _pairs(read_items(Path(path), report), report)
+    reading = Reading(str(path))
+    return _pairs(read_items(Path(path), reading), reading)
 
 
 def pairs_from(items: Iterable[Pair | Mapping[str, object]], name: str = "pairs") -> list[Pair]:
@@ -39,16 +39,16 @@ def pairs_from(items: Iterable[Pair | Mapping[str, object]], name: str = "pairs"
     Raises:
         PairFileError: with every fault there is; items are counted from 0.
     """
-    report = Report(name)
-    return _pairs([(Place(report, f"item {index}"), _as_object(item)) for index, item in enumerate(items)], report)
+    reading = Reading(name)
+    return _pairs([(Location(reading, f"item {index}"), _as_object(item)) for index, item in enumerate(items)], reading)
 
 
-def _pairs(items: list[tuple[Place, object]], report: Report) -> list[Pair]:
+def _pairs(items: list[tuple[Location, object]], reading: Reading) -> list[Pair]:
     first = next((item for _, item in items if isinstance(item, Object)), {})
     pairs = _prepared(items) if any(variant in first for variant in VARIANTS) else _flat(items)
-    if not items and not report.faults:
-        Place(report).fault(None, "holds no pair; expected at least one")
-    report.check()
+    if not items and not reading.faults:
+        Location(reading).fault(None, "holds no pair; expected at least one")
+    reading.check()
     return pairs
 
 
@@ -79,7 +79,7 @@ def _raw(side: Side) -> dict:
     return {"question": side.question, "answer": answer, **side.fields, **cot}
 
 
-def _prepared(items: list[tuple[Place, object]]) -> list[Pair]:
+def _prepared(items: list[tuple[Location, object]]) -> list[Pair]:
     pairs, seen = [], {}
     for item, place in _objects(items):
         pair_id = place.pair_id
@@ -93,8 +93,8 @@ def _prepared(items: list[tuple[Place, object]]) -> list[Pair]:
     return pairs
 
 
-def _flat(items: list[tuple[Place, object]]) -> list[Pair]:
-    found: dict[str, dict[str, tuple[Place, Side | None]]] = {}
+def _flat(items: list[tuple[Location, object]]) -> list[Pair]:
+    found: dict[str, dict[str, tuple[Location, Side | None]]] = {}
     for item, place in _objects(items):
         side = _side(item, place, {"pair_id", "variant"})
         sides = {} if place.pair_id is None else found.setdefault(place.pair_id, {})
@@ -117,15 +117,15 @@ def _flat(items: list[tuple[Place, object]]) -> list[Pair]:
     return pairs
 
 
-def _asked_once(pair: Pair, place: Place) -> None:
+def _asked_once(pair: Pair, place: Location) -> None:
     """A question may be in several pairs, but its pair with another one counts once."""
     questions = frozenset((pair.clean.question, pair.corrupted.question))
-    first = place.report.questions.setdefault(questions, pair.pair_id)
+    first = place.reading.questions.setdefault(questions, pair.pair_id)
     if first != pair.pair_id:
         place.fault("question", f"both questions are those of pair {shown(first)}; drop one of the two pairs")
 
 
-def _objects(items: list[tuple[Place, object]]) -> Iterator[tuple[Object, Place]]:
+def _objects(items: list[tuple[Location, object]]) -> Iterator[tuple[Object, Location]]:
     """The items that are objects, each with its place, whose `pair_id` is None after a fault."""
     for here, item in items:
         if not isinstance(item, Object):
@@ -145,9 +145,9 @@ def _objects(items: list[tuple[Place, object]]) -> Iterator[tuple[Object, Place]
         yield item, place
 
 
-def _side(item: object, place: Place, elsewhere: Set[str] = frozenset()) -> Side | None:
+def _side(item: object, place: Location, elsewhere: Set[str] = frozenset()) -> Side | None:
     """The side that `item` describes, its keys `elsewhere` left out; None after a fault."""
-    faults = len(place.report.faults)
+    faults = len(place.reading.faults)
     if not isinstance(item, Object):
         place.fault(None, f"{_found(item)}; expected an object")
         return None
@@ -157,10 +157,10 @@ def _side(item: object, place: Place, elsewhere: Set[str] = frozenset()) -> Side
     cot = None if item.get("cot") is None else _text(item, "cot", place)
     answer = _answer(item.get("answer", _MISSING), place)
     fields = _fields(item, {"question", "answer", "cot"} | elsewhere, place)
-    return Side(question, answer, cot, fields) if len(place.report.faults) == faults else None
+    return Side(question, answer, cot, fields) if len(place.reading.faults) == faults else None
 
 
-def _answer(value: object, place: Place) -> str:
+def _answer(value: object, place: Location) -> str:
     """The text of an answer; "" after a fault."""
     expected = "expected text on one line, or a number"
     if value is _MISSING or isinstance(value, HugeNumber) or (isinstance(value, str) and not _is_text(value)):
@@ -173,7 +173,7 @@ def _answer(value: object, place: Place) -> str:
         return ""
 
 
-def _text(item: Object, name: str, place: Place) -> str:
+def _text(item: Object, name: str, place: Location) -> str:
     """The text of a member; "" after a fault."""
     value = item.get(name, _MISSING)
     if _is_text(value) and value.strip():
@@ -182,7 +182,7 @@ def _text(item: Object, name: str, place: Place) -> str:
     return ""
 
 
-def _fields(item: Object, used: Set[str], place: Place) -> dict[str, object]:
+def _fields(item: Object, used: Set[str], place: Location) -> dict[str, object]:
     """The members of `item` not `used`, as plain JSON values; a fault for each that is none."""
     fields = {}
     for name in item:
@@ -226,7 +226,7 @@ def _key(name: object) -> str:
     return str(_plain(name))
 
 
-def _keys_once(item: Object, place: Place) -> None:
+def _keys_once(item: Object, place: Location) -> None:
     for name in item.repeated:
         place.fault(name, "the key is there more than once; expected it once")
 

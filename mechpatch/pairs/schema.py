@@ -71,10 +71,10 @@ class Pair:
         A field of the pair whose name begins as those of a side do is `field.pair.clean.x`, so that no two share a
         column. Scalars only: a list or an object stays in `fields` and out of records, whose columns are flat.
         """
-        own = {f"pair.{name}" if name.startswith(OWNERS) else name: value for name, value in self.fields.items()}
+        named = {f"pair.{name}" if name.startswith(OWNERS) else name: value for name, value in self.fields.items()}
         return dict(
             [
-                *_scalars("field.", own),
+                *_scalars("field.", named),
                 *_scalars("field.clean.", self.clean.fields),
                 *_scalars("field.corrupted.", self.corrupted.fields),
             ]

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from mechpatch.errors import PairError
 from mechpatch.pairs.arithmetic import parse
-from mechpatch.pairs.faults import Report
+from mechpatch.pairs.faults import Reading
 from mechpatch.pairs.items import read_text
 from mechpatch.pairs.load import pairs_from
 from mechpatch.pairs.schema import Pair
@@ -48,7 +48,7 @@ class Template:
 def read_templates(path: Path) -> list[Template]:
     """The templates of a file. Raises `PairError` that names the file, the template and the field."""
     try:
-        found = json.loads(read_text(path, Report(str(path)), "a JSON template or a list of them"))
+        found = json.loads(read_text(path, Reading(str(path)), "a JSON template or a list of them"))
     except (ValueError, RecursionError) as error:
         raise PairError(f"{path}: cannot be read as JSON ({error}); expected a template or a list of them") from error
     found = found if isinstance(found, list) else [found]

@@ -24,7 +24,7 @@ def hooks_leave_input(context: Context) -> Measured:
     """A trap of section 6: no hook changes the tensor it is given (a cache may hold it), and none is left behind."""
     hooked, batch, worst = context.model.hooked, context.batch, Worst()
     shape = (2, 5, hooked.cfg.d_model)
-    resid = torch.randn(shape, generator=torch.Generator().manual_seed(context.seed)).to(context.own.resid)
+    resid = torch.randn(shape, generator=torch.Generator().manual_seed(context.seed)).to(context.unpatched.resid)
     before, columns = resid.clone(), torch.tensor([[1, 3], [0, 2]], device=resid.device)
     for hook in (patch_positions(columns, torch.zeros_like(resid[:, :2])), capture(columns, [])):
         hook(resid, hook=None)
@@ -130,8 +130,8 @@ def processing(context: Context) -> str:
         one, other = weights[name].found, weights[name].expected
         if one.shape != other.shape:
             return False
-        own, file = (tensor.cpu().double().mean(-1).abs().max().item() for tensor in (one, other))
-        return own < ALIKE * file
+        merged, file = (tensor.cpu().double().mean(-1).abs().max().item() for tensor in (one, other))
+        return merged < ALIKE * file
 
     if centred("unembed.W_U"):
         signs.append("center_unembed took the mean out of the unembedding")
@@ -178,12 +178,12 @@ def shift(context: Context) -> str:
         places = context.places(0, 1)
     except NotApplicable:
         return ""
-    batch, own, _ = context.alone(0, 1)
+    batch, unpatched, _ = context.alone(0, 1)
     resid = context.hugging_face(0, 1, 0).resid
     middle = len(resid) // 2
     steps = set()
     for site, place in enumerate(places):
-        near = [at for at in range(resid.shape[1]) if _alike(own.resid[0, 0, middle, site], resid[middle, at])]
+        near = [at for at in range(resid.shape[1]) if _alike(unpatched.resid[0, 0, middle, site], resid[middle, at])]
         if place not in near and near:
             steps.add(min((at - place for at in near), key=abs))
     if steps:
@@ -194,7 +194,7 @@ def shift(context: Context) -> str:
     model = context.model
     base = rollout(model.hooked, model.head, batch, read=read).resid[0, 0, 0]
     for site, place in enumerate(places):
-        vector = torch.full_like(own.resid[:, :, middle, [site]], 3.0)
+        vector = torch.full_like(unpatched.resid[:, :, middle, [site]], 3.0)
         write = Write(middle, batch.columns[:, :, [site]], vector)
         found = rollout(model.hooked, model.head, batch, [write], read).resid[0, 0, 0]
         if len(changed := (found != base).any(-1).nonzero()[:, 0]) and int(changed[0]) != place:

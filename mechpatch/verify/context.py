@@ -83,7 +83,7 @@ class Context:
     cells: int = N_CELLS
     tables: dict[tuple[str, str], pa.Table] = field(default_factory=dict, init=False)
     _alone: dict[tuple[int, int], Alone] = field(default_factory=dict, init=False)
-    _hugging_face: dict[tuple[int, int, int], huggingface.Run] = field(default_factory=dict, init=False)
+    _hugging_face: dict[tuple[int, int, int], huggingface.PlainRun] = field(default_factory=dict, init=False)
 
     __repr__ = short_repr
 
@@ -105,7 +105,7 @@ class Context:
         return self.batches[1]
 
     @property
-    def own(self) -> Outcome:
+    def unpatched(self) -> Outcome:
         """Their unpatched run."""
         return self.runs[1]
 
@@ -145,7 +145,7 @@ class Context:
     def allowed(self, floor: float) -> float:
         """Largest difference that rounding makes of something with this noise floor."""
         largest = max(run.logits.abs().max().item() for run in self.runs)
-        return tolerance(self.own.logits.dtype, largest, floor)
+        return tolerance(self.unpatched.logits.dtype, largest, floor)
 
     def collate(self, layouts: Sequence[Layout]) -> Batch:
         """A batch on the model's device."""
@@ -188,7 +188,7 @@ class Context:
         resid = spread([run.outcome.resid for run in runs])
         return Floors(max(logits, spread(patched)), resid, spread([run.fed for run in runs]))
 
-    def hugging_face(self, index: int, side: int, tail: int) -> huggingface.Run:
+    def hugging_face(self, index: int, side: int, tail: int) -> huggingface.PlainRun:
         """The unpatched run of a question with one of its continuations, by Hugging Face alone; run once.
 
         Raises:

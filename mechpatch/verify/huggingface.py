@@ -20,7 +20,7 @@ from mechpatch.verify.source import Head
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Run:
+class PlainRun:
     """What one rollout gave.
 
     Attributes:
@@ -39,7 +39,7 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Written:
+class VectorAt:
     """Write `vector` over the output of block `layer` at one position."""
 
     layer: int
@@ -50,7 +50,7 @@ class Written:
 
 
 @torch.no_grad()
-def run(hf: PreTrainedModel, head: Head | None, layout: Layout, tail: int, written: Written | None = None) -> Run:
+def run(hf: PreTrainedModel, head: Head | None, layout: Layout, tail: int, written: VectorAt | None = None) -> PlainRun:
     """Question, thoughts, and the continuation with the given answer (0 clean, 1 corrupted)."""
     device = hf.device
     cache = DynamicCache(config=hf.config)
@@ -73,7 +73,7 @@ def run(hf: PreTrainedModel, head: Head | None, layout: Layout, tail: int, writt
     start = len(layout.prompt) + layout.n_latents
     hidden = segment(start, input_ids=torch.tensor([tokens.tokens], device=device))
     empty = hidden.new_empty(0, hidden.shape[-1])
-    return Run(
+    return PlainRun(
         fed=torch.stack(fed) if fed else empty,
         before=torch.stack(before) if before else empty,
         resid=torch.cat(pieces, dim=1),
@@ -88,7 +88,7 @@ def _logits(hf: PreTrainedModel, hidden: Float[Tensor, "position d_model"]) -> F
 
 
 @contextmanager
-def _watching(hf: PreTrainedModel, start: int, written: Written | None) -> Iterator[list[Tensor]]:
+def _watching(hf: PreTrainedModel, start: int, written: VectorAt | None) -> Iterator[list[Tensor]]:
     """Keep what every block gives, after the write if there is one in this segment."""
     outputs: list[Tensor] = []
 

@@ -39,7 +39,7 @@ def weights(context: Context) -> Measured:
         found, expected = weight.found.cpu().double(), weight.expected.cpu().double()
         scale = max(expected.abs().max().item(), 1e-30)
         worst.show(found / scale, expected / scale, weight.of or weight.name)
-    return worst.measured(WEIGHTS[context.own.logits.dtype])
+    return worst.measured(WEIGHTS[context.unpatched.logits.dtype])
 
 
 def base(context: Context) -> Measured:
@@ -110,7 +110,7 @@ def patched(context: Context) -> Measured:
             write = Write(cell.layer, batch.columns[:, :, [site]], donor[:, :, cell.layer, [site]])
             found = rollout(context.model.hooked, context.model.head, batch, [write]).logits
             vector = donor[0, 1, cell.layer, site]
-            written = huggingface.Written(cell.layer, places[site], vector)
+            written = huggingface.VectorAt(cell.layer, places[site], vector)
             expected = huggingface.run(files.hf, files.head, layout, 1, written).logits
             where = f"layer {cell.layer}, {cell.site}, {context.name(index, 1)}"
             worst.show(found[0, 1, : len(expected)], expected, where)

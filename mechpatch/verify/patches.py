@@ -20,23 +20,23 @@ def self_patch(context: Context) -> Measured:
     """Law 1 with plain hooks: writing a run's own vectors changes not one bit."""
     worst = Worst()
     cells = [*layer_cells(context.frame), *context.draw(position_cells(context.frame))]
-    outcomes = context.sweep([context.patch(cell) for cell in cells], context.own.resid)
+    outcomes = context.sweep([context.patch(cell) for cell in cells], context.unpatched.resid)
     for cell, outcome in zip(cells, outcomes, strict=True):
-        worst.show(outcome.logits, context.own.logits, place(cell))
+        worst.show(outcome.logits, context.unpatched.logits, place(cell))
     return worst.measured(0.0)
 
 
 def self_patch_fast(context: Context) -> Measured:
     """Law 1 with the fast engine, which leaves out a run that writes nothing new: so every number is moved by a bit."""
     base = _base(context, 1)
-    own = base.outcome.resid
-    nudged = torch.nextafter(own, torch.full_like(own, torch.inf))
+    unpatched = base.outcome.resid
+    nudged = torch.nextafter(unpatched, torch.full_like(unpatched, torch.inf))
     cells = [*layer_cells(context.frame), *position_cells(context.frame)]
     patches = [context.patch(cell) for cell in cells]
     worst = Worst()
     for cell, (_, outcome) in zip(cells, engine.sweep(base, nudged, patches), strict=True):
         worst.show(outcome.logits, base.logits, place(cell))
-    for cell, (_, outcome) in zip(cells, engine.sweep(base, own, patches), strict=True):
+    for cell, (_, outcome) in zip(cells, engine.sweep(base, unpatched, patches), strict=True):
         worst.show(outcome.logits, base.logits, place(cell))
     return worst.measured(context.tolerance)
 
@@ -106,7 +106,7 @@ def last_layer(context: Context) -> Measured:
     cells = [cell for cell in cells if cell.layer == last and cell.structural]
     worst = Worst()
     for cell, outcome in zip(cells, context.sweep([context.patch(cell) for cell in cells]), strict=True):
-        worst.show(outcome.logits, context.own.logits, place(cell))
+        worst.show(outcome.logits, context.unpatched.logits, place(cell))
     if not worst.shown:
         raise NotApplicable(f"layer {last}, the last one, is not among the layers that were asked for")
     return worst.measured(0.0)
@@ -144,16 +144,19 @@ def batch_of_one(context: Context) -> Measured:
     patches = [context.patch(cell) for cell in cells]
     base = _base(context, 1)
     together = {
-        "plain hooks": [context.own, *context.sweep(patches)],
+        "plain hooks": [context.unpatched, *context.sweep(patches)],
         "fast engine": [base.outcome, *(run for _, run in engine.sweep(base, context.donor, patches))],
     }
     for index in range(context.batch.size):
-        batch, own, _ = context.alone(index, 1)
+        batch, unpatched, _ = context.alone(index, 1)
         donor = context.alone(index, 0).outcome.resid
         model = context.model
         alone_fast = engine.base_run(model.hooked, model.head, batch)
         alone = {
-            "plain hooks": [own, *(r for _, r in reference.sweep(model.hooked, model.head, batch, donor, patches))],
+            "plain hooks": [
+                unpatched,
+                *(r for _, r in reference.sweep(model.hooked, model.head, batch, donor, patches)),
+            ],
             "fast engine": [alone_fast.outcome, *(r for _, r in engine.sweep(alone_fast, donor, patches))],
         }
         for way, expected in alone.items():

@@ -20,7 +20,7 @@ from transformers.pytorch_utils import Conv1D
 from mechpatch.models.architectures import architecture_of
 from mechpatch.models.base import model_folder
 from mechpatch.reprs import short_repr
-from mechpatch.source import Source
+from mechpatch.source import ModelSource
 from mechpatch.verify.exact import make_exact
 from mechpatch.verify.tensors import Delta, read_adapter, read_checkpoint
 
@@ -62,7 +62,7 @@ class Checkpoint:
 
 
 @torch.no_grad()
-def read_source(source: Source, dtype: torch.dtype, device: torch.device) -> Checkpoint:
+def read_source(source: ModelSource, dtype: torch.dtype, device: torch.device) -> Checkpoint:
     """Read and merge; see the module's docstring.
 
     Raises:

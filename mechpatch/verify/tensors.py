@@ -16,7 +16,7 @@ from mechpatch.models.architectures import EMBEDDINGS
 from mechpatch.models.files import first_existing, read_tensors
 from mechpatch.models.outline import family_of, open_checkpoint
 from mechpatch.reprs import short_repr
-from mechpatch.source import Source
+from mechpatch.source import ModelSource
 
 PEFT = "base_model.model."
 LORA = re.compile(r"(.+)\.lora_([AB])(?:\.default)?\.weight")
@@ -62,7 +62,7 @@ class Found:
     __repr__ = short_repr
 
 
-def read_adapter(source: Source, folder: Path, dtype: torch.dtype) -> Found:
+def read_adapter(source: ModelSource, folder: Path, dtype: torch.dtype) -> Found:
     """What a PEFT adapter has."""
     adapter = Path(str(source.adapter))
     settings = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
@@ -75,7 +75,7 @@ def read_adapter(source: Source, folder: Path, dtype: torch.dtype) -> Found:
     return Found(family=family, deltas={} if unusual else deltas, rows=rows, unusual=unusual)
 
 
-def read_checkpoint(source: Source, folder: Path, dtype: torch.dtype) -> Found:
+def read_checkpoint(source: ModelSource, folder: Path, dtype: torch.dtype) -> Found:
     """What a checkpoint has; of a plain model, which transformers reads, the head alone."""
     stored = open_checkpoint(source, folder)
     family = family_of(source, folder, stored)

@@ -4,7 +4,7 @@ import mechpatch as mp
 
 
 def halfway(runs):  # vectors [pair, answer, layer, site, d_model], and which pairs have them
-    return (runs.own + runs.paired) / 2, runs.all
+    return (runs.baseline + runs.paired) / 2, runs.all
 
 
 model, pairs = mp.load_model("demo"), mp.load_pairs("demo")[:8]

@@ -30,8 +30,8 @@ def test_structural_with_feedback():
 
 
 def test_structural_without_feedback():
-    dead = {(1, site, 0) for site in ("bot", "t0", "t1", "eot")}
-    assert structural(position_cells(frame(False))) == dead
+    zeros = {(1, site, 0) for site in ("bot", "t0", "t1", "eot")}
+    assert structural(position_cells(frame(False))) == zeros
     assert structural(layer_cells(frame(False))) == {(1, "all", 0)}
     assert structural(relay_cells(frame(False))) == {(0, "t1", 1), (1, "t0", 0), (1, "t1", 1)}
     assert structural(cumulative_cells(frame(False))) == {(1, "t0", 0), (1, "t1", 1)}

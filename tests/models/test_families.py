@@ -21,7 +21,7 @@ from mechpatch.experiments.spec import Spec
 from mechpatch.models import ThoughtModel, load_model, load_source
 from mechpatch.patching import collate, engine, reference
 from mechpatch.patching.patch import Patch
-from mechpatch.source import Source
+from mechpatch.source import ModelSource
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -104,7 +104,7 @@ def test_without_recurrence_a_run_is_one_forward_pass(form, token, dtype):
 )
 def test_a_record_names_the_model_it_was_made_of(form, control):
     model = loaded(form, **({"family": "pause"} if control else {}))
-    again = load_source(Source.recorded(json.loads(json.dumps(model.about))), device="cpu")
+    again = load_source(ModelSource.recorded(json.loads(json.dumps(model.about))), device="cpu")
     assert again.fingerprint == model.fingerprint
     assert (model.fingerprint != loaded(form).fingerprint) == control
 

@@ -18,7 +18,8 @@ from mechpatch.experiments.running import numerics
 from mechpatch.experiments.running.finite import Written
 from mechpatch.experiments.running.numerics import EngineCheck
 from mechpatch.models import ThoughtModel
-from mechpatch.patching import Batch, collate, engine
+from mechpatch.patching import Batch, collate
+from mechpatch.patching.engine import runs as engine
 from mechpatch.patching.engine.recording import Recording, record, replay, stack_vectors
 from mechpatch.patching.engine.tree import Tree, grow
 from mechpatch.patching.engine.waves import Wave

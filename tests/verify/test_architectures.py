@@ -12,19 +12,19 @@ from rewriting import wrap
 
 from mechpatch.experiments.spec import Spec
 from mechpatch.models import ThoughtModel, load_source, merged
-from mechpatch.source import Source
-from mechpatch.verify import LAWS, Report, make_context, read_source, verify
+from mechpatch.source import ModelSource
+from mechpatch.verify import LAWS, Findings, make_context, read_source, verify
 
 OF_FILES = [law for law in LAWS if law.number == 7 and law.key != "alpha"]
 
 
-def tried(architecture: str, model: ThoughtModel) -> Report:
+def tried(architecture: str, model: ThoughtModel) -> Findings:
     """The laws that hold a model to its files, in float64."""
     folder = architecture_files(architecture)
-    return held_to(Source(base=folder / "base", codi=folder / "codi", lora_alpha=ARCHITECTURE_ALPHA), model)
+    return held_to(ModelSource(base=folder / "base", codi=folder / "codi", lora_alpha=ARCHITECTURE_ALPHA), model)
 
 
-def held_to(source: Source, model: ThoughtModel, thoughts: str = "latent") -> Report:
+def held_to(source: ModelSource, model: ThoughtModel, thoughts: str = "latent") -> Findings:
     """All with an answer prefix that the tokenizer gives back: it does not know Coconut's."""
     checkpoint = read_source(source, torch.float64, model.device)
     settings = {"thoughts": thoughts, "n_thoughts": N_LATENTS, "prefix": "The answer is:"}
@@ -34,9 +34,9 @@ def held_to(source: Source, model: ThoughtModel, thoughts: str = "latent") -> Re
 
 @pytest.mark.parametrize("architecture", ["gpt2", "gemma2"])
 def test_a_sound_model_keeps_the_laws_of_its_files(architecture: str):
-    report = tried(architecture, load_architecture(architecture, "float64"))
-    assert not report.failed
-    assert {verdict.verdict for verdict in report.verdicts} == {"holds"}
+    findings = tried(architecture, load_architecture(architecture, "float64"))
+    assert not findings.failed
+    assert {verdict.verdict for verdict in findings.verdicts} == {"holds"}
 
 
 @pytest.mark.parametrize(
@@ -45,11 +45,13 @@ def test_a_sound_model_keeps_the_laws_of_its_files(architecture: str):
 )
 def test_a_sound_model_of_any_family_keeps_them(form: str, control: bool, tmp_path: Path):
     changed: dict[str, Any] = {"family": "pause"} if control else {}
-    source = Source(**FORMS[form].write(tmp_path), **changed)
+    source = ModelSource(**FORMS[form].write(tmp_path), **changed)
     model = load_source(source, dtype="float64", device="cpu")
-    report = held_to(source, model, "placeholder" if control else "latent")
-    assert not report.failed
-    assert {"logits", "sites", "patched"} <= {verdict.key for verdict in report.verdicts if verdict.verdict == "holds"}
+    findings = held_to(source, model, "placeholder" if control else "latent")
+    assert not findings.failed
+    assert {"logits", "sites", "patched"} <= {
+        verdict.key for verdict in findings.verdicts if verdict.verdict == "holds"
+    }
 
 
 def merged_twice(monkeypatch: pytest.MonkeyPatch) -> ThoughtModel:
@@ -70,6 +72,6 @@ def test_a_fault_is_named(
     spoil: Callable[[pytest.MonkeyPatch], ThoughtModel], named: str, monkeypatch: pytest.MonkeyPatch
 ):
     """GPT-2's queries, keys and values are one weight, which transformer-lens has in three parts."""
-    report = tried("gpt2", spoil(monkeypatch))
-    assert "weights" in {verdict.key for verdict in report.failed}
-    assert named in report.causes[0]
+    findings = tried("gpt2", spoil(monkeypatch))
+    assert "weights" in {verdict.key for verdict in findings.failed}
+    assert named in findings.causes[0]

@@ -20,9 +20,9 @@ from mechpatch.pairs import Pair
 from mechpatch.patching import batch as batch_module
 from mechpatch.patching import hooks as hooks_module
 from mechpatch.patching.rounding import tolerance
-from mechpatch.source import Source
+from mechpatch.source import ModelSource
 from mechpatch.thoughts import latent as latent_module
-from mechpatch.verify import LAWS, Report, causes, make_context, parity, read_source, verify
+from mechpatch.verify import LAWS, Findings, causes, make_context, parity, read_source, verify
 
 ROLLOUT = sys.modules["mechpatch.patching.rollout"]  # the package names the function alike
 ALPHA, N_LATENTS = 6.0, 2
@@ -34,20 +34,20 @@ FILES = {"weights", "logits", "latents", "sites", "patched"}
 
 
 @pytest.fixture(scope="module")
-def source(tmp_path_factory: pytest.TempPathFactory) -> Source:
+def source(tmp_path_factory: pytest.TempPathFactory) -> ModelSource:
     """A tiny base and a CODI checkpoint of it."""
     folder = tmp_path_factory.mktemp("files")
     base = write_base(folder / "base", tiny_llama())
     codi = write_state(folder / "codi.safetensors", codi_state(tiny_llama()))
-    return Source(base=base, codi=codi, lora_alpha=ALPHA)
+    return ModelSource(base=base, codi=codi, lora_alpha=ALPHA)
 
 
-def loaded(source: Source, dtype: str = "float64") -> ThoughtModel:
+def loaded(source: ModelSource, dtype: str = "float64") -> ThoughtModel:
     options = {} if source.adapter else {"codi": source.codi, "lora_alpha": source.lora_alpha, "n_latents": N_LATENTS}
     return load_model(source.base, source.adapter, dtype=dtype, device="cpu", **options)
 
 
-def tried(model: ThoughtModel, source: Source, thoughts: str = "latent", laws=SOME, pairs=PAIRS) -> Report:
+def tried(model: ThoughtModel, source: ModelSource, thoughts: str = "latent", laws=SOME, pairs=PAIRS) -> Findings:
     """The laws on a model that is said to come from `source`."""
     count = None if thoughts == "text" else N_LATENTS
     spec = Spec(experiments=("position",), thoughts=thoughts, n_thoughts=count, layers=(1, 2))
@@ -55,48 +55,50 @@ def tried(model: ThoughtModel, source: Source, thoughts: str = "latent", laws=SO
     return verify(make_context(model, spec, pairs, checkpoint, cells=4), laws=laws)
 
 
-def failed(report: Report) -> set[str]:
-    return {verdict.key for verdict in report.failed}
+def failed(findings: Findings) -> set[str]:
+    return {verdict.key for verdict in findings.failed}
 
 
-def verdicts(report: Report) -> dict[str, str]:
-    return {verdict.key: verdict.verdict for verdict in report.verdicts}
+def verdicts(findings: Findings) -> dict[str, str]:
+    return {verdict.key: verdict.verdict for verdict in findings.verdicts}
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-def test_a_sound_model_keeps_every_law(source: Source, dtype: str):
-    report = tried(loaded(source, dtype), source, laws=LAWS)
-    assert not report.failed
-    assert not report.causes
-    silent = {key for key, verdict in verdicts(report).items() if verdict == "not applicable"}
+def test_a_sound_model_keeps_every_law(source: ModelSource, dtype: str):
+    findings = tried(loaded(source, dtype), source, laws=LAWS)
+    assert not findings.failed
+    assert not findings.causes
+    silent = {key for key, verdict in verdicts(findings).items() if verdict == "not applicable"}
     assert silent == {"last-layer"}
-    assert {relation["name"] for relation in report.relations} > {"kl_sum_of_positions_over_all_positions"}
+    assert {relation["name"] for relation in findings.relations} > {"kl_sum_of_positions_over_all_positions"}
 
 
 def test_a_deep_model_keeps_every_law_though_rounding_grows(tmp_path: Path):
     """Six layers and six latents in float32, where a fixed tolerance said not to rely on numbers from this model."""
     hf = tiny_llama(num_hidden_layers=6)
     codi = write_state(tmp_path / "codi.safetensors", codi_state(hf))
-    source = Source(base=write_base(tmp_path / "base", hf), codi=codi, lora_alpha=ALPHA)
+    source = ModelSource(base=write_base(tmp_path / "base", hf), codi=codi, lora_alpha=ALPHA)
     model = load_model(source.base, codi=codi, lora_alpha=ALPHA, n_latents=6, device="cpu")
     context = make_context(
         model, Spec(experiments=("position",)), PAIRS, read_source(source, torch.float32, model.device), cells=4
     )
-    report = verify(context, laws=[law for law in SOME if law.key in {"engine", "batch", "logits", "sites", "latents"}])
-    assert not report.failed
-    fixed = tolerance(torch.float32, context.own.logits.abs().max().item(), 0.0)
-    deviations = {verdict.key: verdict.deviation or 0.0 for verdict in report.verdicts}
+    findings = verify(
+        context, laws=[law for law in SOME if law.key in {"engine", "batch", "logits", "sites", "latents"}]
+    )
+    assert not findings.failed
+    fixed = tolerance(torch.float32, context.unpatched.logits.abs().max().item(), 0.0)
+    deviations = {verdict.key: verdict.deviation or 0.0 for verdict in findings.verdicts}
     assert all(deviation > fixed for deviation in deviations.values())
-    assert report.floors is not None
-    assert report.as_json()["noise_floor"]["logits"] == report.floors.logits > fixed
-    assert report.rounding.startswith("Two plain float32 computations of this model differ by ")
+    assert findings.floors is not None
+    assert findings.as_json()["noise_floor"]["logits"] == findings.floors.logits > fixed
+    assert findings.rounding.startswith("Two plain float32 computations of this model differ by ")
 
 
 @pytest.mark.parametrize("thoughts", ["text", "placeholder"])
-def test_a_sound_model_keeps_every_law_without_feedback(source: Source, thoughts: str):
-    report = tried(loaded(source), source, thoughts)
-    assert not report.failed
-    silent = {key for key, verdict in verdicts(report).items() if verdict == "not applicable"}
+def test_a_sound_model_keeps_every_law_without_feedback(source: ModelSource, thoughts: str):
+    findings = tried(loaded(source), source, thoughts)
+    assert not findings.failed
+    silent = {key for key, verdict in verdicts(findings).items() if verdict == "not applicable"}
     assert silent == {"latents"}
 
 
@@ -109,71 +111,71 @@ def test_a_sound_model_keeps_every_law_without_feedback(source: Source, thoughts
     ],
     ids=["plain", "rank-stabilised", "weight-decomposed"],
 )
-def test_a_peft_adapter_keeps_every_law(source: Source, tmp_path: Path, settings: dict, silent: set[str]):
-    peft = Source(base=source.base, adapter=write_peft(tmp_path / "adapter", tiny_llama(), **settings))
-    report = tried(loaded(peft), peft, "text", laws=OF_FILES)
-    assert not report.failed
-    assert {key for key, verdict in verdicts(report).items() if verdict == "not applicable"} == silent
+def test_a_peft_adapter_keeps_every_law(source: ModelSource, tmp_path: Path, settings: dict, silent: set[str]):
+    peft = ModelSource(base=source.base, adapter=write_peft(tmp_path / "adapter", tiny_llama(), **settings))
+    findings = tried(loaded(peft), peft, "text", laws=OF_FILES)
+    assert not findings.failed
+    assert {key for key, verdict in verdicts(findings).items() if verdict == "not applicable"} == silent
 
 
-def test_an_adapter_that_is_merged_twice(source: Source, monkeypatch: pytest.MonkeyPatch):
+def test_an_adapter_that_is_merged_twice(source: ModelSource, monkeypatch: pytest.MonkeyPatch):
     wrap(monkeypatch, merged, "merge_lora", lambda merge, hf, *rest: merge(merge(hf, *rest), *rest))
-    report = tried(loaded(source), source, laws=OF_FILES)
-    assert failed(report) == FILES
-    (cause,) = report.causes
+    findings = tried(loaded(source), source, laws=OF_FILES)
+    assert failed(findings) == FILES
+    (cause,) = findings.causes
     assert "the adapter is merged twice" in cause
 
 
-def test_an_adapter_that_is_not_merged(source: Source, monkeypatch: pytest.MonkeyPatch):
+def test_an_adapter_that_is_not_merged(source: ModelSource, monkeypatch: pytest.MonkeyPatch):
     wrap(monkeypatch, merged, "merge_lora", lambda merge, hf, *rest: hf)
-    report = tried(loaded(source), source, laws=OF_FILES)
-    assert failed(report) == FILES
-    assert "the adapter is not merged" in report.causes[0]
+    findings = tried(loaded(source), source, laws=OF_FILES)
+    assert failed(findings) == FILES
+    assert "the adapter is not merged" in findings.causes[0]
 
 
-def test_a_base_that_holds_the_adapter_already(source: Source, tmp_path: Path):
+def test_a_base_that_holds_the_adapter_already(source: ModelSource, tmp_path: Path):
     merged, state = tiny_llama(), codi_state(tiny_llama())
     for name, module in merged.named_modules():
         if name.endswith(TARGETS) and isinstance(module, nn.Linear):
             down, up = (state[f"{CODI}{name}.lora_{side}.default.weight"] for side in "AB")
             module.weight += ALPHA / len(down) * up @ down
     twice = dataclasses.replace(source, base=write_base(tmp_path / "merged", merged))
-    report = tried(loaded(twice), twice, laws=OF_FILES)
-    assert failed(report) == {"base"}
-    assert "merged twice: the base weights hold 1.0" in report.causes[0]
+    findings = tried(loaded(twice), twice, laws=OF_FILES)
+    assert failed(findings) == {"base"}
+    assert "merged twice: the base weights hold 1.0" in findings.causes[0]
 
 
-def test_another_alpha_than_the_one_that_was_asked_for(source: Source, monkeypatch: pytest.MonkeyPatch):
+def test_another_alpha_than_the_one_that_was_asked_for(source: ModelSource, monkeypatch: pytest.MonkeyPatch):
     wrap(monkeypatch, merged, "lora_config", lambda make, rank, alpha, targets: make(rank, 0.5 * alpha, targets))
-    report = tried(loaded(source), source, laws=OF_FILES)
-    assert failed(report) == FILES
-    assert "wrong alpha: the adapter is merged as if alpha were 3, but files and options say 6" in report.causes[0]
+    findings = tried(loaded(source), source, laws=OF_FILES)
+    assert failed(findings) == FILES
+    assert "wrong alpha: the adapter is merged as if alpha were 3, but files and options say 6" in findings.causes[0]
 
 
 def test_an_alpha_with_which_the_model_was_not_trained(shipped_pairs: list[Pair]):
     """A CODI file does not hold its alpha: what tells is that with another one the model answers."""
-    wrong = Source(base=DEMO_FOLDER / "base", codi=DEMO_FOLDER / "codi", lora_alpha=256.0)
+    wrong = ModelSource(base=DEMO_FOLDER / "base", codi=DEMO_FOLDER / "codi", lora_alpha=256.0)
     model = load_model(wrong.base, codi=wrong.codi, lora_alpha=256.0, n_latents=5, device="cpu")
     laws = [law for law in LAWS if law.key in ("weights", "base", "alpha")]
     spec = Spec(experiments=("position",))
-    report = verify(
+    findings = verify(
         make_context(model, spec, shipped_pairs[:6], read_source(wrong, torch.float32, model.device)), laws=laws
     )
-    assert failed(report) == {"alpha"}
-    assert "wrong alpha: with alpha 256 the model answers" in report.causes[0]
-    assert "12 with alpha 64; give that one" in report.causes[0]
+    assert failed(findings) == {"alpha"}
+    assert "wrong alpha: with alpha 256 the model answers" in findings.causes[0]
+    assert "12 with alpha 64; give that one" in findings.causes[0]
 
 
-def test_latents_that_are_read_before_the_final_norm(source: Source, monkeypatch: pytest.MonkeyPatch):
+def test_latents_that_are_read_before_the_final_norm(source: ModelSource, monkeypatch: pytest.MonkeyPatch):
     old, new = "head(model.ln_final(hidden[:, -1:])[:, 0])", "head(hidden[:, -1])"
     rewrite(monkeypatch, ROLLOUT, "rollout_latent", old, new)
-    report = tried(loaded(source), source)
-    assert failed(report) == {"latents", "logits", "sites", "patched", "engine"}
-    (cause,) = report.causes
+    findings = tried(loaded(source), source)
+    assert failed(findings) == {"latents", "logits", "sites", "patched", "engine"}
+    (cause,) = findings.causes
     assert cause.startswith("latents are read before the final norm")
 
 
-def test_a_site_that_is_shifted_by_one_step(source: Source, monkeypatch: pytest.MonkeyPatch):
+def test_a_site_that_is_shifted_by_one_step(source: ModelSource, monkeypatch: pytest.MonkeyPatch):
     rewrite(
         monkeypatch,
         latent_module,
@@ -182,21 +184,21 @@ def test_a_site_that_is_shifted_by_one_step(source: Source, monkeypatch: pytest.
         "range(len(prompt) + 1, len(prompt) + 1",
     )
     monkeypatch.setattr("mechpatch.models.thought_model.latent_layout", latent_module.latent_layout)
-    report = tried(loaded(source), source)
-    assert failed(report) == {"sites", "patched"}
-    (cause,) = report.causes
+    findings = tried(loaded(source), source)
+    assert failed(findings) == {"sites", "patched"}
+    (cause,) = findings.causes
     assert cause.startswith("sites are shifted by +1 step")
 
 
-def test_a_batch_that_counts_one_column_too_few(source: Source, monkeypatch: pytest.MonkeyPatch):
+def test_a_batch_that_counts_one_column_too_few(source: ModelSource, monkeypatch: pytest.MonkeyPatch):
     rewrite(monkeypatch, batch_module, "collate", "[position + shift for", "[position + shift - 1 for")
     monkeypatch.setattr("mechpatch.verify.context.collate", batch_module.collate)
-    report = tried(loaded(source), source)
-    assert failed(report) >= {"sites", "patched"}
-    assert any(cause.startswith("sites are shifted by -1 step") for cause in report.causes)
+    findings = tried(loaded(source), source)
+    assert failed(findings) >= {"sites", "patched"}
+    assert any(cause.startswith("sites are shifted by -1 step") for cause in findings.causes)
 
 
-def test_a_write_that_lands_one_step_late(source: Source, monkeypatch: pytest.MonkeyPatch):
+def test_a_write_that_lands_one_step_late(source: ModelSource, monkeypatch: pytest.MonkeyPatch):
     rewrite(
         monkeypatch,
         ROLLOUT,
@@ -204,18 +206,18 @@ def test_a_write_that_lands_one_step_late(source: Source, monkeypatch: pytest.Mo
         "patch_positions(write.columns[:, inside] - start,",
         "patch_positions(write.columns[:, inside] - start - 1,",
     )
-    report = tried(loaded(source), source, "placeholder")
-    assert failed(report) >= {"self-patch", "engine", "patched", "clean-everywhere"}
-    assert not failed(report) & {"sites", "logits", "weights"}
-    (cause,) = report.causes
+    findings = tried(loaded(source), source, "placeholder")
+    assert failed(findings) >= {"self-patch", "engine", "patched", "clean-everywhere"}
+    assert not failed(findings) & {"sites", "logits", "weights"}
+    (cause,) = findings.causes
     assert cause.startswith("sites are shifted by -1 step: a write lands beside")
 
 
-def test_left_padding_without_mask(source: Source, monkeypatch: pytest.MonkeyPatch):
+def test_left_padding_without_mask(source: ModelSource, monkeypatch: pytest.MonkeyPatch):
     rewrite(monkeypatch, ROLLOUT, "segment", "F.pad(real, (0, end", "F.pad(torch.ones_like(real), (0, end")
-    report = tried(loaded(source), source)
-    assert failed(report) == {"batch", "engine"}
-    (cause,) = report.causes
+    findings = tried(loaded(source), source)
+    assert failed(findings) == {"batch", "engine"}
+    (cause,) = findings.causes
     assert cause.startswith("left padding without mask: padded questions (pair ")
 
 
@@ -231,47 +233,47 @@ def centred(model: ThoughtModel) -> None:
     ("process", "laws", "named"),
     [(folded, {"weights", "latents"}, "fold_ln moved"), (centred, {"weights", "logits"}, "center_unembed took")],
 )
-def test_weight_processing(source: Source, process: Callable[[ThoughtModel], None], laws: set[str], named: str):
+def test_weight_processing(source: ModelSource, process: Callable[[ThoughtModel], None], laws: set[str], named: str):
     model = loaded(source)
     process(model)
-    report = tried(model, source)
-    assert failed(report) >= laws
-    assert report.causes[0].startswith("weight processing is switched on")
-    assert named in report.causes[0]
+    findings = tried(model, source)
+    assert failed(findings) >= laws
+    assert findings.causes[0].startswith("weight processing is switched on")
+    assert named in findings.causes[0]
 
 
-def test_hooks_that_write_in_place(source: Source, monkeypatch: pytest.MonkeyPatch):
+def test_hooks_that_write_in_place(source: ModelSource, monkeypatch: pytest.MonkeyPatch):
     rewrite(monkeypatch, hooks_module, "_written", "patched = activation.clone()", "patched = activation")
-    report = tried(loaded(source), source)
-    assert failed(report) == {"hooks"}
-    assert report.causes[0].startswith("a hook writes in place")
+    findings = tried(loaded(source), source)
+    assert failed(findings) == {"hooks"}
+    assert findings.causes[0].startswith("a hook writes in place")
 
 
-def test_a_hook_that_was_left_behind(source: Source):
+def test_a_hook_that_was_left_behind(source: ModelSource):
     model = loaded(source)
     model.hooked.add_hook("blocks.1.hook_resid_post", lambda tensor, hook: 1.1 * tensor)
-    report = tried(model, source)
-    assert failed(report) >= {"hooks", "logits", "engine"}
-    assert report.causes[0].startswith("hooks were left on blocks.1.hook_resid_post")
+    findings = tried(model, source)
+    assert failed(findings) >= {"hooks", "logits", "engine"}
+    assert findings.causes[0].startswith("hooks were left on blocks.1.hook_resid_post")
 
 
-def test_a_model_from_other_files(source: Source, tmp_path: Path):
+def test_a_model_from_other_files(source: ModelSource, tmp_path: Path):
     """A difference that no known cause fits is still a failure, and nothing is made up."""
     other = write_state(tmp_path / "other.safetensors", codi_state(tiny_llama(), seed=5))
-    report = tried(loaded(source), dataclasses.replace(source, codi=other), laws=OF_FILES)
-    assert failed(report) >= {"weights", "logits", "latents"}
-    assert not any("alpha" in cause or "twice" in cause for cause in report.causes)
+    findings = tried(loaded(source), dataclasses.replace(source, codi=other), laws=OF_FILES)
+    assert failed(findings) >= {"weights", "logits", "latents"}
+    assert not any("alpha" in cause or "twice" in cause for cause in findings.causes)
 
 
-def test_a_model_whose_files_are_not_known(source: Source):
+def test_a_model_whose_files_are_not_known(source: ModelSource):
     spec = Spec(experiments=("position",), n_thoughts=N_LATENTS)
-    report = verify(make_context(loaded(source), spec, PAIRS), laws=SOME)
-    assert not report.failed
-    notes = {verdict.note for verdict in report.verdicts if verdict.number == 7}
+    findings = verify(make_context(loaded(source), spec, PAIRS), laws=SOME)
+    assert not findings.failed
+    notes = {verdict.note for verdict in findings.verdicts if verdict.number == 7}
     assert notes == {"the files that the model came from are not known"}
 
 
-def test_weights_are_compared_on_a_device_without_float64(source: Source, monkeypatch: pytest.MonkeyPatch):
+def test_weights_are_compared_on_a_device_without_float64(source: ModelSource, monkeypatch: pytest.MonkeyPatch):
     checkpoint = read_source(source, torch.float64, torch.device("cpu"))
     context = make_context(loaded(source), Spec(experiments=("position",)), PAIRS, checkpoint)
 

@@ -34,11 +34,11 @@ def test_a_wrong_alpha_fails_and_is_named():
     # In float32 so large an adapter also makes rounding larger than it is for a sound model.
     found = verify("--lora-alpha", "256", "--layers", "3", "--dtype", "float64", "--json")
     assert found.returncode == 1, found.stdout + found.stderr
-    report = json.loads(found.stdout)
-    assert not report["holds"]
-    assert [law["key"] for law in report["laws"] if law["verdict"] == "FAILS"] == ["alpha"]
-    assert [law["key"] for law in report["laws"]] == [law.key for law in LAWS]
-    (cause,) = report["causes"]
+    findings = json.loads(found.stdout)
+    assert not findings["holds"]
+    assert [law["key"] for law in findings["laws"] if law["verdict"] == "FAILS"] == ["alpha"]
+    assert [law["key"] for law in findings["laws"]] == [law.key for law in LAWS]
+    (cause,) = findings["causes"]
     assert cause.startswith("wrong alpha: with alpha 256 the model answers 0 of 12 questions, and 12 with alpha 64")
 
 

@@ -19,7 +19,7 @@ SCHEMA = 2  # raise when what is stored, or how it is computed, changes
 SIDES = ("clean", "corrupted")
 KEPT = 256  # pairs whose site vectors are held in memory
 
-Pair = tuple[Recording, Recording]
+RecordedPair = tuple[Recording, Recording]
 Vectors = Float[Tensor, "layer site d_model"]
 
 
@@ -37,7 +37,7 @@ class UnpatchedRuns:
         self._cache = ActivationCache(folder) if folder is not None else None
         self._vectors: OrderedDict[int, tuple[Vectors, Vectors]] = OrderedDict()
 
-    def get(self, index: int) -> Pair:
+    def get(self, index: int) -> RecordedPair:
         """The runs of pair `index`, from the cache if they are there."""
         clean, corrupted = pair = self._load_or_record(index)
         self._vectors[index] = clean.vectors, corrupted.vectors  # small; all else is let go of
@@ -56,7 +56,7 @@ class UnpatchedRuns:
         """Whether the runs of pair `index` are in the cache."""
         return self._cache is not None and self._cache.has(self._about(index))
 
-    def _load_or_record(self, index: int) -> Pair:
+    def _load_or_record(self, index: int) -> RecordedPair:
         if self._cache is None:
             return self._record(index)
         about = self._about(index)
@@ -66,7 +66,7 @@ class UnpatchedRuns:
         self._cache.save(about, _tensors(pair))
         return pair
 
-    def _record(self, index: int) -> Pair:
+    def _record(self, index: int) -> RecordedPair:
         model = self._model
         clean, corrupted = ENGINES[self._engine].record(model.hooked, model.head, self._layouts[index])
         return clean, corrupted
@@ -91,7 +91,7 @@ class UnpatchedRuns:
         }
 
 
-def _tensors(pair: Pair) -> dict[str, Tensor]:
+def _tensors(pair: RecordedPair) -> dict[str, Tensor]:
     return {
         f"{side}.{field.name}": getattr(kept, field.name)
         for side, kept in zip(SIDES, pair, strict=True)
@@ -99,7 +99,7 @@ def _tensors(pair: Pair) -> dict[str, Tensor]:
     }
 
 
-def _pair(tensors: dict[str, Tensor]) -> Pair:
+def _pair(tensors: dict[str, Tensor]) -> RecordedPair:
     clean, corrupted = (
         Recording(**{field.name: tensors[f"{side}.{field.name}"] for field in fields(Recording)}) for side in SIDES
     )

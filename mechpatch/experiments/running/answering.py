@@ -56,7 +56,7 @@ def answer(
         outcomes.append(_outcomes(openings, pair, layouts[index], runs.get(index)))
         tick(1)
     others = [(index, side) for index, found in enumerate(outcomes) for side in (0, 1) if found[side] == OTHER]
-    right = any(own == side for found in outcomes for own, side in zip(found, SIDES, strict=True))
+    right = any(said == side for found in outcomes for said, side in zip(found, SIDES, strict=True))
     if not right and {BOTH_RIGHT, NEEDS_THOUGHTS} & {*criteria}:
         shown = _decoded(model, layouts, others[:1] if (0, 0) in others else [], 1)
         said = _said(pairs[0], outcomes[0][0]) or shown[0, 0]

@@ -150,56 +150,56 @@ class BatchRunner:
         donors: Mapping[str, Sequence[Cell]],
         recorded: Sequence[tuple[Recording, Recording]],
     ) -> Iterator[Part]:
-        spec, model, own = self.experiment.spec, self.experiment.model, recipient(direction)
+        spec, model, side = self.experiment.spec, self.experiment.model, recipient(direction)
         batch, other = (
-            collate([self.experiment.layouts[index][side] for index in indices], model.device)
-            for side in (own, 1 - own)
+            collate([self.experiment.layouts[index][each] for index in indices], model.device)
+            for each in (side, 1 - side)
         )
         memory = footprint_of_batch(self.experiment, indices).chunk
-        kept = [[pair[side] for pair in recorded] for side in (0, 1)]
-        runner = ENGINES[spec.engine].runner(model.hooked, model.head, batch, kept[own], memory)
+        kept = [[pair[each] for pair in recorded] for each in (0, 1)]
+        runner = ENGINES[spec.engine].runner(model.hooked, model.head, batch, kept[side], memory)
         baseline = runner.baseline
         names = [self.experiment.pairs[index].pair_id for index in indices]
-        layouts = [[self.experiment.layouts[index][side] for index in indices] for side in (0, 1)]
+        layouts = [[self.experiment.layouts[index][each] for index in indices] for each in (0, 1)]
         sides = [stack_vectors(each) for each in kept]
-        sides[own] = baseline.resid
+        sides[side] = baseline.resid
         given = (baseline.logits, baseline.resid)
-        require_finite(model, layouts[own], names, given, f"the unpatched {SIDES[own]} run")
+        require_finite(model, layouts[side], names, given, f"the unpatched {SIDES[side]} run")
         pairs = [self.experiment.pairs[index] for index in indices]
         continues = self.openings.after([(pair.clean.answer, pair.corrupted.answer) for pair in pairs])
-        values = [answer_columns(baseline.logits, batch, own, continues)]
-        given = (stack_logits(kept[1 - own], other), sides[1 - own])
-        require_finite(model, layouts[1 - own], names, given, f"the unpatched {SIDES[1 - own]} run")
-        values.insert(1 - own, answer_columns(given[0], other, 1 - own, continues))
+        values = [answer_columns(baseline.logits, batch, side, continues)]
+        given = (stack_logits(kept[1 - side], other), sides[1 - side])
+        require_finite(model, layouts[1 - side], names, given, f"the unpatched {SIDES[1 - side]} run")
+        values.insert(1 - side, answer_columns(given[0], other, 1 - side, continues))
         del given  # at a large vocabulary its logits are worth a patch
-        read = batch.targets[:, own] >= 0
+        read = batch.targets[:, side] >= 0
         if spec.distances == FIRST:
             read[:, 1:] = False
         unpatched = Unpatched(
             mask=read,
             baseline=baseline.logits,
-            norm=normaliser(baseline.logits[:, own]),
+            norm=normaliser(baseline.logits[:, side]),
             values=(values[0], values[1]),
-            recipient=own,
+            recipient=side,
         )
         checked = self._checked(direction, indices, donors.get(PAIRED, ()))
         for donor, cells in donors.items():
-            into = Recipients(everyone=self.everyone[direction], indices=indices, own=baseline.resid)
+            into = Recipients(everyone=self.everyone[direction], indices=indices, baseline=baseline.resid)
             source, present = vectors_of(donor, self.donors[donor], into)
             gathered = Gathered(len(cells), len(indices), spec.own_names("metric"))
             check = EngineCheck(model=model, seed=spec.seed)
             for cell, done in self.watch.each("patched", _patched_runs(runner, batch, source, cells)):
                 where = f"{cell.experiment}, {direction}, layer {cell.layer}, site {cell.site}, donor {donor}"
                 written = Written(done.patch, done.written)
-                require_finite(model, layouts[own], names, [done.logits], where, written)
+                require_finite(model, layouts[side], names, [done.logits], where, written)
                 if donor == PAIRED and cell in checked:
                     with self.watch.measure("checks"):
-                        check.compare(batch, layouts[own], names, written, done.logits, where)
+                        check.compare(batch, layouts[side], names, written, done.logits, where)
                 with self.watch.measure("records"):
                     columns = effect_columns(
                         done.logits, batch, unpatched, continues, spec.min_gap, self.experiment.own.metrics
                     )
-                    compared = [side[:, :, cell.layer, done.compared_at] for side in sides]
+                    compared = [each[:, :, cell.layer, done.compared_at] for each in sides]
                     columns |= similarity_columns(done.compared, *compared)
                     gathered.add(cell, donor, columns, present)
                 self.tick(len(indices))

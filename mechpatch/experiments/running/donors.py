@@ -90,12 +90,12 @@ class Recipients:
     Attributes:
         everyone: all pairs of the file.
         indices: of the pairs of this batch, in `everyone`.
-        own: what the patched runs have there themselves, [pair, answer, layer, site, d_model].
+        baseline: what the runs have there when nothing is written, [pair, answer, layer, site, d_model].
     """
 
     everyone: Everyone
     indices: Sequence[int]
-    own: Vectors
+    baseline: Vectors
 
     @property
     def all(self) -> Present:
@@ -111,7 +111,7 @@ class Recipients:
         """Vectors of the (pair, side) that `pick` gives for each pair; the run's own where it gives None."""
         picked = [pick(index) for index in self.indices]
         vectors = [
-            self.own[row, None] if source is None else self.everyone.runs.vectors(*source)
+            self.baseline[row, None] if source is None else self.everyone.runs.vectors(*source)
             for row, source in enumerate(picked)
         ]
         return torch.cat(vectors), np.array([source is not None for source in picked])
@@ -122,9 +122,9 @@ def paired(runs: Recipients) -> tuple[Vectors, Present]:
     return runs.paired, runs.all
 
 
-def own(runs: Recipients) -> tuple[Vectors, Present]:
+def unchanged(runs: Recipients) -> tuple[Vectors, Present]:
     """What is there already."""
-    return runs.own, runs.all
+    return runs.baseline, runs.all
 
 
 def other_pair(runs: Recipients) -> tuple[Vectors, Present]:
@@ -173,7 +173,7 @@ def gaussian(runs: Recipients) -> tuple[Vectors, Present]:
 
 def zero(runs: Recipients) -> tuple[Vectors, Present]:
     """The zero vector."""
-    return torch.zeros_like(runs.own), runs.all
+    return torch.zeros_like(runs.baseline), runs.all
 
 
 def mean(runs: Recipients) -> tuple[Vectors, Present]:
@@ -183,7 +183,7 @@ def mean(runs: Recipients) -> tuple[Vectors, Present]:
 
 DONOR_FUNCTIONS: Mapping[str, DonorFunction] = {
     "paired": paired,
-    "self": own,
+    "self": unchanged,
     "other_pair": other_pair,
     "same_value": same_value,
     "gaussian": gaussian,
@@ -204,9 +204,10 @@ def vectors_of(name: str, function: DonorFunction, runs: Recipients) -> tuple[Ve
     if not (isinstance(found, tuple) and len(found) == 2 and isinstance(found[0], Tensor)):
         raise SpecError(f"donor {name!r} gave {type(found).__name__}, expected (vectors, which pairs have them)")
     vectors, present = found[0], np.asarray(found[1])
-    if vectors.shape != runs.own.shape or vectors.dtype != runs.own.dtype:
+    expected = runs.baseline
+    if vectors.shape != expected.shape or vectors.dtype != expected.dtype:
         raise SpecError(
-            f"donor {name!r} gave {vectors.dtype} {[*vectors.shape]}, expected {runs.own.dtype} {[*runs.own.shape]}, "
+            f"donor {name!r} gave {vectors.dtype} {[*vectors.shape]}, expected {expected.dtype} {[*expected.shape]}, "
             "[pair, answer, layer, site, d_model]"
         )
     if present.shape != (len(runs.indices),) or present.dtype != np.bool_:

@@ -53,9 +53,9 @@ def require_finite(
     if not bool(bad.any()):
         return
     row = int(bad.nonzero()[0])
-    own = written and written._replace(vectors=written.vectors[row : row + 1])
+    alone = written and written._replace(vectors=written.vectors[row : row + 1])
     raise NumericsError(
-        f"pair {names[row]!r}, {where}: NaN or infinite {_origin(model, layouts[row], own)}. In bfloat16 choose "
+        f"pair {names[row]!r}, {where}: NaN or infinite {_origin(model, layouts[row], alone)}. In bfloat16 choose "
         "--dtype float32; otherwise look for damaged weights"
     )
 

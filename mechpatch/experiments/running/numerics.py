@@ -198,14 +198,14 @@ class EngineCheck:
 
     def _again(self, layout: Layout, written: Written, row: int, plain: Logits) -> _Again:
         batch = collate([layout], self.model.device)
-        own = written._replace(vectors=written.vectors[row : row + 1])
-        runs = [self._plainly(batch, own)[0]]
+        alone = written._replace(vectors=written.vectors[row : row + 1])
+        runs = [self._plainly(batch, alone)[0]]
         for draw in range(MOVED):
             with moved_input(self.model.hooked, self.seed + draw):
-                runs.append(self._plainly(batch, own)[0])
+                runs.append(self._plainly(batch, alone)[0])
         together = plain[row, :, : runs[0].shape[1]]  # in a batch the last position of a shorter answer is repeated
         floor, with_batch = spread(runs), spread([*runs, together])
-        return _Again(layout, own, together, with_batch if with_batch <= _allowed(together, floor) else floor)
+        return _Again(layout, alone, together, with_batch if with_batch <= _allowed(together, floor) else floor)
 
     def _exactly(self, again: _Again) -> OwnLogits:
         batch = collate([again.layout], wide_device(self.model.hooked))

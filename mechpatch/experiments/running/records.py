@@ -63,10 +63,14 @@ class Unpatched:
 
 
 def answer_columns(
-    logits: Logits, batch: Batch, own: int, continues: Continues, norm: Float[Tensor, "pair 2 position"] | None = None
+    logits: Logits,
+    batch: Batch,
+    recipient: int,
+    continues: Continues,
+    norm: Float[Tensor, "pair 2 position"] | None = None,
 ) -> Columns:
     """`metrics.answer_metrics` as arrays; the outcome as an index in `OUTCOMES`."""
-    return _arrays(metrics.answer_metrics(logits, batch.targets, own, continues, norm))
+    return _arrays(metrics.answer_metrics(logits, batch.targets, recipient, continues, norm))
 
 
 def effect_columns(
@@ -82,11 +86,13 @@ def effect_columns(
     Args:
         more: metrics of the user's own.
     """
-    own = unpatched.recipient
+    recipient = unpatched.recipient
     norm = metrics.normaliser(logits)
-    columns = answer_columns(logits, batch, own, continues, norm)
-    answers = Answers(targets=batch.targets, mask=unpatched.mask, recipient=own)
-    columns |= _arrays(metrics.distance_metrics(logits, unpatched.baseline, answers, (norm[:, own], unpatched.norm)))
+    columns = answer_columns(logits, batch, recipient, continues, norm)
+    answers = Answers(targets=batch.targets, mask=unpatched.mask, recipient=recipient)
+    columns |= _arrays(
+        metrics.distance_metrics(logits, unpatched.baseline, answers, (norm[:, recipient], unpatched.norm))
+    )
     columns |= {metric.name: own_column(metric, logits, unpatched.baseline, answers) for metric in more}
     clean, corrupted = (torch.from_numpy(side["answer_logprob_diff"]) for side in unpatched.values)
     patched = torch.from_numpy(columns["answer_logprob_diff"])

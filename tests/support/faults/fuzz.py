@@ -32,7 +32,7 @@ from mechpatch.data import pair_path
 from mechpatch.errors import CheckpointError, PairError, ThoughtError
 from mechpatch.models import ThoughtModel, load_model, load_source
 from mechpatch.pairs import answer_text, answer_value, load_pairs, to_prepared
-from mechpatch.source import Source
+from mechpatch.source import ModelSource
 from mechpatch.thoughts.layout import answer_tails
 
 PATIENCE = 60  # seconds for one input
@@ -380,7 +380,7 @@ def cli_target(folder: Path) -> Target:
     (one / "pairs.json").write_text(json.dumps(json.loads(pair_path("demo").read_text())[:1]))
     (one / "gsm8k.jsonl").write_text(json.dumps(PROBLEM))
 
-    def load_once(source: Source, **options: Any) -> ThoughtModel:
+    def load_once(source: ModelSource, **options: Any) -> ThoughtModel:
         key = repr((source, options))
         if key not in loaded:
             loaded[key] = load_source(source, **options)

@@ -44,7 +44,7 @@ CAUSES: tuple[tuple[Callable[[Context], str], frozenset[str]], ...] = (
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class Findings:
     """What all laws gave.
 
     Attributes:
@@ -77,7 +77,7 @@ class Report:
         return found | {"noise_floor": floors}
 
 
-def verify(context: Context, tick: Callable[[str], None] = lambda key: None, laws: Sequence[Law] = LAWS) -> Report:
+def verify(context: Context, tick: Callable[[str], None] = lambda key: None, laws: Sequence[Law] = LAWS) -> Findings:
     """Try every law, and look for the cause of those that fail.
 
     Args:
@@ -91,7 +91,7 @@ def verify(context: Context, tick: Callable[[str], None] = lambda key: None, law
     if any(verdict.failed for verdict in verdicts):
         found = [(_quietly(cause, context), keys) for cause, keys in CAUSES]
         verdicts = [_explained(verdict, found) for verdict in verdicts]
-    return Report(verdicts, _relations(context), *_rounding(context))
+    return Findings(verdicts, _relations(context), *_rounding(context))
 
 
 def try_law(law: Law, context: Context) -> Verdict:
@@ -138,7 +138,7 @@ def _rounding(context: Context) -> tuple[Floors | None, str]:
     """The noise floor, and what it means for the laws."""
     try:
         floors = context.floors
-        kind = str(context.own.logits.dtype).removeprefix("torch.")
+        kind = str(context.unpatched.logits.dtype).removeprefix("torch.")
         said = f"Two plain {kind} computations of this model differ by {floors.logits:.1e} in a logit."
         tables = [table for (_, direction), table in context.tables.items() if direction == "denoise"]
         return floors, " ".join([said, *filter(None, (drowned(table, kind, floors.logits) for table in tables[:1]))])
