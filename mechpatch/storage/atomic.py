@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from mechpatch.errors import StorageError
 
 LOCK = "run.lock"
@@ -103,21 +105,20 @@ def lock(folder: Path) -> Iterator[None]:
     Raises `StorageError` that names the holder if there is one.
     """
     path = folder / LOCK
+    held = FileLock(path, blocking=False)
     with writing(path):
-        # Appending, because the holder's name must survive until the lock is ours; without a buffer, because what a
-        # full disk refused would be tried again when the file is closed, outside of `writing`.
-        file = path.open("ab+", buffering=0)
-    with file:
+        path.touch()  # the library would make missing folders too
+        try:
+            held.acquire()
+        except Timeout:
+            holder = path.read_bytes()[:_HOLDER].decode(errors="replace") or "another process"
+            raise StorageError(f"{folder}: in use by {holder}; wait for it or choose another folder") from None
+    try:
         with writing(path):
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                file.seek(0)
-                holder = file.read(_HOLDER).decode(errors="replace")
-                raise StorageError(f"{folder}: in use by {holder}; wait for it or choose another folder") from None
-            file.truncate(0)
-            file.write(f"process {os.getpid()} on {socket.gethostname()}".encode())
+            path.write_text(f"process {os.getpid()} on {socket.gethostname()}")
         yield
+    finally:
+        held.release()
 
 
 def _sync_folder(folder: Path) -> None:
