@@ -4,6 +4,8 @@ import random
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
+from mechpatch.errors import PairError
+
 
 @runtime_checkable
 class Problem(Protocol):
@@ -14,6 +16,7 @@ class Problem(Protocol):
     def held_out(self) -> bool: ...
 
 
+PATIENCE = 10_000  # draws in a row that may give no pair
 P = TypeVar("P", bound=Problem)
 # Whether a changed problem, whose change enters in that 0-based step, may be taken.
 Allowed = Callable[[P, int], bool]
@@ -30,19 +33,29 @@ def evenly_spread(
     """`count` held-out pairs in the prepared format, spread evenly over the values of `steps_after_entry`.
 
     Each has `entry_step` (0-based) and `steps_after_entry` (0: the last one); no question stands in two pairs, and
-    equal seeds give equal pairs. It ends only if the world has so many: a draw that cannot be used is drawn again.
+    equal seeds give equal pairs. A draw that cannot be used is drawn again.
 
     Args:
         name: begins the pairs' ids.
         stream: held-out problems.
         change: a change of a problem that is allowed, with the step in which it enters; None where it finds none.
         side: what a pair's file says of a problem.
+
+    Raises:
+        PairError: `PATIENCE` draws in a row gave no pair, so the world has too few problems.
     """
     rng = random.Random(seed)
     wanted = {after: count // 3 + (after < count % 3) for after in range(3)}
     pairs: list[dict] = []
     seen: set[str] = set()
+    unused = 0
     while len(pairs) < count:
+        if unused == PATIENCE:
+            raise PairError(
+                f"{name}: found {len(pairs)} pairs and none in the next {PATIENCE:,} draws, expected {count}; ask for "
+                "fewer pairs"
+            )
+        unused += 1
         clean = next(stream)
         steps, asked = len(clean.results()), clean.question()
 
@@ -54,6 +67,7 @@ def evenly_spread(
         if found is None:
             continue
         corrupted, entry = found
+        unused = 0
         wanted[steps - 1 - entry] -= 1
         seen.update({asked, corrupted.question()})
         pairs.append(

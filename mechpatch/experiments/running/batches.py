@@ -235,8 +235,9 @@ def _patched_runs(
 ) -> Iterator[tuple[Cell, _Done]]:
     """Run each cell; chains that hand on first, then the others in their order."""
     index = {site: place for place, site in enumerate(batch.sites)}
-    relays = {(cell.layer, index[cell.site]): cell for cell in cells if cell.source == "step before"}
-    if relays:
+    chained = [cell for cell in cells if cell.source == "step before"]
+    for experiment in dict.fromkeys(cell.experiment for cell in chained):
+        relays = {(cell.layer, index[cell.site]): cell for cell in chained if cell.experiment == experiment}
         layers, sites = ([*dict.fromkeys(key[axis] for key in relays)] for axis in (0, 1))
         for patch, step in runner.relay(source, layers, sites):
             vectors = step.written[:, :, None]
