@@ -13,6 +13,7 @@ PACKAGE = Path(mechpatch.__file__).parent
 # Each layer may import from the layers before it, and a package from itself.
 LAYERS = [
     {"errors", "axes", "catalogue", "data", "names", "reprs", "values"},
+    {"points"},
     {"kinds"},
     {"own"},
     {"families", "guide"},

@@ -14,7 +14,8 @@ from transformer_lens.cache.key_value_cache import TransformerLensKeyValueCache
 from mechpatch.axes import LatentHead
 from mechpatch.errors import ThoughtError
 from mechpatch.patching.batch import collate
-from mechpatch.patching.rollout import segment, unembed
+from mechpatch.patching.rollout import unembed
+from mechpatch.patching.segment import segment
 from mechpatch.thoughts.layout import Layout
 
 
@@ -40,7 +41,7 @@ def greedy(
     def last(fed: Float[Tensor, "pair position d_model"]) -> Float[Tensor, "pair d_model"]:
         """Run some columns more; the normed hidden state of the last one."""
         nonlocal run
-        hidden, _ = segment(model, fed, batch.real, cache, run, (), ())
+        hidden, _ = segment(model, fed, batch.real, cache, run)
         run += fed.shape[1]
         return model.ln_final(hidden[:, -1:])[:, 0]
 

@@ -16,11 +16,13 @@ class Patch:
     Attributes:
         layer: the first that is written.
         width: how many layers are, from there upwards.
+        head: the only head that is written; all if None.
     """
 
     layer: int
     sites: tuple[int, ...]
     width: int = 1
+    head: int | None = None
 
     @property
     def layers(self) -> range:
@@ -30,9 +32,9 @@ class Patch:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RelayStep:
-    """One step of a relay: what it wrote, g_i, and the logits of that run."""
+    """One step of a relay: what it wrote, g_i (the head's alone where one is relayed), and the logits of that run."""
 
-    written: Float[Tensor, "pair 2 d_model"]
+    written: Float[Tensor, "pair 2 *vector"]
     logits: Logits
 
     __repr__ = short_repr

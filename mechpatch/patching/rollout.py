@@ -1,51 +1,76 @@
-"""Running a batch with the residual stream written at chosen columns: one function without feedback, one with.
+"""Running a batch written at chosen hook points and columns: one function without feedback, one with.
 
-Both go through transformer-lens' own blocks and hooks, give the logits at the answer positions, and read the residual
-stream where asked. transformer-lens' `start_at_layer` form is used for every segment, tokens too, with the full
-attention mask: mixing forms breaks its cache, and left padding without the mask is silently wrong. That form skips all
-that stands before the blocks, so learned positions are added here, to tokens and thoughts alike.
+Both go through transformer-lens' own blocks and hooks, segment by segment (`segment`), give the logits at the answer
+positions, and read hook points where asked.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from einops import rearrange
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 from transformer_lens import HookedTransformer
 from transformer_lens.cache.key_value_cache import TransformerLensKeyValueCache
 from transformer_lens.utilities.activation_functions import apply_softcap
-from transformer_lens.utilities.components_utils import get_act_name
 
-from mechpatch.axes import LatentHead, Logits
+from mechpatch.axes import LatentHead, Logits, SiteVectors
 from mechpatch.errors import ThoughtError
 from mechpatch.patching.batch import Batch
-from mechpatch.patching.hooks import patch_positions, rows
+from mechpatch.patching.hooks import rows
+from mechpatch.patching.segment import RowRead, RowWrite, segment
+from mechpatch.points import point_of
 from mechpatch.reprs import short_repr
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Write:
-    """Write `source` into `resid_post` of block `layer`, at one or several columns of every continuation."""
+    """Write `source` at a hook point of block `layer`, at one or several columns of every continuation.
+
+    Attributes:
+        hook: see `points`.
+        head: the only head that is written, whose vector `source` is then; all if None.
+    """
 
     layer: int
     columns: Int[Tensor, "pair 2 site"]
-    source: Float[Tensor, "pair 2 site d_model"]
+    source: Float[Tensor, "pair 2 site *vector"]
+    hook: str = "resid_post"
+    head: int | None = None
 
     __repr__ = short_repr
+
+    def __post_init__(self) -> None:
+        point_of(self.hook, self.head)
+
+    def rows(self, chosen: int | slice) -> RowWrite:
+        """For the rows of one continuation, or for those of both, by pair."""
+        columns, source = self.columns[:, chosen], self.source[:, chosen]
+        if isinstance(chosen, slice):
+            columns, source = columns.flatten(0, 1), source.flatten(0, 1)
+        return RowWrite(point_of(self.hook), self.layer, columns, source, self.head)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Read:
-    """Read `resid_post` of `layers` at `columns`, after any write there."""
+    """Read a hook point of `layers` at `columns`, after any write there."""
 
     layers: tuple[int, ...]
     columns: Int[Tensor, "pair 2 site"]
+    hook: str = "resid_post"
 
     __repr__ = short_repr
+
+    def __post_init__(self) -> None:
+        point_of(self.hook)
+
+    def rows(self, chosen: int | slice) -> RowRead:
+        """As `Write.rows`."""
+        columns = self.columns[:, chosen]
+        return RowRead(point_of(self.hook), self.layers, columns.flatten(0, 1) if columns.ndim == 3 else columns)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,13 +79,18 @@ class Outcome:
 
     Attributes:
         logits: at the answer positions of both continuations, see `Batch.reads`.
-        resid: what was asked for with `Read`; no layers otherwise.
+        vectors: by hook point, what was asked for with `Read`.
     """
 
     logits: Logits
-    resid: Float[Tensor, "pair 2 layer site d_model"]
+    vectors: Mapping[str, SiteVectors] = field(default_factory=dict)
 
     __repr__ = short_repr
+
+    @property
+    def resid(self) -> Float[Tensor, "pair 2 layer site d_model"]:
+        """`resid_post`."""
+        return self.vectors["resid_post"]
 
 
 def rollout(
@@ -68,12 +98,16 @@ def rollout(
     head: LatentHead | None,
     batch: Batch,
     writes: Sequence[Write] = (),
-    read: Read | None = None,
+    read: Read | Sequence[Read] | None = None,
 ) -> Outcome:
     """Run a batch as its layouts ask: with fed-back thoughts where it has latents, in one forward pass otherwise.
 
+    Args:
+        read: one for each hook point, at most.
+
     Raises:
-        ThoughtError: with its padding the batch has more columns than the model has positions.
+        ThoughtError: with its padding the batch has more columns than the model has positions; or a fed-back thought
+            is to be written or read where there is none.
         ValueError: a write or read cannot be done as asked; it would otherwise be passed over in silence.
     """
     if batch.width > model.cfg.n_ctx:  # transformer-lens would make new rotary tables, without the model's scaling
@@ -81,30 +115,36 @@ def rollout(
             f"the batch is padded to {batch.width} tokens, and the model runs at most {model.cfg.n_ctx}: put fewer "
             "questions into it, of more equal length"
         )
-    for columns in [write.columns for write in writes] + ([read.columns] if read else []):
-        _check_columns(batch, columns)
+    reads = [] if read is None else [read] if isinstance(read, Read) else read
+    for each in (*writes, *reads):
+        _check_columns(batch, each.columns)
+        if not point_of(each.hook).hooks:
+            _check_thoughts(batch, each)
     if batch.n_latents == 0:
-        return rollout_static(model, batch, writes, read)
+        return rollout_static(model, batch, writes, reads)
     if head is None:
         raise ThoughtError("latent thoughts need a model with a latent head; load a CODI checkpoint")
-    return rollout_latent(model, head, batch, writes, read)
+    return rollout_latent(model, head, batch, writes, reads)
 
 
 @torch.no_grad()
 def rollout_static(
-    model: HookedTransformer, batch: Batch, writes: Sequence[Write] = (), read: Read | None = None
+    model: HookedTransformer, batch: Batch, writes: Sequence[Write] = (), reads: Sequence[Read] = ()
 ) -> Outcome:
     """One forward pass over question, thoughts and answer; each continuation is a row of its own."""
     tokens = torch.cat([_twice(batch.prompt), rearrange(batch.tails, "pair two tail -> (pair two) tail")], dim=1)
-    flat = [_Write(w.layer, w.columns.flatten(0, 1), w.source.flatten(0, 1)) for w in writes]
-    layers = read.layers if read else ()
-    hidden, resid = segment(model, model.embed(tokens), _twice(batch.real), None, 0, flat, layers)
-    return _outcome(model, batch, hidden[:, batch.tail_start :], resid, read)
+    given, asked = _of_rows(writes, slice(None)), _of_rows(reads, slice(None))
+    hidden, found = segment(model, model.embed(tokens), _twice(batch.real), None, 0, given, asked)
+    return _outcome(model, batch, hidden[:, batch.tail_start :], [found], reads)
 
 
 @torch.no_grad()
 def rollout_latent(
-    model: HookedTransformer, head: LatentHead, batch: Batch, writes: Sequence[Write] = (), read: Read | None = None
+    model: HookedTransformer,
+    head: LatentHead,
+    batch: Batch,
+    writes: Sequence[Write] = (),
+    reads: Sequence[Read] = (),
 ) -> Outcome:
     """Question and bot, then the thoughts one by one, then both continuations.
 
@@ -112,21 +152,20 @@ def rollout_latent(
     every later one. Up to the last thought both continuations are one row; their writes there are the same.
     """
     cache = TransformerLensKeyValueCache.init_cache(model.cfg, batch.prompt.device, batch.size)
-    shared = [_Write(w.layer, w.columns[:, 0], w.source[:, 0]) for w in writes]
-    layers = read.layers if read else ()
-    hidden, resid = segment(model, model.embed(batch.prompt), batch.real, cache, 0, shared, layers)
-    parts = [resid]
+    given, asked = _of_rows(writes, 0), _of_rows(reads, 0)
+    hidden, found = segment(model, model.embed(batch.prompt), batch.real, cache, 0, given, asked)
+    parts = [found]
     for thought in range(batch.n_latents):
         latent = head(model.ln_final(hidden[:, -1:])[:, 0])
         start = batch.prompt.shape[1] + thought
-        hidden, resid = segment(model, latent[:, None], batch.real, cache, start, shared, layers)
-        parts.append(resid)
+        hidden, found = segment(model, latent[:, None], batch.real, cache, start, given, asked, fed=True)
+        parts.append(found)
     for entry in cache.entries:
         entry.past_keys, entry.past_values = _twice(entry.past_keys), _twice(entry.past_values)
     tokens = rearrange(batch.tails, "pair two tail -> (pair two) tail")
-    flat = [_Write(w.layer, w.columns.flatten(0, 1), w.source.flatten(0, 1)) for w in writes]
-    hidden, resid = segment(model, model.embed(tokens), _twice(batch.real), cache, batch.tail_start, flat, layers)
-    return _outcome(model, batch, hidden, torch.cat([*map(_twice, parts), resid], dim=1), read)
+    given, asked = _of_rows(writes, slice(None)), _of_rows(reads, slice(None))
+    hidden, found = segment(model, model.embed(tokens), _twice(batch.real), cache, batch.tail_start, given, asked)
+    return _outcome(model, batch, hidden, [*([*map(_twice, each)] for each in parts), found], reads)
 
 
 @torch.no_grad()
@@ -145,71 +184,44 @@ def _check_columns(batch: Batch, columns: Int[Tensor, "pair 2 site"]) -> None:
         raise ValueError(
             f"`columns` run from {int(columns.min())} to {int(columns.max())}, but the batch has columns 0 to {end - 1}"
         )
-    segment = (columns - batch.prompt.shape[1] + 1).clamp(0, batch.n_latents + 1)
-    if batch.n_latents and bool((segment != segment[:1, :1]).any()):
+    number = _segment_of(batch, columns)
+    if bool((number != number[:1, :1]).any()):
         raise ValueError("`columns`: a site that is in the prompt, a thought or the tail must be there in every row")
 
 
-class _Write(NamedTuple):
-    """A `Write` for the rows of one segment."""
-
-    layer: int
-    columns: Int[Tensor, "row site"]
-    source: Float[Tensor, "row site d_model"]
+def _segment_of(batch: Batch, columns: Int[Tensor, "pair 2 site"]) -> Int[Tensor, "pair 2 site"]:
+    """Number of the segment in which a column is run."""
+    number = (columns - batch.prompt.shape[1] + 1).clamp(0, batch.n_latents + 1)
+    return number if batch.n_latents else torch.zeros_like(number)
 
 
-def segment(
-    model: HookedTransformer,
-    embeds: Float[Tensor, "row position d_model"],
-    real: Bool[Tensor, "row prompt"],
-    cache: TransformerLensKeyValueCache | None,
-    start: int,
-    writes: Sequence[_Write],
-    layers: Sequence[int],
-) -> tuple[Float[Tensor, "row position d_model"], Float[Tensor, "row position layer d_model"]]:
-    """Run all blocks on the columns from `start`: the last `resid_post`, and that of `layers`."""
-    end = start + embeds.shape[1]
-    mask = F.pad(real, (0, end - real.shape[1]), value=True)[:, :end]
-    hooks = []
-    for write in writes:
-        inside = ((write.columns >= start) & (write.columns < end)).all(0)
-        if inside.any():
-            hook = patch_positions(write.columns[:, inside] - start, write.source[:, inside])
-            hooks.append((get_act_name("resid_post", write.layer), hook))
-    names = [get_act_name("resid_post", layer) for layer in layers]
-    if model.cfg.positional_embedding_type == "standard":
-        embeds = embeds + model.pos_embed(mask[:, start:].long(), start, mask)
-    with model.hooks(fwd_hooks=hooks):
-        hidden, found = model.run_with_cache(
-            embeds,
-            names_filter=lambda name: name in names,
-            start_at_layer=0,
-            stop_at_layer=model.cfg.n_layers,
-            attention_mask=mask,
-            past_kv_cache=cache,
-        )
-    assert isinstance(hidden, Tensor)  # `stop_at_layer` gives the residual stream, whatever the annotation says
-    if not names:
-        return hidden, hidden.new_empty(*hidden.shape[:2], 0, hidden.shape[2])
-    return hidden, torch.stack([found[name] for name in names], dim=2)
+def _check_thoughts(batch: Batch, each: Write | Read) -> None:
+    """What is fed back is written nowhere else."""
+    outside = (each.columns < batch.prompt.shape[1]) | (each.columns >= batch.tail_start)
+    if batch.n_latents == 0 or (isinstance(each, Write) and bool(outside.any())):
+        raise ThoughtError(f"hook point {each.hook} is found at fed-back thoughts alone, and here is none")
+
+
+def _of_rows(each: Sequence[Write] | Sequence[Read], chosen: int | slice) -> list[Any]:
+    return [one.rows(chosen) for one in each]
 
 
 def _outcome(
     model: HookedTransformer,
     batch: Batch,
     hidden: Float[Tensor, "row tail d_model"],
-    resid: Float[Tensor, "row position layer d_model"],
-    read: Read | None,
+    found: Sequence[Sequence[Tensor]],
+    reads: Sequence[Read],
 ) -> Outcome:
-    """Unembed the answer positions only, and pick the columns that were asked for."""
-    reads = batch.reads.flatten(0, 1) - batch.tail_start
-    picked = model.ln_final(hidden[rows(reads), reads])
+    """Unembed the answer positions only, and put what the segments gave of each read, [row, site, …], together."""
+    at = batch.reads.flatten(0, 1) - batch.tail_start
+    picked = model.ln_final(hidden[rows(at), at])
     logits = unembed(model, picked.flatten(0, 1)).unflatten(0, (batch.size, 2, -1))
-    columns = batch.columns[:, :, :0] if read is None else read.columns
-    columns = columns.flatten(0, 1)
-    vectors = rearrange(
-        resid[rows(columns), columns], "(pair two) site layer d_model -> pair two layer site d_model", two=2
-    )
+    vectors = {}
+    for number, read in enumerate(reads):
+        place = _segment_of(batch, read.columns)[0, 0].argsort(stable=True).argsort()
+        by_segment = torch.cat([each[number] for each in found], dim=1)
+        vectors[read.hook] = by_segment[:, place].unflatten(0, (batch.size, 2)).transpose(2, 3)
     return Outcome(logits, vectors)
 
 

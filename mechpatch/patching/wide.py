@@ -6,6 +6,7 @@ model there is therefore never more than one block, one piece, or the latent hea
 
 from collections.abc import Sequence
 from copy import deepcopy
+from dataclasses import replace
 from itertools import chain
 
 import torch
@@ -49,7 +50,7 @@ def rollout_wide(
     device = wide_device(model)
     copy = _copy(model, device)
     wide_head = _wide_head(head, device)
-    given = [Write(each.layer, each.columns.to(device), _wide(each.source, device)) for each in writes]
+    given = [replace(each, columns=each.columns.to(device), source=_wide(each.source, device)) for each in writes]
     read = Read((model.cfg.n_layers - 1,), batch.reads)
     resid = rollout(copy, wide_head, batch, given, read).resid[:, :, 0]
     return _unembed(model, copy.ln_final(resid.flatten(0, 2)[None])[0], device).unflatten(0, resid.shape[:3])

@@ -1,14 +1,14 @@
 """Faults that somebody could make in the fast engine, each in one place and as small as it can be.
 
-All are planted through three functions of `patching.engine.runs`, `grow`, `wave_of` and `_climb`, and only into
-patched runs: unpatched ones are recorded before. Where each lands (slot, layer, heads, pair) is drawn by seed.
+All are planted through three functions of `patching.engine`, `grow`, `wave_of` and `_climb`, and only into patched
+runs: unpatched ones are recorded before. Where each lands (slot, layer, heads, pair) is drawn by seed.
 """
 
 import dataclasses
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from torch import Tensor
@@ -19,9 +19,12 @@ from mechpatch.experiments.running.finite import Written
 from mechpatch.experiments.running.numerics import EngineCheck
 from mechpatch.models import ThoughtModel
 from mechpatch.patching import Batch, collate
+from mechpatch.patching.engine import base as base_module
 from mechpatch.patching.engine import runs as engine
+from mechpatch.patching.engine.base import BaseRun
 from mechpatch.patching.engine.recording import Recording, record, replay, stack_vectors
 from mechpatch.patching.engine.tree import Tree, grow
+from mechpatch.patching.engine.watch import Watch
 from mechpatch.patching.engine.waves import Wave
 from mechpatch.patching.patch import Patch
 from mechpatch.thoughts import Layout
@@ -160,7 +163,7 @@ def unmasked_row(planting: pytest.MonkeyPatch, place: Place) -> None:
         sees[place.run, place.tail, place.tail + 1] = True
         return dataclasses.replace(tree, sees=sees)
 
-    planting.setattr(engine, "grow", faulty)
+    planting.setattr(base_module, "grow", faulty)
 
 
 def early_answer(planting: pytest.MonkeyPatch, place: Place) -> None:
@@ -173,7 +176,7 @@ def early_answer(planting: pytest.MonkeyPatch, place: Place) -> None:
         heard[place.run, reads[place.run, 0, 0]] = True
         return dataclasses.replace(tree, reads=reads, heard=heard)
 
-    planting.setattr(engine, "grow", faulty)
+    planting.setattr(base_module, "grow", faulty)
 
 
 def rotary_off_by_one(planting: pytest.MonkeyPatch, place: Place) -> None:
@@ -190,13 +193,21 @@ def rotary_off_by_one(planting: pytest.MonkeyPatch, place: Place) -> None:
     planting.setattr(engine, "wave_of", faulty)
 
 
-def _climbing(planting: pytest.MonkeyPatch, make: Callable[..., tuple[engine.BaseRun, Callable[..., None]]]) -> None:
+class Watching(NamedTuple):
+    """A `Watch` of functions."""
+
+    entered: Callable[..., None]
+    within: Callable[..., Any]
+    after: Callable[..., None]
+
+
+def _climbing(planting: pytest.MonkeyPatch, make: Callable[..., tuple[BaseRun, Callable[..., None]]]) -> None:
     """Replace the base run and what happens after each block by what `make(base, own, after)` gives."""
     exact = engine._climb
 
-    def faulty(base: engine.BaseRun, waves: Sequence[Wave], shared: Tensor, own: Tensor, after: Any) -> Tensor:
-        base, after = make(base, own, after)
-        return exact(base, waves, shared, own, after)
+    def faulty(base: BaseRun, waves: Sequence[Wave], shared: Tensor, own: Tensor, watch: Watch) -> Tensor:
+        base, after = make(base, own, watch.after)
+        return exact(base, waves, shared, own, Watching(watch.entered, watch.within, after))
 
     planting.setattr(engine, "_climb", faulty)
 
@@ -204,7 +215,7 @@ def _climbing(planting: pytest.MonkeyPatch, make: Callable[..., tuple[engine.Bas
 def swapped_values(planting: pytest.MonkeyPatch, place: Place) -> None:
     """In one block, the values of two heads change places, for one thought."""
 
-    def make(base: engine.BaseRun, own: Tensor, after: Any) -> tuple[engine.BaseRun, Callable[..., None]]:
+    def make(base: BaseRun, own: Tensor, after: Any) -> tuple[BaseRun, Callable[..., None]]:
         one, other = place.heads
 
         def swap(wave: Wave, layer: int, h: Tensor) -> None:
@@ -221,7 +232,7 @@ def swapped_values(planting: pytest.MonkeyPatch, place: Place) -> None:
 def stale_key(planting: pytest.MonkeyPatch, place: Place) -> None:
     """The keys of one written thought stay those of the unpatched run: a cache that was not updated."""
 
-    def make(base: engine.BaseRun, own: Tensor, after: Any) -> tuple[engine.BaseRun, Callable[..., None]]:
+    def make(base: BaseRun, own: Tensor, after: Any) -> tuple[BaseRun, Callable[..., None]]:
         slot = place.written - base.tree.first
         before = own[:, 0, place.run, :, 0, slot].clone()
 
@@ -238,7 +249,7 @@ def stale_key(planting: pytest.MonkeyPatch, place: Place) -> None:
 def skipped_block(planting: pytest.MonkeyPatch, place: Place) -> None:
     """The last block is skipped for one row, that which predicts the first token of an answer."""
 
-    def make(base: engine.BaseRun, own: Tensor, after: Any) -> tuple[engine.BaseRun, Callable[..., None]]:
+    def make(base: BaseRun, own: Tensor, after: Any) -> tuple[BaseRun, Callable[..., None]]:
         last, read = len(base.model.blocks) - 1, int(base.tree.reads[place.run, 0, 0])
         kept: list[Tensor] = []
 
@@ -257,7 +268,7 @@ def skipped_block(planting: pytest.MonkeyPatch, place: Place) -> None:
 def latent_before_norm(planting: pytest.MonkeyPatch, place: Place) -> None:
     """One latent thought is made of the last block's output as it is."""
 
-    def make(base: engine.BaseRun, own: Tensor, after: Any) -> tuple[engine.BaseRun, Callable[..., None]]:
+    def make(base: BaseRun, own: Tensor, after: Any) -> tuple[BaseRun, Callable[..., None]]:
         last, raw, head = len(base.model.blocks) - 1, [], base.head
         assert head is not None
 

@@ -19,6 +19,7 @@ from mechpatch.models import ThoughtModel, load_model, merged
 from mechpatch.pairs import Pair
 from mechpatch.patching import batch as batch_module
 from mechpatch.patching import hooks as hooks_module
+from mechpatch.patching import segment as segment_module
 from mechpatch.patching.rounding import tolerance
 from mechpatch.source import ModelSource
 from mechpatch.thoughts import latent as latent_module
@@ -199,13 +200,9 @@ def test_a_batch_that_counts_one_column_too_few(source: ModelSource, monkeypatch
 
 
 def test_a_write_that_lands_one_step_late(source: ModelSource, monkeypatch: pytest.MonkeyPatch):
-    rewrite(
-        monkeypatch,
-        ROLLOUT,
-        "segment",
-        "patch_positions(write.columns[:, inside] - start,",
-        "patch_positions(write.columns[:, inside] - start - 1,",
-    )
+    old = "write.columns[:, inside] - start, write"
+    segment = rewrite(monkeypatch, segment_module, "segment", old, old.replace("start", "start - 1"))
+    monkeypatch.setattr(ROLLOUT, "segment", segment)
     findings = tried(loaded(source), source, "placeholder")
     assert failed(findings) >= {"self-patch", "engine", "patched", "clean-everywhere"}
     assert not failed(findings) & {"sites", "logits", "weights"}
@@ -214,7 +211,8 @@ def test_a_write_that_lands_one_step_late(source: ModelSource, monkeypatch: pyte
 
 
 def test_left_padding_without_mask(source: ModelSource, monkeypatch: pytest.MonkeyPatch):
-    rewrite(monkeypatch, ROLLOUT, "segment", "F.pad(real, (0, end", "F.pad(torch.ones_like(real), (0, end")
+    old, new = "F.pad(real, (0, end", "F.pad(torch.ones_like(real), (0, end"
+    monkeypatch.setattr(ROLLOUT, "segment", rewrite(monkeypatch, segment_module, "segment", old, new))
     findings = tried(loaded(source), source)
     assert failed(findings) == {"batch", "engine"}
     (cause,) = findings.causes

@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -15,7 +15,7 @@ from mechpatch.patching.engine.recording import Recording
 from mechpatch.storage.activations import ActivationCache
 from mechpatch.thoughts import Layout
 
-SCHEMA = 2  # raise when what is stored, or how it is computed, changes
+SCHEMA = 3  # raise when what is stored, or how it is computed, changes
 SIDES = ("clean", "corrupted")
 KEPT = 256  # pairs whose site vectors are held in memory
 
@@ -40,7 +40,7 @@ class UnpatchedRuns:
     def get(self, index: int) -> RecordedPair:
         """The runs of pair `index`, from the cache if they are there."""
         clean, corrupted = pair = self._load_or_record(index)
-        self._vectors[index] = clean.vectors, corrupted.vectors  # small; all else is let go of
+        self._vectors[index] = clean.vectors(), corrupted.vectors()  # small; all else is let go of
         self._vectors.move_to_end(index)
         if len(self._vectors) > KEPT:
             self._vectors.popitem(last=False)
@@ -92,15 +92,13 @@ class UnpatchedRuns:
 
 
 def _tensors(pair: RecordedPair) -> dict[str, Tensor]:
-    return {
-        f"{side}.{field.name}": getattr(kept, field.name)
-        for side, kept in zip(SIDES, pair, strict=True)
-        for field in fields(kept)
-    }
+    sides = zip(SIDES, pair, strict=True)
+    return {f"{side}.{name}": each for side, kept in sides for name, each in kept.tensors().items()}
 
 
 def _pair(tensors: dict[str, Tensor]) -> RecordedPair:
     clean, corrupted = (
-        Recording(**{field.name: tensors[f"{side}.{field.name}"] for field in fields(Recording)}) for side in SIDES
+        {name.removeprefix(f"{side}."): each for name, each in tensors.items() if name.startswith(f"{side}.")}
+        for side in SIDES
     )
-    return clean, corrupted
+    return Recording.of(clean), Recording.of(corrupted)

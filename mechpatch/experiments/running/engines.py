@@ -51,11 +51,12 @@ def _record_plainly(model: HookedTransformer, head: LatentHead | None, layouts: 
     """Each question alone; no keys and values, because plain hooks have no use for them."""
     recordings = []
     for layout, shapes in zip(layouts, _plain_shapes(model, layouts), strict=True):
-        outcome = reference.baseline(model, head, collate([layout], model.unembed.W_U.device))
-        resid = outcome.resid[0, 0]
-        sites = torch.arange(resid.shape[1], device=resid.device)
-        cache = resid.new_empty(shapes["cache"])
-        recordings.append(Recording(cache=cache, resid=resid, sites=sites, logits=outcome.logits[0]))
+        batch = collate([layout], model.unembed.W_U.device)
+        outcome = reference.baseline(model, head, batch, ("resid_pre", "resid_post"))
+        stream = torch.cat([outcome.vectors["resid_pre"][0, 0, :1], outcome.resid[0, 0]])
+        sites = torch.arange(stream.shape[1], device=stream.device)
+        cache = stream.new_empty(shapes["cache"])
+        recordings.append(Recording(cache=cache, stream=stream, sites=sites, logits=outcome.logits[0]))
     return recordings
 
 
@@ -64,7 +65,7 @@ def _plain_shapes(model: HookedTransformer, layouts: Sequence[Layout]) -> list[r
         {
             **shapes,
             "cache": (*shapes["cache"][:3], 0, shapes["cache"][4]),
-            "resid": (shapes["resid"][0], *shapes["sites"], shapes["resid"][2]),
+            "stream": (shapes["stream"][0], *shapes["sites"], shapes["stream"][2]),
         }
         for shapes in recording.recorded_shapes(model, layouts)
     ]

@@ -91,7 +91,7 @@ def footprint(model: ThoughtModel, spec: Spec, layouts: Layouts, pairs: int, rec
             work = max(work, read + bytes_of_a_judgement(model, collated))
         if spec.engine == "fast":
             base = engine.empty_base(model.hooked, model.head, collated)
-            base_bytes = max(base_bytes, base.cache.nbytes + base.resid.nbytes + base.logits.nbytes)
+            base_bytes = max(base_bytes, base.nbytes)
             rows, logits = max(rows, engine.bytes_of_rows(base)), max(logits, engine.bytes_of_logits(base))
     return Footprint(
         bound=memory_bound(model.device, spec.memory),

@@ -20,6 +20,9 @@ Resid = Float[Tensor, "row d_model"]
 SharedKeys = Float[Tensor, "2 pair kv_head shared d_head"]  # 0 keys, rotated; 1 values
 OwnKeys = Float[Tensor, "2 pair kv_head run key d_head"]
 Piece = Callable[[Tensor], Tensor]
+# Reads and writes, in place, what lies at one of transformer-lens' hooks: its name, the rows' vectors, and the rows'
+# numbers where they are not all.
+Tap = Callable[[str, Tensor, Tensor | None], None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,6 +75,10 @@ class Rotary:
 def same(x: Tensor) -> Tensor:
     """What stands where a model has no piece."""
     return x
+
+
+def untouched(hook: str, x: Tensor, rows: Tensor | None) -> None:
+    """The tap where nothing is read or written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -138,6 +145,7 @@ def run_block(
     own: OwnKeys,
     unseen: Bool[Tensor, "pair query _"],
     useful: Int[Tensor, " useful"] | None = None,
+    tap: Tap = untouched,
 ) -> None:
     """Take `h` through a block, in place, and put the rows' keys and values into `own`.
 
@@ -146,31 +154,49 @@ def run_block(
         own: those of each run by itself, earlier tokens among them.
         unseen: keys that a query does not see; first `shared`, then `own`.
         useful: the rows to take through it; all if None. Of the others only keys and values are made.
+        tap: called at every hook point but the output of the block.
     """
+    tap("hook_resid_pre", h, None)
     x = block.norm(h)
     k, v = (each(x).unflatten(1, (-1, own.shape[-1])) for each in (block.k, block.v))
+    tap("attn.hook_k", k, None)
+    tap("attn.hook_v", v, None)
     pair, run, _, key = grid.places
     own[:, pair, :, run, key] = torch.stack([grid.rotate(block.k_norm(k)), v], dim=1)
     if grid.repeats.shape[1]:
         to_pair, to_key, from_pair, from_key = grid.repeats
         own[:, to_pair, :, 0, to_key] = own[:, from_pair, :, 0, from_key]
     if useful is None:
-        _mix(block, h, x, grid, shared, own, unseen)
+        _mix(block, h, x, grid, shared, own, unseen, tap)
     else:
         some = h[useful]
-        _mix(block, some, x[useful], grid.at(useful), shared, own, unseen)
+        _mix(block, some, x[useful], grid.at(useful), shared, own, unseen, lambda hook, x, _: tap(hook, x, useful))
         h[useful] = some
 
 
 def _mix(
-    block: Block, h: Resid, x: Resid, grid: Grid, shared: SharedKeys, own: OwnKeys, unseen: Bool[Tensor, "pair query _"]
+    block: Block,
+    h: Resid,
+    x: Resid,
+    grid: Grid,
+    shared: SharedKeys,
+    own: OwnKeys,
+    unseen: Bool[Tensor, "pair query _"],
+    tap: Tap,
 ) -> None:
     """Add to `h`, whose norm is `x`, what attention and MLP give."""
     q = grid.rotate(block.q_norm(block.q(x).unflatten(1, (-1, own.shape[-1]))))
-    h += block.attention_norm(block.o(attend(q * block.scale, grid, shared, own, unseen, block.softcap)))
+    z = attend(q * block.scale, grid, shared, own, unseen, block.softcap)
+    tap("attn.hook_z", z, None)
+    out = block.attention_norm(block.o(z.flatten(1)))
+    tap("hook_attn_out", out, None)
+    h += out
+    tap("hook_resid_mid", h, None)
     x = block.mlp_norm(h)
     inner = block.act(block.up(x)) if block.gate is None else block.act(block.gate(x)).mul_(block.up(x))
-    h += block.out_norm(block.down(inner))
+    out = block.out_norm(block.down(inner))
+    tap("hook_mlp_out", out, None)
+    h += out
 
 
 def attend(
@@ -180,8 +206,8 @@ def attend(
     own: OwnKeys,
     unseen: Bool[Tensor, "pair query _"],
     softcap: float | None,
-) -> Float[Tensor, "row heads"]:
-    """What the heads of each row read, side by side: one softmax over both sets of keys."""
+) -> Float[Tensor, "row head d_head"]:
+    """What the heads of each row read: one softmax over both sets of keys."""
     pair, run, query, _ = grid.places
     _, pairs, kv_heads, runs, _, d_head = own.shape
     n_shared, queries = shared.shape[3], unseen.shape[1]
@@ -195,7 +221,7 @@ def attend(
     weights = scores.softmax(-1)
     mixed = weights[..., n_shared:] @ own[1]
     mixed += (weights[..., :n_shared].flatten(2, 3) @ shared[1]).unflatten(2, (runs, -1))
-    return mixed.view_as(spread)[pair, :, run, query].flatten(1)
+    return mixed.view_as(spread)[pair, :, run, query].flatten(1, 2)
 
 
 def capped(x: Tensor, softcap: float | None) -> Tensor:

@@ -4,8 +4,8 @@ A question is recorded once and read by all experiments, directions and null don
 the questions that it was recorded with (its pair), never on the batch in which it is patched.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -14,12 +14,14 @@ from transformer_lens import HookedTransformer
 
 from mechpatch.axes import LatentHead, SiteVectors
 from mechpatch.patching.batch import Batch, collate
-from mechpatch.patching.engine.runs import BaseRun, base_run, empty_base
+from mechpatch.patching.engine.base import BaseRun, beside_the_stream, both_continuations, empty_base
+from mechpatch.patching.engine.runs import base_run
 from mechpatch.patching.engine.tree import Tree, grow
 from mechpatch.reprs import short_repr
 from mechpatch.thoughts.layout import Layout
 
 Shapes = dict[str, tuple[int, ...]]
+POINT = "points."  # before the name of a hook point, among other tensors
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -28,52 +30,82 @@ class Recording:
 
     Attributes:
         cache: keys, rotated, and values. No tokens where plain hooks recorded.
-        resid: `resid_post` of the tokens from the first site on; of the sites alone where plain hooks recorded.
+        stream: the residual stream at the tokens from the first site on, before the first block and after each; at the
+            sites alone where plain hooks recorded.
         sites: which of these tokens are sites.
         logits: at the answer positions, see `Batch.reads`.
+        points: at the sites, by hook point, what was asked for beside the stream.
     """
 
     cache: Float[Tensor, "layer 2 kv_head token d_head"]
-    resid: Float[Tensor, "layer late d_model"]
+    stream: Float[Tensor, "level late d_model"]
     sites: Int[Tensor, " site"]
     logits: Float[Tensor, "2 position vocab"]
+    points: Mapping[str, Float[Tensor, "layer site *vector"]] = field(default_factory=dict)
 
     __repr__ = short_repr
 
-    @property
-    def vectors(self) -> Float[Tensor, "layer site d_model"]:
-        """`resid_post` at every site; no site has seen an answer, so both continuations have the same."""
-        return self.resid[:, self.sites]
+    def vectors(self, hook: str = "resid_post") -> Float[Tensor, "layer site *vector"]:
+        """A hook point at every site; no site has seen an answer, so both continuations have the same."""
+        stream = {"resid_pre": slice(None, -1), "resid_post": slice(1, None)}
+        return self.stream[stream[hook]][:, self.sites] if hook in stream else self.points[hook]
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All of it by name, as `recorded_shapes` names it."""
+        kept = {name: getattr(self, name) for name in ("cache", "stream", "sites", "logits")}
+        return kept | {POINT + hook: vectors for hook, vectors in self.points.items()}
+
+    @classmethod
+    def of(cls, tensors: Mapping[str, Tensor]) -> "Recording":
+        """What `tensors` gave."""
+        points = {name.removeprefix(POINT): each for name, each in tensors.items() if name.startswith(POINT)}
+        return cls(**{name: each for name, each in tensors.items() if not name.startswith(POINT)}, points=points)
 
 
-def record(model: HookedTransformer, head: LatentHead | None, layouts: Sequence[Layout]) -> list[Recording]:
-    """Run questions with the same sites, sharing what they begin with, and keep each."""
-    base = base_run(model, head, collate(layouts, model.unembed.W_U.device))
+def record(
+    model: HookedTransformer, head: LatentHead | None, layouts: Sequence[Layout], hooks: Sequence[str] = ()
+) -> list[Recording]:
+    """Run questions with the same sites, sharing what they begin with, and keep each.
+
+    Args:
+        hooks: hook points whose vectors at the sites are kept; `resid_pre` and `resid_post` are in any case.
+    """
+    base = base_run(model, head, collate(layouts, model.unembed.W_U.device), hooks)
     recordings = []
     for pair in range(len(layouts)):
         slots, late = _slots(base.tree, pair), _late(base.tree, pair)
         recordings.append(
             Recording(
                 cache=base.cache[:, :, pair, :, 0, slots],
-                resid=base.resid[:, pair, late - base.tree.first],
-                sites=torch.searchsorted(late, base.tree.sites[pair]).to(base.resid.device),
+                stream=base.stream[:, pair, late - base.tree.first],
+                sites=torch.searchsorted(late, base.tree.sites[pair]).to(base.stream.device),
                 logits=base.logits[pair].clone(),
+                points={hook: vectors[:, pair].clone() for hook, vectors in base.points.items()},
             )
         )
     return recordings
 
 
-def recorded_shapes(model: HookedTransformer, layouts: Sequence[Layout]) -> list[Shapes]:
-    """The shapes of what `record` gives, by field."""
+def recorded_shapes(model: HookedTransformer, layouts: Sequence[Layout], hooks: Sequence[str] = ()) -> list[Shapes]:
+    """The shapes of what `record` gives, by the names of `Recording.tensors`."""
     cfg, batch = model.cfg, collate(layouts)
-    tree = grow(batch)
+    tree, sites = grow(batch), len(batch.sites)
     kv_heads = cfg.n_key_value_heads or cfg.n_heads
+    points = {
+        POINT + point.name: (
+            point.n_layers(cfg.n_layers),
+            sites,
+            *point.shape(cfg.d_model, cfg.n_heads, kv_heads, cfg.d_head),
+        )
+        for point in beside_the_stream(hooks)
+    }
     return [
         {
             "cache": (cfg.n_layers, 2, kv_heads, len(_slots(tree, pair)), cfg.d_head),
-            "resid": (cfg.n_layers, len(_late(tree, pair)), cfg.d_model),
-            "sites": (len(batch.sites),),
+            "stream": (cfg.n_layers + 1, len(_late(tree, pair)), cfg.d_model),
+            "sites": (sites,),
             "logits": (*batch.reads.shape[1:], cfg.d_vocab_out),
+            **points,
         }
         for pair in range(len(layouts))
     ]
@@ -81,17 +113,19 @@ def recorded_shapes(model: HookedTransformer, layouts: Sequence[Layout]) -> list
 
 def replay(model: HookedTransformer, head: LatentHead | None, batch: Batch, recordings: Sequence[Recording]) -> BaseRun:
     """The base run of `batch` from the recordings of its questions: the same bits, and no forward pass."""
-    base = empty_base(model, head, batch)
+    base = empty_base(model, head, batch, [*recordings[0].points])
     for pair, kept in enumerate(recordings):
         base.cache[:, :, pair, :, 0, _slots(base.tree, pair)] = kept.cache
-        base.resid[:, pair, _late(base.tree, pair) - base.tree.first] = kept.resid
+        base.stream[:, pair, _late(base.tree, pair) - base.tree.first] = kept.stream
+        for hook, vectors in kept.points.items():
+            base.points[hook][:, pair] = vectors
     base.logits.copy_(stack_logits(recordings, batch))
     return base
 
 
-def stack_vectors(recordings: Sequence[Recording]) -> SiteVectors:
-    """`resid_post` at every site of several questions with the same sites."""
-    return torch.stack([kept.vectors for kept in recordings])[:, None].expand(-1, 2, -1, -1, -1)
+def stack_vectors(recordings: Sequence[Recording], hook: str = "resid_post") -> SiteVectors:
+    """A hook point at every site of several questions with the same sites."""
+    return both_continuations(torch.stack([kept.vectors(hook) for kept in recordings]))
 
 
 def stack_logits(recordings: Sequence[Recording], batch: Batch) -> Float[Tensor, "pair 2 position vocab"]:

@@ -10,130 +10,80 @@ weights are read once for all of them. Without feedback one wave does it. With l
 each thought, because its input is the hidden state of the one before, and a last one for both continuations.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from math import prod
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from transformer_lens import HookedTransformer
 
-from mechpatch.axes import LatentHead, Logits, SiteVectors
-from mechpatch.errors import SpecError, ThoughtError
+from mechpatch.axes import LatentHead, SiteVectors
+from mechpatch.errors import SpecError
 from mechpatch.patching.batch import Batch
+from mechpatch.patching.engine.base import BaseRun, Cache, both_continuations, empty_base
 from mechpatch.patching.engine.block import Grid, Resid, run_block
-from mechpatch.patching.engine.decoder import Decoder, read_decoder
-from mechpatch.patching.engine.tree import Tree, grow
+from mechpatch.patching.engine.watch import Patcher, Recorder, Watch
 from mechpatch.patching.engine.waves import Wave, base_runs, patched_runs, repeated, wave_of
 from mechpatch.patching.patch import Patch, RelayStep
 from mechpatch.patching.rollout import Outcome
-from mechpatch.reprs import short_repr
+from mechpatch.points import POINTS, HookPoint, point_of
 
 MEMORY = 2**30  # bytes for one chunk of patches, beside model and base run
 
-Cache = Float[Tensor, "layer 2 pair kv_head run slot d_head"]  # 0 keys, rotated; 1 values
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class BaseRun:
-    """An unpatched run, and all that patched runs share of it.
-
-    Attributes:
-        cache: keys and values of every slot.
-        resid: `resid_post` of the slots that a patch can change; of the last block, where `Wave.useful` says so.
-        logits: at the answer positions, see `Batch.reads`.
-    """
-
-    model: Decoder
-    head: LatentHead | None
-    tree: Tree
-    cache: Cache
-    resid: Float[Tensor, "layer pair late d_model"]
-    logits: Logits
-
-    __repr__ = short_repr
-
-    @property
-    def outcome(self) -> Outcome:
-        """Logits, and `resid_post` of every layer at every site."""
-        late = (self.tree.sites - self.tree.first).to(self.resid.device)
-        vectors = self.resid[:, torch.arange(len(late), device=late.device)[:, None], late].transpose(0, 1)
-        return Outcome(self.logits, vectors[:, None].expand(-1, 2, -1, -1, -1))
-
 
 @torch.no_grad()
-def base_run(model: HookedTransformer, head: LatentHead | None, batch: Batch) -> BaseRun:
+def base_run(model: HookedTransformer, head: LatentHead | None, batch: Batch, hooks: Sequence[str] = ()) -> BaseRun:
     """Run a batch unpatched, once for all patches and donors.
 
     Args:
         model: from `to_hooked`; its weights are read where they lie.
-
-    Raises:
-        ThoughtError: there are latent thoughts and no head, or a site that follows the parting of the continuations.
+        hooks: see `empty_base`, which also says what it raises.
     """
-    base = empty_base(model, head, batch)
+    base = empty_base(model, head, batch, hooks)
     tree, depth = base.tree, len(base.model.blocks)
-
-    def record(wave: Wave, layer: int, h: Resid) -> None:
-        if wave.stage.start >= tree.first:
-            pair, _, _, slot = wave.grid
-            base.resid[layer, pair, slot - tree.first] = h
-
     runs, (first, *later) = base_runs(tree), tree.stages
-    device, window = base.resid.device, base.model.window
+    device, window = base.stream.device, base.model.window
     waves = [wave_of(tree, runs, first, 0, depth, device, repeated(tree), window=window)]
     waves += [wave_of(tree, runs, stage, 0, depth, device, window=window) for stage in later]
-    h = _climb(base, waves, base.cache[..., 0, :0, :], base.cache, record)
+    h = _climb(base, waves, base.cache[..., 0, :0, :], base.cache, Recorder(base))
     _predict(base, runs.number, waves[-1], h, base.logits[None])
     return base
 
 
-def empty_base(model: HookedTransformer, head: LatentHead | None, batch: Batch) -> BaseRun:
-    """A base run that has yet to be computed; raises as `base_run` does."""
-    if batch.n_latents and head is None:
-        raise ThoughtError("latent thoughts need a model with a latent head; load a CODI checkpoint")
-    decoder, tree = read_decoder(model), grow(batch)
-    zeros, depth = decoder.embed.new_zeros, len(decoder.blocks)
-    pairs, slots = tree.tokens.shape
-    return BaseRun(
-        model=decoder,
-        head=head,
-        tree=tree,
-        cache=zeros(depth, 2, pairs, decoder.kv_heads, 1, slots, decoder.d_head),
-        resid=zeros(depth, pairs, slots - tree.first, decoder.embed.shape[1]),
-        logits=zeros(*tree.reads.shape, len(decoder.unembed.weight)),
-    )
-
-
 def sweep(
-    base: BaseRun, donor: SiteVectors, patches: Sequence[Patch], memory: int = MEMORY
+    base: BaseRun, donor: SiteVectors, patches: Sequence[Patch], memory: int = MEMORY, hook: str = "resid_post"
 ) -> Iterator[tuple[Patch, Outcome]]:
     """Run each patch as if alone.
 
     Args:
-        donor: vectors of all layers and sites; a patch writes those at its own. No site has seen an answer, so the
-            vectors of both continuations are the same, and those of the first are written into both.
+        donor: vectors of all layers and sites at the hook point; a patch writes those at its own. No site has seen an
+            answer, so the vectors of both continuations are the same, and those of the first are written into both.
         memory: bytes that a chunk of patches may take, see `chunking`; a chunk that does not fit after all is halved.
 
     Yields:
-        The patch, and its run with `resid_post` of the patch's layer at every site.
+        The patch, and its run with the hook point's vectors of the patch's first layer at every site.
 
     Raises:
-        SpecError: not even one patch fits into the memory there is.
+        SpecError: not even one patch fits into the memory there is; the base run does not hold the hook point; or a
+            patch lies where the hook point is not.
         ValueError: `donor` has not the shape or dtype of the base run's own vectors.
     """
-    own = base.outcome.resid
-    if (donor.shape, donor.dtype) != (own.shape, own.dtype):  # no silent broadcast or rounding of what is written
-        raise ValueError(f"`donor` is {donor.dtype} {[*donor.shape]}, but the base run has {own.dtype} {[*own.shape]}")
-    source = donor[:, 0]
-    same = (source == own[:, 0]).all(-1).cpu()
-    fit, at_once = chunking(memory, bytes_of_rows(base), bytes_of_logits(base))
+    own, source = base.vectors(hook), donor[:, 0]
+    expected = both_continuations(own).shape
+    if (donor.shape, donor.dtype) != (expected, own.dtype):  # no silent broadcast or rounding of what is written
+        raise ValueError(f"`donor` is {donor.dtype} {[*donor.shape]}, but the base run has {own.dtype} {[*expected]}")
+    point = point_of(hook)
+    _check(base, patches, point)
+    same = source == own
+    same = (same.all(-1) if point.heads else same.flatten(3).all(-1, keepdim=True)).cpu()
+    fit, at_once = chunking(memory, bytes_of_rows(base, hook), bytes_of_logits(base))
     size = -(-len(patches) // -(-len(patches) // fit)) if patches else 1  # as few chunks as fit, all of one size
     done = 0
     while done < len(patches):
         chunk = patches[done : done + size]
         try:
-            for outcome in _run_chunk(base, source, chunk, same, at_once):
+            for outcome in _run_chunk(base, source, chunk, same, at_once, point):
                 yield patches[done], outcome
                 done += 1
         except RuntimeError as error:
@@ -146,61 +96,92 @@ def sweep(
             size = len(chunk) // 2
 
 
+def _check(base: BaseRun, patches: Sequence[Patch], point: HookPoint) -> None:
+    """Raise a `SpecError` for a patch that lies where the hook point is not."""
+    tree, decoder = base.tree, base.model
+    n_layers, n_heads = point.n_layers(len(decoder.blocks)), decoder.shape(point)[0]
+    fed = [slot in tree.fed for slot in tree.sites[0].tolist()]
+    for patch in patches:
+        point_of(point.name, patch.head)
+        if not 0 <= patch.layer <= patch.layers.stop - 1 < n_layers:
+            raise SpecError(f"{patch}: {point.name} has layers 0 to {n_layers - 1}")
+        if patch.head is not None and not 0 <= patch.head < n_heads:
+            raise SpecError(f"{patch}: {point.name} has heads 0 to {n_heads - 1}")
+        if not point.hooks and not all(fed[site] for site in patch.sites):
+            raise SpecError(f"{patch}: {point.name} is found at fed-back thoughts alone")
+
+
 def relay(
-    base: BaseRun, donor: SiteVectors, layers: Sequence[int], sites: Sequence[int], memory: int = MEMORY
+    base: BaseRun,
+    donor: SiteVectors,
+    layers: Sequence[int | tuple[int, int]],
+    sites: Sequence[int],
+    memory: int = MEMORY,
+    hook: str = "resid_post",
 ) -> Iterator[tuple[Patch, RelayStep]]:
-    """Hand one thought on to the next through one layer, for several layers at once.
+    """Hand one thought on to the next through one layer, or one head of it, for several at once.
 
     Step 0 writes the donor's vector at the first of `sites`. Step i writes, into a fresh run and there alone, what the
     run of step i-1 itself produced at the i-th site.
 
+    Args:
+        layers: a layer, or a layer and a head of the hook point; either for all.
+
     Yields:
         What was patched, and the step: all layers of step 0, then all of step 1, and so on.
     """
+    ways = [each if isinstance(each, tuple) else (each, None) for each in layers]
     for step, site in enumerate(sites):
         following = sites[step + 1 : step + 2]
         handed = donor.clone()
-        for patch, outcome in sweep(base, donor, [Patch(layer, (site,)) for layer in layers], memory):
-            handed[:, :, patch.layer, following] = outcome.resid[:, :, 0, following]
-            yield patch, RelayStep(donor[:, :, patch.layer, site], outcome.logits)
+        patches = [Patch(layer, (site,), head=head) for layer, head in ways]
+        for patch, outcome in sweep(base, donor, patches, memory, hook):
+            of_head = () if patch.head is None else (patch.head,)
+            there = (slice(None), slice(None), patch.layer, following, *of_head)
+            handed[there] = outcome.vectors[hook][(slice(None), slice(None), 0, following, *of_head)]
+            yield patch, RelayStep(donor[(slice(None), slice(None), patch.layer, site, *of_head)], outcome.logits)
         donor = handed
 
 
 @torch.no_grad()
 def _run_chunk(
     base: BaseRun,
-    source: Float[Tensor, "pair layer site d_model"],
+    source: Float[Tensor, "pair layer site *vector"],
     patches: Sequence[Patch],
-    same: Bool[Tensor, "pair layer site"],
+    same: Bool[Tensor, "pair layer site head"],
     at_once: int,
+    point: HookPoint,
 ) -> Iterator[Outcome]:
     """The outcomes of a chunk of patches, whose logits are made for `at_once` of them together."""
     tree, depth = base.tree, len(base.model.blocks)
-    runs = patched_runs(tree, patches, same)
+    runs = patched_runs(tree, patches, same, point)
     # At every site: the donor's vector where it is written, and the base run's until a run produces another.
-    resid = base.outcome.resid[:, 0, [patch.layer for patch in patches]].transpose(0, 1).contiguous()
-    for vectors, patch in zip(resid, patches, strict=True):
-        vectors[:, patch.sites] = source[:, patch.layer, patch.sites]
-
-    def write_and_read(wave: Wave, layer: int, h: Resid) -> None:
-        row, patch, pair, site = wave.written[layer]
-        h[row] = source[pair, layer, site]
-        row, patch, pair, site = wave.read[layer]
-        resid[patch, pair, site] = h[row]
+    vectors = base.vectors(point.name)[:, [patch.layer for patch in patches]].transpose(0, 1).contiguous()
+    for each, patch in zip(vectors, patches, strict=True):
+        of_head = () if patch.head is None else (patch.head,)
+        each[(slice(None), patch.sites, *of_head)] = source[(slice(None), patch.layer, patch.sites, *of_head)]
 
     h, waves = None, []
     if len(runs.pair):
-        window, stages = base.model.window, tree.stages[1:]
-        waves = [wave_of(tree, runs, stage, tree.first, depth, resid.device, window=window) for stage in stages]
+        window, stages, device = base.model.window, tree.stages[1:], vectors.device
+        waves = [wave_of(tree, runs, each, tree.first, depth, device, window=window, point=point) for each in stages]
         own = base.cache[..., tree.first :, :].repeat_interleave(int(runs.rank.max()) + 1, dim=4)
-        h = _climb(base, waves, base.cache[..., 0, : tree.first, :], own, write_and_read)
+        chosen = _chosen(patches, same.shape[3]).to(device) if point.heads else None
+        watch = Patcher(base=base, point=point, source=source, chosen=chosen, vectors=vectors)
+        h = _climb(base, waves, base.cache[..., 0, : tree.first, :], own, watch)
         del own  # the logits need the memory
-    both = resid[:, :, None, None].expand(-1, -1, 2, -1, -1, -1)
-    for number, vectors in zip(runs.number.split(at_once), both.split(at_once), strict=True):
+    both = vectors[:, :, None, None].expand(-1, -1, 2, -1, *vectors.shape[2:])
+    for number, each in zip(runs.number.split(at_once), both.split(at_once), strict=True):
         logits = base.logits.repeat(len(number), 1, 1, 1, 1)
         if h is not None:
             _predict(base, number, waves[-1], h, logits)
-        yield from map(Outcome, logits, vectors)
+        yield from (Outcome(one, {point.name: found}) for one, found in zip(logits, each, strict=True))
+
+
+def _chosen(patches: Sequence[Patch], n_heads: int) -> Bool[Tensor, "patch head"]:
+    """Which heads each patch writes."""
+    heads = range(n_heads)
+    return torch.tensor([[patch.head in (None, head) for head in heads] for patch in patches])
 
 
 def _climb(
@@ -208,30 +189,31 @@ def _climb(
     waves: Sequence[Wave],
     shared: Float[Tensor, "layer 2 pair kv_head shared d_head"],
     own: Cache,
-    after: Callable[[Wave, int, Resid], None],
+    watch: Watch,
 ) -> Resid:
     """Take one wave after the other through all blocks; the rows of the last one.
 
     Args:
         shared: keys and values that all runs of a pair see.
         own: those of each run, filled on the way.
-        after: called after every block; may read and write the rows.
+        watch: reads and writes rows on the way.
     """
     model, first, n_shared = base.model, base.tree.first, shared.shape[4]
-    h, fed = base.resid.new_empty(0, base.resid.shape[-1]), None
+    h, fed = base.stream.new_empty(0, base.stream.shape[-1]), None
     for wave in waves:
         known = model.embed[wave.tokens] if fed is None else fed
-        known = model.enter(known, wave.positions[: len(known)])
-        layer, pair, slot = wave.joined
-        h = torch.cat([known, base.resid[layer, pair, slot - first]])
+        level, pair, slot = wave.joined
+        joined = base.stream[level, pair, slot - first]
+        h = torch.cat([model.enter(known, wave.positions[: len(known)]), joined])
+        watch.entered(wave, known, h)
         grids = [Grid(wave.grid, wave.repeats, table and table.at(wave.positions)) for table in model.rotary]
         for layer, block in enumerate(model.blocks):
             if count := wave.counts[layer]:
                 mine = own[layer, :, :, :, : wave.widths[layer], : wave.stage.stop - n_shared]
                 rows = wave.useful if layer + 1 == len(model.blocks) else None
                 grid, unseen = grids[block.local].at(slice(count)), wave.unseen[block.local]
-                run_block(block, h[:count], grid, shared[layer], mine, unseen, rows)
-            after(wave, layer, h)
+                run_block(block, h[:count], grid, shared[layer], mine, unseen, rows, watch.within(wave, layer))
+            watch.after(wave, layer, h)
         head = base.head if wave.stage.stop in base.tree.fed else None
         fed = None if head is None else head(model.norm(h[wave.last]))
     return h
@@ -271,12 +253,13 @@ def bytes_of_logits(base: BaseRun) -> int:
     return 4 * base.logits.nbytes
 
 
-def bytes_of_rows(base: BaseRun) -> int:
+def bytes_of_rows(base: BaseRun, hook: str = "resid_post") -> int:
     """What one patch of all pairs takes in the blocks, at most."""
-    model, (pairs, slots), late = base.model, base.tree.tokens.shape, base.resid.shape[2]
+    model, (pairs, slots), late = base.model, base.tree.tokens.shape, base.stream.shape[2]
     block, d_model, sites = model.blocks[0], model.embed.shape[1], base.tree.sites.shape[1]
-    d_mlp, heads = len(block.up.weight), len(block.q.weight) // model.d_head
-    row = max(8 * d_model + 3 * slots * heads, 4 * d_model + 2 * d_mlp)  # in attention, in the MLP
+    d_mlp, vector = len(block.up.weight), prod(model.shape(POINTS[hook]))
+    row = max(8 * d_model + 3 * slots * model.heads, 4 * d_model + 2 * d_mlp)  # in attention, in the MLP
     cache = late * 2 * len(model.blocks) * model.kv_heads * model.d_head
-    rows = max(map(len, base.tree.stages[1:])) * row + sites * d_model
-    return pairs * (rows + cache) * base.resid.element_size()
+    written = vector if hook == "resid_post" else 4 * vector  # beside the rows stand those to be written, and a choice
+    rows = max(map(len, base.tree.stages[1:])) * row + sites * written
+    return pairs * (rows + cache) * base.stream.element_size()

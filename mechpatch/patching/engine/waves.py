@@ -3,8 +3,9 @@
 A patch of layer l changes nothing below l and nothing before its first site. A run (one patch of one pair) therefore
 *joins* at its first site, above its layer (the first, if it writes several); until then it is the base run and costs
 nothing. From there to the end of that stage it has rows of its own, and in every later stage too: from the first block
-on where a thought is fed between, above its layer where none is. Runs are sorted by where they join, so the rows that a
-block must compute are always the first ones of their stage.
+on where a thought is fed between, above its layer where none is. What is written inside of block l is written into a
+row that joins below it; so do the rows that follow, if the write spreads to them within the block. Rows are sorted by
+where they join, so those that a block must compute are always the first ones of their stage.
 """
 
 from collections.abc import Sequence
@@ -16,7 +17,11 @@ from torch import Tensor
 
 from mechpatch.patching.engine.tree import Tree
 from mechpatch.patching.patch import Patch
+from mechpatch.points import POINTS, HookPoint
 from mechpatch.reprs import short_repr
+
+RESID_POST = POINTS["resid_post"]
+KNOWN = -2  # below everything: where a row stands that is made of a token or a thought
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -57,13 +62,14 @@ class Wave:
         grid: of each row, its pair, its run's rank, its place in the stage and among the slots of its own.
         positions: of each row, for the rotary embedding.
         tokens: of the first rows, whose runs joined in an earlier stage; of no use where the stage is fed.
-        joined: layer, pair and slot where the other rows stand in the base run.
-        last: rows at the last slot of the stage.
+        joined: level of the residual stream, pair and slot where the other rows stand in the base run.
+        last: rows at the last slot of the stage, in the order of their runs.
         useful: the rows whose output of the last block is of use; the other rows need only its keys and values.
         repeats: slots that no row computes, because their keys and values are those of another question's slot: pair
             and slot, then that pair and slot.
         written: by layer, the sites that are written there: row, patch, pair, site.
-        read: by layer, the other sites of the runs whose first layer it is.
+        read: by layer, the other sites of the runs whose first layer it is; the written ones too where a write may be
+            of one head alone. Of base runs all sites, in every layer.
         unseen: [.., i, j] whether slot i of the stage does not see slot j; of global blocks, of local ones.
     """
 
@@ -95,14 +101,17 @@ def base_runs(tree: Tree) -> Runs:
     )
 
 
-def patched_runs(tree: Tree, patches: Sequence[Patch], same: Bool[Tensor, "pair layer site"]) -> Runs:
+def patched_runs(
+    tree: Tree, patches: Sequence[Patch], same: Bool[Tensor, "pair layer site head"], point: HookPoint = RESID_POST
+) -> Runs:
     """The runs of `patches` that differ from the base run.
 
     Args:
-        same: where the donor is bit for bit what the base run has. A run that writes nothing else *is* the base run,
-            and is left out: recomputed, its last bits would differ, because they depend on the shape of a product.
+        same: where the donor is bit for bit what the base run has; one head where the hook point has none. A run that
+            writes nothing else *is* the base run, and is left out: recomputed, its last bits would differ, because
+            they depend on the shape of a product.
     """
-    pairs, n_layers, n_sites = same.shape
+    pairs, n_layers, n_sites, _ = same.shape
     slots = tree.tokens.shape[1]
     layer, top = (
         torch.tensor([(patch.layers[0], patch.layers[-1]) for patch in patches], dtype=torch.long).view(-1, 2).T
@@ -111,8 +120,10 @@ def patched_runs(tree: Tree, patches: Sequence[Patch], same: Bool[Tensor, "pair 
     for row, patch in zip(member, patches, strict=True):
         row[list(patch.sites)] = True
     layers = torch.arange(n_layers)
-    heard = tree.heard.gather(1, tree.sites)[:, None] | (layers < n_layers - 1)[:, None]
+    heard = tree.heard.gather(1, tree.sites)[:, None] | (layers < n_layers - 1)[:, None] | point.spreads
     within = (layer[:, None] <= layers) & (layers <= top[:, None])
+    head = torch.tensor([-1 if patch.head is None else patch.head for patch in patches], dtype=torch.long)
+    same = torch.cat([same, same.all(-1, keepdim=True)], dim=-1)[..., head].movedim(-1, 0)  # [patch, pair, layer, site]
     felt = member[:, None] & (within[:, None, :, None] & ~same & heard).any(2)  # [patch, pair, site]
     start = torch.where(felt, tree.sites, slots).amin(-1)
 
@@ -167,6 +178,7 @@ def wave_of(
     device: torch.device,
     repeats: Int[Tensor, "4 _"] | None = None,
     window: int | None = None,
+    point: HookPoint = RESID_POST,
 ) -> Wave:
     """What `runs` need at one stage.
 
@@ -180,23 +192,35 @@ def wave_of(
     repeats = torch.empty(4, 0, dtype=torch.long) if repeats is None else repeats
     written = torch.zeros(len(runs.pair), len(slots), dtype=torch.bool).scatter(1, tree.sites[runs.pair], runs.writes)
     joins = runs.start >= min(stage.start, tree.apart)
-    # No later slot reads what the last block gives, so a write there changes its own slot alone.
-    spreads = ~joins | (runs.layer < depth - 1)
+    # No later slot reads what the last block gives, so a write that does not spread there changes its own slot alone.
+    spreads = ~joins | (runs.layer < depth - 1) | point.spreads
     inside = (slots >= stage.start) & (slots < stage.stop) & tree.real[runs.pair]
     inside[repeats[0], repeats[1]] = False
     run, slot = (inside & (slots >= runs.start[:, None]) & (written | spreads[:, None])).nonzero(as_tuple=True)
+    # The highest block that has no row for the run.
+    within = point.spreads | ((point.where != "end") & written[run, slot])
+    below = torch.where(joins[run], runs.layer[run] - within.long(), KNOWN)
+    order = below.argsort(stable=True)
+    run, slot, below = run[order], slot[order], below[order]
 
     pair, layer, top, rank = runs.pair[run], runs.layer[run], runs.top[run], runs.rank[run]
-    below = torch.where(joins[run], layer, -1)  # the highest block that has no row for the run; ascending
     counts = torch.searchsorted(below, torch.arange(depth)).tolist()
-    known = int((below < 0).sum())
+    known = int((below == KNOWN).sum())
     ranks = rank.cummax(0).values
+    last = (slot == stage.stop - 1).nonzero()[:, 0]
     at_site = slot[:, None] == tree.sites[pair]
     # Of the last block: what a prediction or a thought is made of, and sites whose vectors are asked for.
     asked = at_site.any(1) & ((layer < 0) | (layer == depth - 1))
     useful = (tree.heard[pair, slot] | asked) & (below < depth - 1)
-
     owners = torch.stack([torch.arange(len(run)), runs.patch[run], pair])
+    to_write, to_read = at_site & runs.writes[run], at_site & (~runs.writes[run] | (point.heads is not None))
+    first, until = layer.clamp(min=0), torch.where(layer < 0, depth - 1, layer)
+    there = [below < each for each in range(depth)]  # rows that a block computes of those that concern the hook point
+    if point.where == "end":
+        there = [torch.ones_like(useful)] * depth
+    elif not point.spreads:
+        there[-1] = useful
+
     return Wave(
         stage=stage,
         counts=counts,
@@ -205,12 +229,12 @@ def wave_of(
         grid=torch.stack([pair, rank, slot - stage.start, slot - shared]).to(device),
         positions=tree.positions[pair, slot].to(device),
         tokens=tree.tokens[pair, slot][:known].to(device),
-        joined=torch.stack([layer, pair, slot])[:, known:].to(device),
-        last=(slot == stage.stop - 1).nonzero()[:, 0].to(device),
+        joined=torch.stack([below + 1, pair, slot])[:, known:].to(device),
+        last=last[run[last].argsort(stable=True)].to(device),
         useful=useful.nonzero()[:, 0].to(device),
         repeats=repeats.to(device),
-        written=[each.to(device) for each in _by_layer(owners, at_site & runs.writes[run], layer, top, depth)],
-        read=[each.to(device) for each in _by_layer(owners, at_site & ~runs.writes[run], layer, layer, depth)],
+        written=[each.to(device) for each in _by_layer(owners, to_write, layer, top, there)],
+        read=[each.to(device) for each in _by_layer(owners, to_read, first, until, there)],
         unseen=_unseen(tree, stage, window, device),
     )
 
@@ -220,12 +244,16 @@ def _by_layer(
     chosen: Bool[Tensor, "row site"],
     first: Int[Tensor, " row"],
     last: Int[Tensor, " row"],
-    depth: int,
+    there: Sequence[Bool[Tensor, " row"]],
 ) -> list[Tensor]:
-    """By layer, the chosen sites of the rows that reach from a first layer to a last one: row, patch, pair, site."""
+    """By layer, the chosen sites of the rows that reach from a first layer to a last one: row, patch, pair, site.
+
+    Args:
+        there: by layer, of which rows.
+    """
     row, site = chosen.nonzero(as_tuple=True)
     first, last, at = first[row], last[row], torch.cat([owners[:, row], site[None]])
-    return [at[:, (first <= layer) & (layer <= last)] for layer in range(depth)]
+    return [at[:, (first <= layer) & (layer <= last) & some[row]] for layer, some in enumerate(there)]
 
 
 def _unseen(

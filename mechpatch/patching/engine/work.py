@@ -8,16 +8,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Int
-from torch import Tensor
 from transformer_lens import HookedTransformer
 
 from mechpatch.patching.batch import Batch
+from mechpatch.patching.engine.base import BaseRun
 from mechpatch.patching.engine.block import Block
 from mechpatch.patching.engine.decoder import Decoder
-from mechpatch.patching.engine.runs import BaseRun
 from mechpatch.patching.engine.waves import Runs, Wave, base_runs, patched_runs, repeated, wave_of
 from mechpatch.patching.patch import Patch
+from mechpatch.points import point_of
 
 CPU = torch.device("cpu")
 
@@ -45,18 +44,21 @@ def base_work(base: BaseRun) -> Work:
     """Of the unpatched run of a batch; `base` need not have been run."""
     tree, runs = base.tree, base_runs(base.tree)
     first, *later = tree.stages
-    waves = [_wave(base, runs, first, 0, repeated(tree)), *(_wave(base, runs, stage, 0) for stage in later)]
+    depth = len(base.model.blocks)
+    waves = [wave_of(tree, runs, first, 0, depth, CPU, repeated(tree))]
+    waves += [wave_of(tree, runs, stage, 0, depth, CPU) for stage in later]
     return _of_waves(base, runs, waves)
 
 
-def sweep_work(base: BaseRun, patches: Sequence[Patch]) -> Work:
+def sweep_work(base: BaseRun, patches: Sequence[Patch], hook: str = "resid_post") -> Work:
     """Of the patches of a batch, with a donor that is nowhere the run's own."""
     if not patches:
         return Work()
-    tree, depth = base.tree, len(base.model.blocks)
-    same = torch.zeros(len(tree.tokens), depth, tree.sites.shape[1], dtype=torch.bool)
-    runs = patched_runs(tree, patches, same)
-    return _of_waves(base, runs, [_wave(base, runs, stage, tree.first) for stage in tree.stages[1:]])
+    tree, decoder, point = base.tree, base.model, point_of(hook)
+    shape = point.n_layers(len(decoder.blocks)), tree.sites.shape[1], decoder.shape(point)[0] if point.heads else 1
+    runs = patched_runs(tree, patches, torch.zeros(len(tree.tokens), *shape, dtype=torch.bool), point)
+    waves = [wave_of(tree, runs, each, tree.first, len(decoder.blocks), CPU, point=point) for each in tree.stages[1:]]
+    return _of_waves(base, runs, waves)
 
 
 def plain_work(model: HookedTransformer, batch: Batch) -> Work:
@@ -73,10 +75,6 @@ def plain_work(model: HookedTransformer, batch: Batch) -> Work:
     matrices = [each for name, each in model.blocks.named_parameters() if name.rpartition(".")[2].lstrip("_")[0] == "W"]
     flops = rows * 2 * sum(each.numel() for each in matrices) + keys * 4 * cfg.n_heads * cfg.d_head
     return Work(cfg.n_layers * rows, flops + batch.reads.numel() * 2 * model.unembed.W_U.numel())
-
-
-def _wave(base: BaseRun, runs: Runs, stage: range, shared: int, repeats: Int[Tensor, "4 _"] | None = None) -> Wave:
-    return wave_of(base.tree, runs, stage, shared, len(base.model.blocks), CPU, repeats)
 
 
 def _of_waves(base: BaseRun, runs: Runs, waves: Iterable[Wave]) -> Work:

@@ -74,7 +74,7 @@ def test_float64_says_that_plain_hooks_are_wrong(monkeypatch: pytest.MonkeyPatch
 
     def wrong(*given: object) -> Outcome:
         outcome = rollout(*given)  # pyright: ignore[reportArgumentType]
-        return Outcome(outcome.logits + 0.25, outcome.resid)
+        return Outcome(outcome.logits + 0.25, outcome.vectors)
 
     monkeypatch.setattr(numerics, "rollout", wrong)
     with pytest.raises(

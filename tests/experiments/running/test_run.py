@@ -116,7 +116,7 @@ def test_a_wrong_engine_is_caught_by_its_checks(demo_model, shipped_pairs, tmp_p
 
     def wrong(base, donor, patches, memory):
         for patch, outcome in exact(base, donor, patches, memory):
-            yield patch, Outcome(outcome.logits + 0.01, outcome.resid)
+            yield patch, Outcome(outcome.logits + 0.01, outcome.vectors)
 
     monkeypatch.setattr(engine, "sweep", wrong)
     with pytest.raises(NumericsError, match=r"the fast engine is wrong by 1\.0e-02 in a logit"):

@@ -29,7 +29,7 @@ def test_a_replay_is_the_base_run(case: Case):
     assert_same(base.logits, case.own.logits)
     assert_same(base.outcome.resid, case.own.resid)
     for row, each in enumerate(kept):
-        assert torch.equal(base.outcome.resid[row, 0], each.vectors)
+        assert torch.equal(base.outcome.resid[row, 0], each.vectors())
         assert torch.equal(base.logits[row, :, : each.logits.shape[1]], each.logits)
     assert torch.equal(stack_vectors(kept), base.outcome.resid)
     assert torch.equal(stack_logits(kept, case.batch), base.logits)
@@ -54,14 +54,13 @@ def test_shapes_are_known_before_anything_runs(case: Case):
     shapes = recorded_shapes(case.model.hooked, case.layouts)
     kept = record(case.model.hooked, case.model.head, case.layouts)
     for expected, each in zip(shapes, kept, strict=True):
-        assert expected == {name: tuple(getattr(each, name).shape) for name in expected}
-    assert len(shapes[0]) == len(dataclasses.fields(Recording))
+        assert expected == {name: tuple(tensor.shape) for name, tensor in each.tensors().items()}
 
 
 def test_pairs_recorded_together_are_those_recorded_alone(case: Case):
     together = record(case.model.hooked, case.model.head, case.layouts)
     for found, expected in zip(together, recordings(case), strict=True):
         assert_same(found.cache, expected.cache)
-        assert_same(found.resid, expected.resid)
+        assert_same(found.stream, expected.stream)
         assert_same(found.logits[:, : expected.logits.shape[1]], expected.logits)
     assert collate(case.layouts).size == len(together)
