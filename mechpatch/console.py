@@ -4,7 +4,6 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import typer
 from rich.box import SIMPLE_HEAD
@@ -20,6 +19,7 @@ from mechpatch.families import PLAIN
 from mechpatch.models import ThoughtModel
 from mechpatch.models.checkpoint import said
 from mechpatch.models.trial import Contents, Trial
+from mechpatch.stats import RunSummary
 from mechpatch.verify import Findings
 from mechpatch.views.words.ending import ending
 from mechpatch.workflow import PairFile
@@ -138,14 +138,12 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.3g} min" if seconds < 7200 else f"{seconds / 3600:.3g} h"
 
 
-def show_summary(summary: Mapping[str, Any]) -> None:
+def show_summary(summary: RunSummary) -> None:
     """What a run found, in at most a dozen lines; the long text is in the report."""
     typer.echo("\n".join(ending(summary)))
-    if expected := summary["run"]["expected"]:
-        took = summary["run"]["run_seconds"]
-        typer.echo(
-            f"The runs took {_duration(took)}; {_duration(expected['seconds'])} were predicted from {expected['of']}."
-        )
+    if expected := summary.run.expected:
+        took = summary.run.run_seconds
+        typer.echo(f"The runs took {_duration(took)}; {_duration(expected.seconds)} were predicted from {expected.of}.")
 
 
 def show_paths(folder: Path, figures: Sequence[Path], report: Path | None = None) -> None:

@@ -18,7 +18,8 @@ from mechpatch.models import ThoughtModel
 from mechpatch.own import Donor, Metric, Own
 from mechpatch.pairs import Pair, pairs_from
 from mechpatch.pairs import load_pairs as read_file
-from mechpatch.storage.results import read_effects, read_pairs, read_spec, read_summary
+from mechpatch.stats import RunSummary, read_summary
+from mechpatch.storage.results import read_effects, read_pairs, read_spec
 from mechpatch.views.figures import files as figures
 from mechpatch.views.report import write_report
 
@@ -40,8 +41,8 @@ class Run:
         self._kept, self.folder = kept, folder
 
     def __repr__(self) -> str:
-        counts = self.summary["counts"]
-        return f"Run({counts['pairs']} pairs, {self.records.num_rows:,} rows, {self.folder or 'in memory'})"
+        counts = self.summary.counts
+        return f"Run({counts.pairs} pairs, {self.records.num_rows:,} rows, {self.folder or 'in memory'})"
 
     @property
     def records(self) -> pa.Table:
@@ -49,8 +50,8 @@ class Run:
         return self._kept.records
 
     @property
-    def summary(self) -> dict[str, Any]:
-        """What the records say, cell by cell."""
+    def summary(self) -> RunSummary:
+        """What the records say, cell by cell, as attributes; `mechpatch.stats.summary_values` names them all."""
         return self._kept.summary
 
     @property
@@ -66,11 +67,11 @@ class Run:
         names = ("experiment", "direction", "donor", "layer", "site", "step", "structural", "q")
         return pd.DataFrame(
             [
-                {name: cell[name] for name in names}
-                | {name: cell[name]["share"] for name in ("switched", "neither")}
-                | {name: cell[name]["mean"] for name in ("effect", "recovery")}
-                | {"pairs": cell["switched"]["n"]}
-                for cell in self.summary["cells"]
+                {name: getattr(cell, name) for name in names}
+                | {"switched": cell.switched.share, "neither": cell.neither.share}
+                | {"effect": cell.effect.mean, "recovery": cell.recovery.mean}
+                | {"pairs": cell.switched.n}
+                for cell in self.summary.cells
             ]
         )
 
@@ -93,7 +94,7 @@ class Run:
         """
         spec = self._kept.spec["spec"]
         experiment, direction = str(experiment or spec["experiments"][0]), str(direction or spec["directions"][0])
-        drawing, incorrect = kind_of(experiment).drawing, self.summary["include_incorrect"]
+        drawing, incorrect = kind_of(experiment).drawing, self.summary.include_incorrect
         if drawing == "profile" and donor == PAIRED:
             return figures.layer_profile(self.records, metric, direction, incorrect)
         if drawing == "chain" and donor == PAIRED:

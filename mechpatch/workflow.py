@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +30,9 @@ from mechpatch.models import ThoughtModel
 from mechpatch.own import NOTHING, Own
 from mechpatch.patching.memory import peak_memory
 from mechpatch.reprs import short_repr
-from mechpatch.stats import leading, summarise
+from mechpatch.stats import RunFacts, RunSummary, Summary, summarise, write_summary
+from mechpatch.stats.summary_values import Prediction, RoundingFacts
+from mechpatch.stats.values_json import as_json
 from mechpatch.storage.atomic import writing
 from mechpatch.storage.keys import digest
 from mechpatch.storage.memory import MemoryRun
@@ -52,7 +54,7 @@ class Finished:
 
     folder: Path
     records: pa.Table
-    summary: dict[str, Any]
+    summary: RunSummary
     figures: list[Path]
     report: Path | None
 
@@ -60,16 +62,15 @@ class Finished:
 
     def as_json(self) -> dict[str, Any]:
         """What a script needs of a run: what was found, which checks failed, and where everything is."""
-        checks = self.summary["checks"]
         return {
             "run": str(self.folder),
             "report": None if self.report is None else str(self.report),
             "figures": [str(path) for path in self.figures],
-            "counts": self.summary["counts"],
-            "top": self.summary["top"],
-            "checks_failed": [check for check in checks if check["holds"] is False],
-            "notes": self.summary["run"]["notes"],
-            "seconds": self.summary["run"]["seconds"],
+            "counts": as_json(self.summary.counts),
+            "top": as_json(self.summary.top),
+            "checks_failed": [as_json(check) for check in self.summary.failed()],
+            "notes": list(self.summary.run.notes),
+            "seconds": self.summary.run.seconds,
         }
 
 
@@ -80,7 +81,7 @@ class Kept:
     spec: dict[str, Any]
     pairs: dict[str, Any]
     records: pa.Table
-    summary: dict[str, Any]
+    summary: RunSummary
 
     __repr__ = short_repr
 
@@ -89,7 +90,7 @@ class Kept:
         with open_run(folder, self.spec) as directory:
             write_sealed(folder / PAIRS, self.pairs)
             directory.finish(self.records)
-            directory.write_summary(self.summary)
+            write_summary(directory.folder, self.summary)
 
 
 def run_to_directory(
@@ -144,7 +145,7 @@ def run_to_directory(
         records, pace = _run(experiment, directory, cache, progress, observer.pair_done, said)
         expected = _expected(out, model, spec, pairs, pace)
         summary = _summary(experiment, records, pace, pairs, include_incorrect, started, expected)
-        directory.write_summary(summary)
+        write_summary(directory.folder, summary)
         figures = plot_run(out, include_incorrect=include_incorrect) if drawn else []
         if inspected:
             inspect_pairs(model, spec, experiment.pairs, largest_effects(records, inspected), out)
@@ -205,25 +206,25 @@ def _summary(
     pairs: PairFile,
     include_incorrect: bool,
     started: float,
-    expected: dict[str, Any] | None,
-) -> dict[str, Any]:
+    expected: Prediction | None,
+) -> RunSummary:
     """What the records say, and how the run went."""
     spec, model = experiment.spec, experiment.model
     tolerance = record_tolerance(pace.rounding, experiment.layouts)
     summary = summarise(records, spec.seed, include_incorrect, tolerance)
     asked = [experiment.pairs[index] for index in experiment.asked]
-    summary["run"] = {
-        "seconds": round(time.monotonic() - started, 3),
-        "run_seconds": round(pace.seconds, 3),
-        "sections": {name: round(seconds, 3) for name, seconds in pace.sections.items()},
-        "expected": expected,
-        "peak_memory_bytes": peak_memory(model.device),
-        "pairs_total": pairs.total,
-        "pairs_dropped": len(pairs.screening.dropped),
-        "rounding": pace.rounding and pace.rounding.as_json(),
-        "notes": notes(spec, records, pace.rounding, asked, model.doubt),
-    }
-    return summary
+    run = RunFacts(
+        seconds=round(time.monotonic() - started, 3),
+        run_seconds=round(pace.seconds, 3),
+        sections={name: round(seconds, 3) for name, seconds in pace.sections.items()},
+        expected=expected,
+        peak_memory_bytes=peak_memory(model.device),
+        pairs_total=pairs.total,
+        pairs_dropped=len(pairs.screening.dropped),
+        rounding=pace.rounding and RoundingFacts(**pace.rounding.as_json()),
+        notes=tuple(notes(spec, records, pace.rounding, asked, model.doubt)),
+    )
+    return summary.of_run(run)
 
 
 def plan_run(model: ThoughtModel, spec: Spec, pairs: PairFile, out: Path | None = None) -> Plan:
@@ -240,13 +241,13 @@ def plan_run(model: ThoughtModel, spec: Spec, pairs: PairFile, out: Path | None 
     return plan
 
 
-def _expected(out: Path, model: ThoughtModel, spec: Spec, pairs: PairFile, pace: Pace) -> dict[str, Any] | None:
+def _expected(out: Path, model: ThoughtModel, spec: Spec, pairs: PairFile, pace: Pace) -> Prediction | None:
     """How long the run was expected to take, and from what: its plan, or its first batch."""
     if pace.whole and (out / PLAN).is_file():
         plan = read_sealed(out / PLAN, "delete it, and plan again if you wish")
         if plan["of"] == _identity(model, spec, pairs):
-            return {"of": "its plan", "seconds": plan["seconds"]}
-    return None if pace.expected is None else {"of": "its first batch", "seconds": round(pace.expected, 3)}
+            return Prediction(of="its plan", seconds=plan["seconds"])
+    return None if pace.expected is None else Prediction(of="its first batch", seconds=round(pace.expected, 3))
 
 
 def _identity(model: ThoughtModel, spec: Spec, pairs: PairFile) -> str:
@@ -255,17 +256,17 @@ def _identity(model: ThoughtModel, spec: Spec, pairs: PairFile) -> str:
     return digest({name: described[name] for name in ("spec", "model", "pairs")})
 
 
-def headline(summary: Mapping[str, Any]) -> dict[str, Any]:
+def headline(summary: Summary) -> dict[str, Any]:
     """The few numbers that a tracker shows: the counts, and the leading cell of each direction, its switch first."""
-    found: dict[str, Any] = dict(summary["counts"])
-    for cell in leading(summary):
-        own = {
-            "switched": cell["switched"]["share"],
-            "neither": cell["neither"]["share"],
-            "effect": cell["effect"]["mean"],
-            "recovery": cell["recovery"]["mean"],
-            **{f"switched_{donor}": test["share"] for donor, test in cell["switched"]["beyond"].items()},
-            **{name: cell[name] for name in ("experiment", "layer", "site", "step")},
+    found: dict[str, Any] = as_json(summary.counts)
+    for cell in summary.leading():
+        told = {
+            "switched": cell.switched.share,
+            "neither": cell.neither.share,
+            "effect": cell.effect.mean,
+            "recovery": cell.recovery.mean,
+            **{f"switched_{donor}": test.share for donor, test in cell.switched.beyond.items()},
+            **{name: getattr(cell, name) for name in ("experiment", "layer", "site", "step")},
         }
-        found |= {f"{cell['direction']}_{name}": value for name, value in own.items()}
+        found |= {f"{cell.direction}_{name}": value for name, value in told.items()}
     return found

@@ -59,7 +59,7 @@ def main() -> None:
     started = time.perf_counter(), time.process_time()
     found = summarise(table, seed=0)
     wall, cpu = time.perf_counter() - started[0], time.process_time() - started[1]
-    print(f"{table.num_rows} rows, {len(found['cells'])} cells: {wall:.1f} s, {cpu:.1f} s of CPU")  # noqa: T201
+    print(f"{table.num_rows} rows, {len(found.cells)} cells: {wall:.1f} s, {cpu:.1f} s of CPU")  # noqa: T201
 
 
 if __name__ == "__main__":

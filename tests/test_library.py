@@ -74,9 +74,9 @@ def test_a_run_in_memory_is_the_run_of_a_directory(run, demo_model, shipped_pair
     kinds = ["position", "layer", EVERY_THOUGHT]
     kept = mp.run(demo_model, shipped_pairs[:4], kinds, out=tmp_path / "run", **own, **FEW)
     assert kept.records.equals(run.records)
-    assert kept.summary["cells"] == run.summary["cells"]
+    assert kept.summary.cells == run.summary.cells
     assert read_effects(run.save(tmp_path / "saved")).equals(run.records)
-    assert mp.open_run(tmp_path / "saved").summary == json.loads(json.dumps(run.summary))
+    assert mp.open_run(tmp_path / "saved").summary == run.summary
     other = {"metrics": [mp.Metric(name="largest_change", function=largest_change, version="2")]}
     with pytest.raises(SpecError, match=r"the run has metric largest_change \(version 1\), donor again"):
         mp.run(demo_model, shipped_pairs[:4], kinds, out=tmp_path / "run", **(own | other), **FEW)
@@ -115,7 +115,7 @@ def test_a_metric_of_ones_own_is_a_column(run):
 
 
 def test_zero_and_mean_are_effects_and_no_controls(run, demo_model, shipped_pairs):
-    told = {cell["donor"]: cell["switched"]["beyond"] for cell in run.summary["cells"]}
+    told = {cell.donor: cell.switched.beyond for cell in run.summary.cells}
     assert {donor: set(beyond) for donor, beyond in told.items()} == {
         "paired": {"again"},
         "zero": {"again"},

@@ -52,6 +52,7 @@ def compare(
             require_run(run_dir)
 
     from mechpatch.stats.compare import compare_cells, compare_runs, parse_place, unlike_questions
+    from mechpatch.stats.values_json import as_json as values_of
     from mechpatch.storage.atomic import write_json
     from mechpatch.storage.questions import read_questions
     from mechpatch.storage.results import read_effects
@@ -67,7 +68,7 @@ def compare(
         found = compare_runs(read_effects(run_a), read_effects(run_b), metric, seed, include_incorrect, unlike)
         lines = describe_runs(found, run_a.name, run_b.name)
     if out is not None:
-        write_json(out, found)
+        write_json(out, values_of(found))
         lines.append(f"wrote {out}")
-    for line in [json.dumps(found, ensure_ascii=False)] if as_json else lines:
+    for line in [json.dumps(values_of(found), ensure_ascii=False)] if as_json else lines:
         typer.echo(line)

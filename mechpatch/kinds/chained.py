@@ -6,12 +6,10 @@ feedback a write at thought i cannot reach the same layer at thought i+1, so eve
 construction and says nothing about the model.
 """
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 from mechpatch.kinds.cells import Cell, Frame
-from mechpatch.kinds.kind import Kind, at_site
+from mechpatch.kinds.kind import Kind, Placed, at_site
 
 
 def cumulative_cells(frame: Frame) -> list[Cell]:
@@ -39,9 +37,9 @@ def relay_cells(frame: Frame) -> list[Cell]:
     ]
 
 
-def at_step(cell: Mapping[str, Any]) -> str:
+def at_step(cell: Placed) -> str:
     """Where a cell of a chain is, in words; a person may have named it by its site."""
-    return f"layer {cell['layer']}, step {cell['step']}" if "step" in cell else at_site(cell)
+    return at_site(cell) if cell.step is None else f"layer {cell.layer}, step {cell.step}"
 
 
 RELAY = Kind(name="relay", label="Relay", cells=relay_cells, drawing="chain", place=at_step)

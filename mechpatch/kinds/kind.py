@@ -1,17 +1,31 @@
 """One kind of experiment: everything that the rest of the project knows of it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Protocol, runtime_checkable
 
 from mechpatch.kinds.cells import Cell, Frame
 
 DRAWINGS = ("map", "profile", "chain", "triangle")
 
 
-def at_site(cell: Mapping[str, Any]) -> str:
+@runtime_checkable
+class Placed(Protocol):
+    """What has the place of a cell. A cell that a person named has neither step nor width."""
+
+    @property
+    def layer(self) -> int: ...
+    @property
+    def site(self) -> str: ...
+    @property
+    def step(self) -> int | None: ...
+    @property
+    def width(self) -> int | None: ...
+
+
+def at_site(cell: Placed) -> str:
     """Where a cell of a map is, in words."""
-    return f"layer {cell['layer']}, {cell['site'].replace('+', ' and ')}"
+    return f"layer {cell.layer}, {cell.site.replace('+', ' and ')}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +43,7 @@ class Kind:
             each layer over the steps. "triangle": sites × sites, a map for each layer.
         needs: the kind whose effects its own are held against, pair by pair.
         gives: what that difference is called: lost, synergy or gain (see `mechpatch.stats.sets`).
-        place: where a cell is, in words, given its entry of a summary.
+        place: where a cell is, in words, given anything that has its layer, site, step and width.
         across, up: titles of the axes of its map.
     """
 
@@ -41,6 +55,6 @@ class Kind:
     drawing: str = "map"
     needs: str | None = None
     gives: str | None = None
-    place: Callable[[Mapping[str, Any]], str] = at_site
+    place: Callable[[Placed], str] = at_site
     across: str = "Position"
     up: str = "Layer"

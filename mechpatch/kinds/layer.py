@@ -15,5 +15,5 @@ LAYER = Kind(
     phrase="Layer-wise",
     cells=layer_cells,
     drawing="profile",
-    place=lambda cell: f"layer {cell['layer']}",
+    place=lambda cell: f"layer {cell.layer}",
 )

@@ -5,13 +5,11 @@ synergy is their effect beyond the sum of the two alone. `subset` writes any set
 writes one site at several layers in a row, so that what the layers between put back is overwritten too.
 """
 
-from collections.abc import Mapping
 from itertools import combinations
-from typing import Any
 
 from mechpatch.errors import SpecError
 from mechpatch.kinds.cells import Cell, Frame
-from mechpatch.kinds.kind import Kind
+from mechpatch.kinds.kind import Kind, Placed
 
 
 def leave_one_out_cells(frame: Frame) -> list[Cell]:
@@ -45,16 +43,16 @@ def window_cells(frame: Frame) -> list[Cell]:
     return [frame.cell("window", layer, (site,), width=frame.window) for layer in starts for site in frame.sites]
 
 
-def without(cell: Mapping[str, Any]) -> str:
+def without(cell: Placed) -> str:
     """Where a cell of leave-one-out is, in words."""
-    return f"layer {cell['layer']} without {cell['site']}"
+    return f"layer {cell.layer} without {cell.site}"
 
 
-def at_layers(cell: Mapping[str, Any]) -> str:
+def at_layers(cell: Placed) -> str:
     """Where a cell of a window is, in words; one that a person named is known by its first layer alone."""
-    if "width" not in cell:
-        return f"layer {cell['layer']} up, {cell['site']}"
-    return f"layers {cell['layer']} to {cell['layer'] + cell['width'] - 1}, {cell['site']}"
+    if cell.width is None:
+        return f"layer {cell.layer} up, {cell.site}"
+    return f"layers {cell.layer} to {cell.layer + cell.width - 1}, {cell.site}"
 
 
 LEAVE_ONE_OUT = Kind(

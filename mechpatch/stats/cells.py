@@ -4,9 +4,9 @@ A *column* is a (site, step): the sites of a position-wise run, the steps of a c
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -37,9 +37,9 @@ class Group(NamedTuple):
     donor: str
 
 
-def at_thoughts(cell: Mapping[str, Any]) -> bool:
-    """Whether a cell, by its entry `site`, writes at thoughts alone."""
-    return all(THOUGHT.fullmatch(site) or site == ALL for site in cell["site"].split(JOIN))
+def at_thoughts(site: str) -> bool:
+    """Whether a cell of that name writes at thoughts alone."""
+    return all(THOUGHT.fullmatch(each) or each == ALL for each in site.split(JOIN))
 
 
 class Column(NamedTuple):

@@ -4,8 +4,8 @@ Identities are checked on every pair, relations on the pairs that the headline m
 """
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,19 +13,17 @@ from jaxtyping import Float
 
 from mechpatch.catalogue import PAIRED
 from mechpatch.stats.cells import ALL, JOIN, Cells, Column, Group, groups, select
+from mechpatch.stats.contrasts import number
 from mechpatch.stats.estimates import rank_correlation
+from mechpatch.stats.summary_values import Check, LayerSum
 
 RANKED = ("layer", "position", "relay", "cumulative")  # whose order of the layers is compared
 Slice = Float[np.ndarray, "pair layer"]
 Read = Callable[[Cells], Slice]
 
 
-def checks(table: pa.Table, include_incorrect: bool, tolerance: float) -> list[dict[str, Any]]:
-    """Every check that the experiments in `table` allow.
-
-    Each is {name, direction, kind: "asserted" | "reported", value, tolerance, holds, explanation}; a reported one has
-    neither tolerance nor verdict. `direction` is None for a check that spans both.
-    """
+def checks(table: pa.Table, include_incorrect: bool, tolerance: float) -> list[Check]:
+    """Every check that the experiments in `table` allow."""
     found = groups(table)
     results = _baselines(table, tolerance)
     for direction in sorted({group.direction for group in found}):
@@ -34,21 +32,35 @@ def checks(table: pa.Table, include_incorrect: bool, tolerance: float) -> list[d
         paired = {group.experiment: cells for group, cells in whole.items() if group.donor == PAIRED}
         identities = (*_same_cells(paired, tolerance), *_zero_cells(whole, tolerance))
         relations = (*_kl_sum(used), *_layer_ranks(used))
-        results += [{**check, "direction": direction} for check in (*identities, *relations)]
+        results += [replace(check, direction=direction) for check in (*identities, *relations)]
     return results
 
 
-def _asserted(name: str, value: float, tolerance: float, explanation: str) -> dict[str, Any]:
-    verdict = {"value": value, "tolerance": tolerance, "holds": value <= tolerance}
-    return {"name": name, "direction": None, "kind": "asserted", **verdict, "explanation": explanation}
+def _asserted(name: str, value: float, tolerance: float, explanation: str) -> Check:
+    return Check(
+        name=name,
+        direction=None,
+        kind="asserted",
+        value=value,
+        tolerance=tolerance,
+        holds=value <= tolerance,
+        explanation=explanation,
+    )
 
 
-def _reported(name: str, value: float | None, explanation: str) -> dict[str, Any]:
-    verdict = {"value": value, "tolerance": None, "holds": None}
-    return {"name": name, "direction": None, "kind": "reported", **verdict, "explanation": explanation}
+def _reported(name: str, value: float | None, explanation: str) -> Check:
+    return Check(
+        name=name,
+        direction=None,
+        kind="reported",
+        value=value,
+        tolerance=None,
+        holds=None,
+        explanation=explanation,
+    )
 
 
-def _baselines(table: pa.Table, tolerance: float) -> list[dict[str, Any]]:
+def _baselines(table: pa.Table, tolerance: float) -> list[Check]:
     """Largest spread of any unpatched value within a pair, over all experiments, directions and donors."""
     names = [name for name in table.column_names if name.endswith(("_clean_run", "_corrupted_run"))]
     names = [name for name in names if pa.types.is_floating(table.schema.field(name).type)]
@@ -60,7 +72,7 @@ def _baselines(table: pa.Table, tolerance: float) -> list[dict[str, Any]]:
     return [_asserted("baselines_agree", spread, tolerance, explanation)]
 
 
-def _same_cells(paired: dict[str, Cells], tolerance: float) -> list[dict[str, Any]]:
+def _same_cells(paired: dict[str, Cells], tolerance: float) -> list[Check]:
     """Experiments that write the same vectors at the same site must give the same values."""
     laws: list[tuple[str, str, Read, str, Read, str]] = [
         ("cumulative_end_is_layer_wise", "cumulative", _last_step, "layer", _every_thought,
@@ -89,15 +101,15 @@ def _same_cells(paired: dict[str, Cells], tolerance: float) -> list[dict[str, An
     return results
 
 
-def _zero_cells(whole: dict[Group, Cells], tolerance: float) -> list[dict[str, Any]]:
+def _zero_cells(whole: dict[Group, Cells], tolerance: float) -> list[Check]:
     """Cells that cannot move: those marked structural, and a run's own vectors written back."""
     changes = {group: np.abs(cells.values("answer_logprob_change")) for group, cells in whole.items()}
     structural = [changes[group][cells.values("structural") == 1] for group, cells in whole.items()]
-    own = [change for group, change in changes.items() if group.donor == "self"]
+    unpatched = [change for group, change in changes.items() if group.donor == "self"]
     results = []
     for name, moved, explanation in (
         ("structural_cells_unmoved", structural, "Cells that are zero by construction"),
-        ("self_donor_moves_nothing", own, "A run's own vectors, written back"),
+        ("self_donor_moves_nothing", unpatched, "A run's own vectors, written back"),
     ):
         largest = _largest(moved)
         if largest is not None:
@@ -106,7 +118,7 @@ def _zero_cells(whole: dict[Group, Cells], tolerance: float) -> list[dict[str, A
     return results
 
 
-def _kl_sum(used: dict[str, Cells]) -> list[dict[str, Any]]:
+def _kl_sum(used: dict[str, Cells]) -> list[Check]:
     """Do single thoughts add up to all thoughts? One ratio over all layers, and both numbers for each layer."""
     if not {"layer", "position"} <= used.keys():
         return []
@@ -123,11 +135,11 @@ def _kl_sum(used: dict[str, Cells]) -> list[dict[str, Any]]:
         "Sum of the KL divergences of single thoughts, divided by that of all thoughts at once. KL grows with the "
         "square of a small shift, so K thoughts that each shift the answer alike and alone give about 1/K, not 1.",
     )
-    per_layer = [
-        {"layer": int(index), "sum_of_positions": _finite(one), "all_positions": _finite(every)}
-        for index, one, every in zip(layers, single, together, strict=True)
-    ]
-    return [{**check, "per_layer": per_layer}]
+    per_layer = tuple(
+        LayerSum(layer=int(index), sum_of_positions=number(single, (at,)), all_positions=number(together, (at,)))
+        for at, index in enumerate(layers)
+    )
+    return [replace(check, per_layer=per_layer)]
 
 
 def sum_of_thoughts(singles: Float[np.ndarray, "pair layer thought"]) -> Slice:
@@ -135,7 +147,7 @@ def sum_of_thoughts(singles: Float[np.ndarray, "pair layer thought"]) -> Slice:
     return np.where(np.isnan(singles).all(axis=2), np.nan, np.nansum(singles, axis=2))
 
 
-def _layer_ranks(used: dict[str, Cells]) -> list[dict[str, Any]]:
+def _layer_ranks(used: dict[str, Cells]) -> list[Check]:
     """Do two experiments order the layers alike? Each layer counts with the mean effect of its non-structural cells."""
     profiles = {name: _profile(used[name]) for name in RANKED if name in used}
     results = []
@@ -204,7 +216,3 @@ def _mean_over_pairs(values: Float[np.ndarray, " pair *cell"]) -> Float[np.ndarr
     """Mean of the defined values; NaN where there are none."""
     n = (~np.isnan(values)).sum(axis=0)
     return np.divide(np.nansum(values, axis=0), n, out=np.full(values.shape[1:], np.nan), where=n > 0)
-
-
-def _finite(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None

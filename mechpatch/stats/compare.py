@@ -5,7 +5,7 @@ A pair that the unpatched model gets wrong on either side of a comparison is lef
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,20 +15,18 @@ from mechpatch.catalogue import PAIRED
 from mechpatch.errors import SpecError
 from mechpatch.names import not_known
 from mechpatch.stats.cells import DERIVED, FLAGS, Cells, Column, Group, groups, select
-from mechpatch.stats.contrasts import LEVEL, aligned, contrast, contrast_entry, interval_entry, number
+from mechpatch.stats.comparison import (
+    CellComparison,
+    ComparedCell,
+    ComparedPlaces,
+    PairCounts,
+    Place,
+    RunComparison,
+)
+from mechpatch.stats.contrasts import LEVEL, aligned, contrast, estimate_at, number, tested_at
 from mechpatch.stats.estimates import bootstrap_mean, effect_size, minimum_detectable_effect, standard_deviation
 
 FORM = "experiment:layer:site, and if needed :direction, :donor; for example position:1:t2 or position:1:t2:noise"
-
-
-class Place(NamedTuple):
-    """One cell of a run, by name."""
-
-    experiment: str
-    layer: int
-    site: str
-    direction: str | None = None
-    donor: str = PAIRED
 
 
 def parse_place(text: str) -> Place:
@@ -47,10 +45,8 @@ def parse_place(text: str) -> Place:
 
 def compare_cells(
     table: pa.Table, one: Place, other: Place, metric: str = "effect", seed: int = 0, include_incorrect: bool = False
-) -> dict[str, Any]:
+) -> CellComparison:
     """The mean of `metric` at two cells of one run, and `one` − `other` pair by pair, tested.
-
-    {metric, seed, level, cells: [one entry, as in `compare_runs`, with `a` and `b` naming both places]}
 
     Raises:
         SpecError: the run has no such cell, or the metric is no number.
@@ -62,9 +58,9 @@ def compare_cells(
     values_a[np.searchsorted(pairs, a.pairs)] = a.values(metric)[:, *at]
     values_b[np.searchsorted(pairs, b.pairs)] = b.values(metric)[:, *place]
     structural = np.array([a.structural[at] and b.structural[place]])
-    entries = _entries(values_a[:, None], values_b[:, None], structural, seed)
-    entries[0] = {"places": [one._asdict(), other._asdict()], **entries[0]}
-    return {"metric": metric, "seed": seed, "level": LEVEL, "cells": entries}
+    (found,) = _compared(values_a[:, None], values_b[:, None], structural, seed)
+    cell = ComparedPlaces(places=(one, other), **found)
+    return CellComparison(metric=metric, seed=seed, level=LEVEL, cells=(cell,))
 
 
 def compare_runs(
@@ -74,13 +70,8 @@ def compare_runs(
     seed: int = 0,
     include_incorrect: bool = False,
     unlike: Mapping[str, Sequence[str]] = MappingProxyType({}),
-) -> dict[str, Any]:
+) -> RunComparison:
     """The mean of `metric` in two runs on the pairs that both have, and a − b pair by pair, for every cell of both.
-
-    {metric, seed, level, counts, only_in_a, only_in_b, cells}. A cell is {experiment, direction, donor, layer, width,
-    site, step, structural, a, b, difference, effect_size, minimum_detectable_difference}; q is the false discovery rate
-    among the cells of the same experiment, direction and donor. `only_in_…` counts the cells of one run alone.
-    `counts` are of pairs: in both, in one run alone, unlike, and those of both that each run uses.
 
     Args:
         unlike: pairs that are left out although both runs have their id, see `unlike_questions`.
@@ -112,16 +103,16 @@ def compare_runs(
         layers = np.searchsorted(other.layers, one.layers[rows])
         places = [other.columns.index(one.columns[column]) for column in columns]
         structural = one.structural[rows, columns] & other.structural[layers, places]
-        entries = _entries(one.values(metric)[:, rows, columns], matched, structural, seed)
+        compared = _compared(one.values(metric)[:, rows, columns], matched, structural, seed)
         cells += [
-            {
+            ComparedCell(
                 **group._asdict(),
-                "layer": int(one.layers[row]),
-                "width": one.width,
+                layer=int(one.layers[row]),
+                width=one.width,
                 **one.columns[column]._asdict(),
-                **entry,
-            }
-            for (row, column), entry in zip(grid, entries, strict=True)
+                **found,
+            )
+            for (row, column), found in zip(grid, compared, strict=True)
         ]
     if not cells:
         raise SpecError(
@@ -129,22 +120,22 @@ def compare_runs(
             "run the same experiment on both"
         )
     sizes = [_size(table, include_incorrect) for table in (a, b)]
-    return {
-        "metric": metric,
-        "seed": seed,
-        "level": LEVEL,
-        "counts": {
-            "pairs": len(both),
-            "only_in_a": only[0],
-            "only_in_b": only[1],
-            "unlike": len(unlike),
-            "used_a": sizes[0][0],
-            "used_b": sizes[1][0],
-        },
-        "only_in_a": sizes[0][1] - len(cells),
-        "only_in_b": sizes[1][1] - len(cells),
-        "cells": cells,
-    }
+    return RunComparison(
+        metric=metric,
+        seed=seed,
+        level=LEVEL,
+        counts=PairCounts(
+            pairs=len(both),
+            only_in_a=only[0],
+            only_in_b=only[1],
+            unlike=len(unlike),
+            used_a=sizes[0][0],
+            used_b=sizes[1][0],
+        ),
+        only_in_a=sizes[0][1] - len(cells),
+        only_in_b=sizes[1][1] - len(cells),
+        cells=tuple(cells),
+    )
 
 
 def unlike_questions(a: Mapping[str, Mapping[str, Any]], b: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
@@ -157,10 +148,10 @@ def unlike_questions(a: Mapping[str, Mapping[str, Any]], b: Mapping[str, Mapping
     return {pair_id: differing for pair_id, differing in parts.items() if differing}
 
 
-def _entries(a: np.ndarray, b: np.ndarray, structural: np.ndarray, seed: int) -> list[dict[str, Any]]:
-    """One entry for each cell of two arrays (pair × cell), over the pairs that have both."""
-    both = np.isnan(a - b)
-    a, b = np.where(both, np.nan, a), np.where(both, np.nan, b)
+def _compared(a: np.ndarray, b: np.ndarray, structural: np.ndarray, seed: int) -> list[dict[str, Any]]:
+    """The fields of `Compared` for each cell of two arrays (pair × cell), over the pairs that have both."""
+    undefined = np.isnan(a - b)
+    a, b = np.where(undefined, np.nan, a), np.where(undefined, np.nan, b)
     difference = contrast(a - b, structural, seed)
     means = [bootstrap_mean(values, seed, LEVEL) for values in (a, b)]
     size = effect_size(a - b)
@@ -168,9 +159,9 @@ def _entries(a: np.ndarray, b: np.ndarray, structural: np.ndarray, seed: int) ->
     return [
         {
             "structural": bool(structural[at]),
-            "a": interval_entry(means[0], (at,)),
-            "b": interval_entry(means[1], (at,)),
-            "difference": contrast_entry(difference, (at,)),
+            "a": estimate_at(means[0], (at,)),
+            "b": estimate_at(means[1], (at,)),
+            "difference": tested_at(difference, (at,)),
             "effect_size": number(size, (at,)),
             "minimum_detectable_difference": number(detectable, (at,)),
         }
@@ -227,9 +218,9 @@ def _some(names: Sequence[str]) -> str:
 
 def _renumbered(table: pa.Table, ids: dict[str, int]) -> pa.Table:
     """`table` with the pair indices of `ids`."""
-    own = _ids(table)
-    index = np.zeros(max(own.values(), default=0) + 1, dtype=np.int64)
-    for pair_id, place in own.items():
+    present = _ids(table)
+    index = np.zeros(max(present.values(), default=0) + 1, dtype=np.int64)
+    for pair_id, place in present.items():
         index[place] = ids[pair_id]
     at = table.column_names.index("pair_index")
     return table.set_column(at, "pair_index", pa.array(index[table["pair_index"].to_numpy()]))

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from mechpatch.reprs import short_repr
+from mechpatch.stats.cell_values import Estimate, SetDifference, Tested
 from mechpatch.stats.cells import Cells
 from mechpatch.stats.estimates import Interval, benjamini_hochberg, bootstrap_mean, sign_flip_p
 
@@ -59,8 +60,23 @@ def aligned(
     return placed
 
 
-def interval_entry(interval: Interval, at: tuple[int, ...]) -> dict[str, Any]:
-    """One cell of an interval for JSON: {mean, low, high, n, method}, null where not finite."""
+def estimate_at(interval: Interval, at: tuple[int, ...]) -> Estimate:
+    """The estimate of the cell `at`."""
+    return Estimate(**_numbers(interval, at))
+
+
+def tested_at(found: Contrast, at: tuple[int, ...]) -> Tested:
+    """The difference of the cell `at`."""
+    return Tested(**_numbers(found.interval, at), p=number(found.p, at), q=number(found.q, at))
+
+
+def set_difference_at(found: Contrast, at: tuple[int, ...], structural: bool) -> SetDifference:
+    """What the set of the cell `at` does beyond its parts."""
+    numbers = _numbers(found.interval, at)
+    return SetDifference(**numbers, p=number(found.p, at), q=number(found.q, at), structural=structural)
+
+
+def _numbers(interval: Interval, at: tuple[int, ...]) -> dict[str, Any]:
     return {
         "mean": number(interval.mean, at),
         "low": number(interval.low, at),
@@ -68,11 +84,6 @@ def interval_entry(interval: Interval, at: tuple[int, ...]) -> dict[str, Any]:
         "n": int(interval.n[at]),
         "method": str(interval.method[at]),
     }
-
-
-def contrast_entry(found: Contrast, at: tuple[int, ...]) -> dict[str, Any]:
-    """One cell of a contrast for JSON: that of its interval, with p and q."""
-    return {**interval_entry(found.interval, at), "p": number(found.p, at), "q": number(found.q, at)}
 
 
 def number(array: np.ndarray, at: tuple[int, ...]) -> float | None:

@@ -4,21 +4,17 @@ Both are shares of the same gap of the same pair. Where the first is larger, oth
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 from mechpatch.catalogue import PAIRED
 from mechpatch.stats.cells import Cells, Group
-from mechpatch.stats.contrasts import LEVEL, aligned, contrast, contrast_entry, interval_entry
+from mechpatch.stats.contrasts import LEVEL, aligned, contrast, estimate_at, tested_at
 from mechpatch.stats.estimates import bootstrap_mean
+from mechpatch.stats.summary_values import DirectionPair
 
 
-def both_directions(laid_out: Mapping[Group, Cells], seed: int) -> list[dict[str, Any]]:
-    """One entry for each cell that was patched in both directions; none where only one was run.
-
-    {experiment, layer, width, site, step, structural, sufficiency, necessity, difference}: the mean effects with their
-    intervals, and sufficiency − necessity, pair by pair, tested.
-    """
-    found = []
+def both_directions(laid_out: Mapping[Group, Cells], seed: int) -> list[DirectionPair]:
+    """Both directions of each cell that was patched in both, and their difference pair by pair."""
+    found: list[DirectionPair] = []
     for group, cells in laid_out.items():
         other = laid_out.get(group._replace(direction="noise"))
         if group.direction != "denoise" or group.donor != PAIRED or other is None:
@@ -28,16 +24,17 @@ def both_directions(laid_out: Mapping[Group, Cells], seed: int) -> list[dict[str
         sufficiency, necessity = bootstrap_mean(restored, seed, LEVEL), bootstrap_mean(destroyed, seed, LEVEL)
         difference = contrast(restored - destroyed, cells.structural, seed)
         found += [
-            {
-                "experiment": group.experiment,
-                "layer": int(layer),
-                "width": cells.width,
-                **column._asdict(),
-                "structural": bool(cells.structural[row, index]),
-                "sufficiency": interval_entry(sufficiency, (row, index)),
-                "necessity": interval_entry(necessity, (row, index)),
-                "difference": contrast_entry(difference, (row, index)),
-            }
+            DirectionPair(
+                experiment=group.experiment,
+                layer=int(layer),
+                width=cells.width,
+                site=column.site,
+                step=column.step,
+                structural=bool(cells.structural[row, index]),
+                sufficiency=estimate_at(sufficiency, (row, index)),
+                necessity=estimate_at(necessity, (row, index)),
+                difference=tested_at(difference, (row, index)),
+            )
             for row, layer in enumerate(cells.layers)
             for index, column in enumerate(cells.columns)
         ]

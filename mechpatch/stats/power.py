@@ -5,43 +5,38 @@ to expect: `typical` for a cell of median spread, tested alone; `worst` for the 
 the others under Bonferroni's correction, which asks more than the false discovery rate does.
 """
 
-from typing import Any
-
 import numpy as np
 
 from mechpatch.stats.cells import Cells, Group
 from mechpatch.stats.contrasts import number
 from mechpatch.stats.estimates import minimum_detectable_effect, standard_deviation
+from mechpatch.stats.summary_values import Detectable, Power, Spread
 
 PLANNED = (10, 20, 30, 60, 100, 200, 500)
 ALPHA = 0.05
 
 
-def plan(group: Group, cells: Cells) -> dict[str, Any] | None:
-    """Detectable effects of one experiment and direction; None where no cell has a spread.
-
-    {experiment, direction, cells, spread: {typical, worst}, detectable: [{pairs, typical, worst}]}; the first entry of
-    `detectable` is for the pairs that were used.
-    """
+def power(group: Group, cells: Cells) -> Power | None:
+    """The effects that pairs can find in one experiment and direction; None where no cell has a spread."""
     spread = standard_deviation(cells.values("effect"))[~cells.structural]
     spread = spread[~np.isnan(spread)]
     if not spread.size or not spread.max() > 0:
         return None
     typical, worst = float(np.median(spread)), float(spread.max())
-    return {
-        "experiment": group.experiment,
-        "direction": group.direction,
-        "cells": int(spread.size),
-        "spread": {"typical": typical, "worst": worst},
-        "detectable": [
-            {
-                "pairs": pairs,
-                "typical": _smallest(typical, pairs, ALPHA),
-                "worst": _smallest(worst, pairs, ALPHA / spread.size),
-            }
+    return Power(
+        experiment=group.experiment,
+        direction=group.direction,
+        cells=int(spread.size),
+        spread=Spread(typical=typical, worst=worst),
+        detectable=tuple(
+            Detectable(
+                pairs=pairs,
+                typical=_smallest(typical, pairs, ALPHA),
+                worst=_smallest(worst, pairs, ALPHA / spread.size),
+            )
             for pairs in (len(cells.pairs), *PLANNED)
-        ],
-    }
+        ),
+    )
 
 
 def _smallest(spread: float, pairs: int, alpha: float) -> float | None:

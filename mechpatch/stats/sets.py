@@ -17,9 +17,12 @@ from jaxtyping import Bool, Float
 
 from mechpatch.kinds import KINDS, kind_of
 from mechpatch.reprs import short_repr
+from mechpatch.stats.cell_values import Gain, JointTest, SetDifference
 from mechpatch.stats.cells import JOIN, Cells, Column, Group
-from mechpatch.stats.contrasts import Contrast, contrast, contrast_entry, number
+from mechpatch.stats.contrasts import Contrast, contrast, number, set_difference_at, tested_at
 from mechpatch.stats.estimates import benjamini_hochberg
+
+Beyond = dict[str, SetDifference | Gain | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -73,10 +76,10 @@ def gains(cells: Cells, single: Cells) -> list[Difference]:
     return [Difference(values=effect - part, structural=cells.structural) for part in parts]
 
 
-def beyond_parts(group: Group, laid_out: Mapping[Group, Cells], seed: int) -> list[list[dict[str, Any]]]:
-    """What each cell of `group`, by layer and column, does beyond its parts, for JSON.
+def beyond_parts(group: Group, laid_out: Mapping[Group, Cells], seed: int) -> list[list[Beyond]]:
+    """What each cell of `group`, by layer and column, does beyond its parts, by the name of the difference.
 
-    {} for experiments that are no sets; null for what cannot be had because the parts were not run.
+    Empty for experiments that are no sets; None where the parts were not run.
     """
     cells = laid_out[group]
     grid = [(row, column) for row in range(len(cells.layers)) for column in range(len(cells.columns))]
@@ -84,14 +87,14 @@ def beyond_parts(group: Group, laid_out: Mapping[Group, Cells], seed: int) -> li
     name, needed = kind.gives, kind.needs
     parts = laid_out.get(group._replace(experiment=needed)) if needed else None
     if name is None or parts is None:
-        entries: list[dict[str, Any]] = [{name: None} if name else {} for _ in grid]
+        entries: list[Beyond] = [{name: None} if name else {} for _ in grid]
     elif name == "gain":
         entries = _gain_entries(cells, gains(cells, parts), seed, grid)
     else:
         single = laid_out.get(group._replace(experiment="position"))
         found = lost(cells, parts, single) if name == "lost" else synergy(cells, parts)
         tested = contrast(found.values, found.structural, seed)
-        entries = [{name: contrast_entry(tested, at) | {"structural": bool(found.structural[at])}} for at in grid]
+        entries = [{name: set_difference_at(tested, at, bool(found.structural[at]))} for at in grid]
     across = len(cells.columns)
     return [entries[row * across : (row + 1) * across] for row in range(len(cells.layers))]
 
@@ -111,9 +114,7 @@ def notes(groups: Sequence[Group]) -> list[str]:
     return said
 
 
-def _gain_entries(
-    cells: Cells, found: list[Difference], seed: int, grid: list[tuple[int, int]]
-) -> list[dict[str, Any]]:
+def _gain_entries(cells: Cells, found: list[Difference], seed: int, grid: list[tuple[int, int]]) -> list[Beyond]:
     each = [contrast(gain.values, gain.structural, seed) for gain in found]
     mean = np.mean([gain.values for gain in found], axis=0)  # NaN where a layer was not run: its mean is of all or none
     over_mean = contrast(mean, cells.structural, seed)
@@ -121,13 +122,13 @@ def _gain_entries(
     q = benjamini_hochberg(np.where(cells.structural, np.nan, p))
     return [
         {
-            "gain": {
-                "over_mean": contrast_entry(over_mean, at),
-                "over_layers": {
-                    str(int(cells.layers[at[0]]) + above): contrast_entry(gain, at) for above, gain in enumerate(each)
+            "gain": Gain(
+                over_mean=tested_at(over_mean, at),
+                over_layers={
+                    str(int(cells.layers[at[0]]) + above): tested_at(gain, at) for above, gain in enumerate(each)
                 },
-                "over_every_layer": {"p": number(p, at), "q": number(q, at)},
-            }
+                over_every_layer=JointTest(p=number(p, at), q=number(q, at)),
+            )
         }
         for at in grid
     ]

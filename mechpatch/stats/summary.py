@@ -1,7 +1,6 @@
-"""One JSON-ready summary of a run, computed from its records alone."""
+"""The summary of a run, computed from its records alone."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pyarrow as pa
@@ -9,9 +8,10 @@ import pyarrow.compute as pc
 
 from mechpatch.catalogue import PAIRED, is_null
 from mechpatch.stats import sets
+from mechpatch.stats.cell_values import CellSummary, Share
 from mechpatch.stats.cells import Cells, Group, answers_differ, at_thoughts, groups, select
 from mechpatch.stats.checks import checks
-from mechpatch.stats.contrasts import LEVEL, Contrast, aligned, contrast, contrast_entry, interval_entry, number
+from mechpatch.stats.contrasts import LEVEL, Contrast, aligned, contrast, estimate_at, number, tested_at
 from mechpatch.stats.directions import both_directions
 from mechpatch.stats.estimates import (
     benjamini_hochberg,
@@ -21,7 +21,8 @@ from mechpatch.stats.estimates import (
     sign_flip_p,
     standard_deviation,
 )
-from mechpatch.stats.power import plan
+from mechpatch.stats.power import power
+from mechpatch.stats.summary_values import Counts, Summary
 from mechpatch.stats.switching import switching
 
 TOP = 5
@@ -33,8 +34,8 @@ def summarise(
     seed: int,
     include_incorrect: bool = False,
     tolerance: float = 1e-3,
-) -> dict[str, Any]:
-    """Means, intervals, tests and checks of every cell; nothing in it is NaN or infinite (null instead).
+) -> Summary:
+    """Means, intervals, tests and checks of every cell; nothing in it is NaN or infinite (None instead).
 
     A cell's `switched` and `neither`, the headline, count the pairs whose answer it changes (see
     `mechpatch.stats.switching`). Its `effect` is the share of the clean-corrupted gap that the patch moved: `recovery`
@@ -43,7 +44,7 @@ def summarise(
     taken pair by pair, and their own p and q test the very difference: `beyond` holds the effect minus that of each
     null donor at the same cell, `sets` what a set does beyond its parts (`mechpatch.stats.sets`), `directions`
     sufficiency beside necessity. `planning` says what so many pairs would find. `top` holds the cells at which most
-    pairs switch, of each experiment and direction; `leading` picks from it.
+    pairs switch, of each experiment and direction; `Summary.leading` picks from it.
 
     Args:
         table: records of one run.
@@ -70,48 +71,45 @@ def summarise(
         )
     ]
     counts = _counts(table, include_incorrect)
-    plans = [plan(group, cells) for group, cells in laid_out.items() if group.donor == PAIRED]
-    return {
-        "counts": counts,
-        "note": _note(counts, include_incorrect),
-        "include_incorrect": include_incorrect,
-        "seed": seed,
-        "level": LEVEL,
-        "tolerance": tolerance,
-        "cells": described,
-        "top": [cell for group in found if group.donor == PAIRED for cell in _top(group, described)],
-        "directions": both_directions(laid_out, seed),
-        "sets_notes": sets.notes(found),
-        "planning": [each for each in plans if each is not None],
-        "checks": checks(table, include_incorrect, tolerance),
-    }
+    powers = [power(group, cells) for group, cells in laid_out.items() if group.donor == PAIRED]
+    return Summary(
+        counts=counts,
+        note=_note(counts, include_incorrect),
+        include_incorrect=include_incorrect,
+        seed=seed,
+        level=LEVEL,
+        tolerance=tolerance,
+        cells=tuple(described),
+        top=tuple(cell for group in found if group.donor == PAIRED for cell in _top(group, described)),
+        directions=tuple(both_directions(laid_out, seed)),
+        sets_notes=tuple(sets.notes(found)),
+        planning=tuple(each for each in powers if each is not None),
+        checks=tuple(checks(table, include_incorrect, tolerance)),
+    )
 
 
-def _counts(table: pa.Table, include_incorrect: bool) -> dict[str, int]:
-    """Pairs, those answered right on both sides, those used, those that can switch (answered right, and the two answers
-    differ), and the used ones without a defined recovery."""
-
+def _counts(table: pa.Table, include_incorrect: bool) -> Counts:
     def distinct(rows: pa.Table) -> int:
         return len(rows["pair_index"].unique())
 
     correct = table.filter(pc.field("both_correct"))
     used = table if include_incorrect else correct
-    return {
-        "pairs": distinct(table),
-        "both_correct": distinct(correct),
-        "used": distinct(used),
-        "switchable": distinct(correct.filter(pa.array(answers_differ(correct)))),
-        "undefined_recovery": distinct(used.filter(pc.field("recovery").is_null(nan_is_null=True))),
-    }
+    return Counts(
+        pairs=distinct(table),
+        both_correct=distinct(correct),
+        used=distinct(used),
+        switchable=distinct(correct.filter(pa.array(answers_differ(correct)))),
+        undefined_recovery=distinct(used.filter(pc.field("recovery").is_null(nan_is_null=True))),
+    )
 
 
-def _note(counts: dict[str, int], include_incorrect: bool) -> str | None:
-    if counts["used"]:
+def _note(counts: Counts, include_incorrect: bool) -> str | None:
+    if counts.used:
         return None
     if include_incorrect:
         return "There are no records: nothing was run."
     return (
-        f"The unpatched model answers none of the {counts['pairs']} pairs right on both sides, so no mean is given; "
+        f"The unpatched model answers none of the {counts.pairs} pairs right on both sides, so no mean is given; "
         "--include-incorrect uses them all the same."
     )
 
@@ -120,35 +118,37 @@ def _describe(
     group: Group,
     cells: Cells,
     beyond: dict[str, Contrast],
-    parts: list[list[dict[str, Any]]],
-    switched: list[list[dict[str, Any]]],
+    parts: list[list[sets.Beyond]],
+    shares: list[list[dict[str, Share]]],
     seed: int,
-) -> list[dict[str, Any]]:
+) -> Iterator[CellSummary]:
     values = {name: cells.values(name) for name in INTERVALS}
     intervals = {name: bootstrap_mean(value, seed, LEVEL) for name, value in values.items()}
     p = sign_flip_p(values["answer_logprob_change"], seed)
     q = benjamini_hochberg(np.where(cells.structural, np.nan, p))
     size = effect_size(values["effect"])
     detectable = minimum_detectable_effect(standard_deviation(values["effect"]), intervals["effect"].n)
-    return [
-        {
+    for at in np.ndindex(cells.structural.shape):
+        row, column = at
+        yield CellSummary(
             **group._asdict(),
-            "layer": int(layer),
-            "width": cells.width,
-            **column._asdict(),
-            "structural": bool(cells.structural[at]),
-            **switched[at[0]][at[1]],
-            **{name: interval_entry(interval, at) for name, interval in intervals.items()},
-            "p": number(p, at),
-            "q": number(q, at),
-            "effect_size": number(size, at),
-            "minimum_detectable_effect": number(detectable, at),
-            "beyond": {donor: contrast_entry(each, at) for donor, each in beyond.items()},
-            "sets": parts[at[0]][at[1]],
-        }
-        for row, layer in enumerate(cells.layers)
-        for at, column in (((row, index), column) for index, column in enumerate(cells.columns))
-    ]
+            layer=int(cells.layers[row]),
+            width=cells.width,
+            **cells.columns[column]._asdict(),
+            structural=bool(cells.structural[at]),
+            switched=shares[row][column]["switched"],
+            neither=shares[row][column]["neither"],
+            effect=estimate_at(intervals["effect"], at),
+            recovery=estimate_at(intervals["recovery"], at),
+            answer_logprob_change=estimate_at(intervals["answer_logprob_change"], at),
+            kl_divergence=estimate_at(intervals["kl_divergence"], at),
+            p=number(p, at),
+            q=number(q, at),
+            effect_size=number(size, at),
+            minimum_detectable_effect=number(detectable, at),
+            beyond={donor: tested_at(each, at) for donor, each in beyond.items()},
+            sets=parts[row][column],
+        )
 
 
 def _beyond_nulls(
@@ -165,29 +165,19 @@ def _beyond_nulls(
     }
 
 
-def _top(group: Group, described: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _top(group: Group, described: list[CellSummary]) -> list[CellSummary]:
     """The cells of the group at which most pairs switch, then those with the largest mean effect either way.
 
     The best write at thoughts alone comes first, whatever the others do: that the last token before the answer carries
     the answer is no finding. Nor are zeros by construction.
     """
-    own = [
+    measured = [
         cell
         for cell in described
-        if Group(*(cell[name] for name in Group._fields)) == group
-        and not cell["structural"]
-        and (cell["switched"]["n"] or cell["effect"]["n"])
+        if (cell.experiment, cell.direction, cell.donor) == group
+        and not cell.structural
+        and (cell.switched.n or cell.effect.n)
     ]
-    ranked = sorted(own, key=lambda cell: (-(cell["switched"]["share"] or 0), -abs(cell["effect"]["mean"] or 0)))
-    best = next(filter(at_thoughts, ranked), None)
+    ranked = sorted(measured, key=lambda cell: (-(cell.switched.share or 0), -abs(cell.effect.mean or 0)))
+    best = next((cell for cell in ranked if at_thoughts(cell.site)), None)
     return sorted(ranked, key=lambda cell: cell is not best)[:TOP]
-
-
-def leading(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The cell by which each direction is told: the first of `top` of position-wise, else of what was run."""
-    by_direction: dict[str, list[dict[str, Any]]] = {}
-    for cell in summary["top"]:
-        by_direction.setdefault(cell["direction"], []).append(cell)
-    return [
-        next((cell for cell in cells if cell["experiment"] == "position"), cells[0]) for cells in by_direction.values()
-    ]

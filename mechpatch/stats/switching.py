@@ -5,13 +5,13 @@ half where a write wrecks both answers; a switch is not.
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 from scipy import stats
 
 from mechpatch.catalogue import is_null
+from mechpatch.stats.cell_values import Share, ShareTest
 from mechpatch.stats.cells import Cells, Group
 from mechpatch.stats.contrasts import LEVEL, aligned, number
 from mechpatch.stats.estimates import benjamini_hochberg
@@ -37,14 +37,8 @@ def mcnemar_p(more: Int[np.ndarray, "*cell"], less: Int[np.ndarray, "*cell"]) ->
     return np.asarray(np.minimum(1.0, 2 * stats.binom.cdf(np.minimum(more, less), more + less, 0.5)))
 
 
-def switching(group: Group, laid_out: Mapping[Group, Cells]) -> list[list[dict[str, dict[str, Any]]]]:
-    """`switched` and `neither` of each cell of `group`, by layer and column, for JSON.
-
-    Each is {count, n, share, low, high, beyond}. `beyond` holds, for what is no null donor itself, for every null donor
-    {n, share, more, less, p, q}: the share of the null over the pairs that have both, how many of them did it with the
-    effect alone and with the null alone, and McNemar's exact test of the two; q is the false discovery rate among the
-    non-structural cells.
-    """
+def switching(group: Group, laid_out: Mapping[Group, Cells]) -> list[list[dict[str, Share]]]:
+    """`switched` and `neither` of each cell of `group`, by layer and column."""
     cells = laid_out[group]
     nulls = (
         {}
@@ -56,24 +50,22 @@ def switching(group: Group, laid_out: Mapping[Group, Cells]) -> list[list[dict[s
     return [[{name: found[name][row * across + at] for name in SHARES} for at in range(across)] for row in range(rows)]
 
 
-def _share(cells: Cells, name: str, nulls: Mapping[str, Cells]) -> list[dict[str, Any]]:
-    """One entry for each cell, layers outermost."""
+def _share(cells: Cells, name: str, nulls: Mapping[str, Cells]) -> list[Share]:
+    """One share for each cell, layers outermost."""
     values = cells.values(name)
     known = ~np.isnan(values)
     n, count = known.sum(axis=0), (values == 1).sum(axis=0)
     low, high = proportion_limits(count, n)
     beyond = {donor: _against(cells, values, aligned(cells, null, null.values(name))) for donor, null in nulls.items()}
     return [
-        {
-            "count": int(count[at]),
-            "n": int(n[at]),
-            "share": float(count[at] / n[at]) if n[at] else None,
-            "low": number(low, at),
-            "high": number(high, at),
-            "beyond": {
-                donor: {key: _plain(each[at].item()) for key, each in test.items()} for donor, test in beyond.items()
-            },
-        }
+        Share(
+            count=int(count[at]),
+            n=int(n[at]),
+            share=float(count[at] / n[at]) if n[at] else None,
+            low=number(low, at),
+            high=number(high, at),
+            beyond={donor: _test_at(test, at) for donor, test in beyond.items()},
+        )
         for at in np.ndindex(cells.structural.shape)
     ]
 
@@ -90,5 +82,7 @@ def _against(
     return {"n": n, "share": share, "more": more, "less": less, "p": p, "q": q}
 
 
-def _plain(value: int | float) -> int | float | None:
-    return None if value != value else value
+def _test_at(test: Mapping[str, np.ndarray], at: tuple[int, ...]) -> ShareTest:
+    n, more, less = (int(test[name][at]) for name in ("n", "more", "less"))
+    share, p, q = (number(test[name], at) for name in ("share", "p", "q"))
+    return ShareTest(n=n, share=share, more=more, less=less, p=p, q=q)

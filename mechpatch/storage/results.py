@@ -149,10 +149,6 @@ class RunDirectory:
         """All rows of the finished run. Raises `StorageError` as `read_effects` does."""
         return read_effects(self.folder)
 
-    def write_summary(self, summary: Mapping[str, object]) -> None:
-        """Write `summary.json`. Raises `StorageError`, and `ValueError` for NaN and infinity."""
-        write_sealed(self.folder / SUMMARY, summary)
-
 
 def require_same(found: dict[str, Any], asked: dict[str, Any], finished: bool) -> dict[str, Any]:
     """What is found, if it is what is asked for, provenance aside: a run that cannot grow. Raises `SpecError`."""
@@ -201,11 +197,6 @@ def read_spec(folder: Path) -> dict[str, Any]:
             "experiment again in another folder"
         )
     return spec
-
-
-def read_summary(folder: Path) -> dict[str, Any]:
-    """The summary of the finished run in `folder`. Raises `StorageError` if there is none or it is damaged."""
-    return read_sealed(folder / SUMMARY, "run the same command again to make it from the records")
 
 
 def read_pairs(folder: Path) -> dict[str, Any]:

@@ -37,8 +37,8 @@ def baselines(context: Context) -> Measured:
             worst.show(alone.logits, expected.logits[[index], :, :width], f"alone, {context.name(index, side)}")
     tables = [_records(context, experiment, direction) for experiment in EXPERIMENTS for direction in DIRECTIONS]
     for check in checks(pa.concat_tables(tables), True, context.tolerance):
-        if check["name"] == "baselines_agree" and not check["value"] <= worst.deviation:
-            worst.deviation, worst.where = check["value"], "records of layer, position and chained runs"
+        if check.name == "baselines_agree" and check.value is not None and not check.value <= worst.deviation:
+            worst.deviation, worst.where = check.value, "records of layer, position and chained runs"
     # A log probability of a whole answer sums over its tokens.
     tokens = max(int((batch.targets >= 0).sum(-1).max()) for batch in context.batches)
     return worst.measured(2 * tokens * context.tolerance)
@@ -60,8 +60,11 @@ def relations(context: Context) -> list[dict[str, Any]]:
     """What is worth knowing and need not hold: do single thoughts add up, do experiments rank the layers alike."""
     table = pa.concat_tables([_records(context, experiment, "denoise") for experiment in EXPERIMENTS])
     found = checks(table, True, context.tolerance)
-    keys = ("name", "value", "explanation")
-    return [{key: check[key] for key in keys} for check in found if check["kind"] == "reported"]
+    return [
+        {"name": check.name, "value": check.value, "explanation": check.explanation}
+        for check in found
+        if check.kind == "reported"
+    ]
 
 
 def _spec(context: Context, experiment: str, direction: str, **changes: Any) -> Spec:

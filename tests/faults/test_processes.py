@@ -81,7 +81,7 @@ def test_clocks_do_not_matter(demo_model, tmp_path, monkeypatch, step):
         os.utime(path, (now[0] - 10**9, now[0] - 10**9))  # times of files are never asked for
     finished = small_run(demo_model, tmp_path / "jumping", pairs=2)
     assert left_by(tmp_path / "jumping") == left_by(tmp_path / "steady")
-    assert 0 <= finished.summary["run"]["seconds"] < 60
+    assert 0 <= finished.summary.run.seconds < 60
 
 
 def test_a_lock_that_is_held_is_felt_across_a_fork(tmp_path):

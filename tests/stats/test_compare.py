@@ -1,6 +1,8 @@
 """Comparisons of cells and of runs, on numbers that can be subtracted by hand."""
 
 import json
+from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -9,6 +11,7 @@ from records import make_records, planted
 
 from mechpatch.errors import SpecError
 from mechpatch.stats.compare import Place, compare_cells, compare_runs, parse_place, unlike_questions
+from mechpatch.stats.values_json import as_json
 
 SPREAD = np.array([-0.02, -0.01, 0.0, 0.01, 0.02, 0.0, 0.01, -0.01])
 HERE, THERE = ("position", "denoise", "paired", 1, "t2"), ("position", "denoise", "paired", 1, "t3")
@@ -20,13 +23,13 @@ def edited(table: pa.Table, edit) -> pa.Table:
 
 def test_two_cells_are_compared_pair_by_pair():
     table = planted({HERE: 0.8 + SPREAD, THERE: 0.5 + SPREAD})
-    (cell,) = compare_cells(table, parse_place("position:1:t2"), parse_place("position:1:t3"))["cells"]
-    assert (cell["a"]["mean"], cell["b"]["mean"]) == (pytest.approx(0.8), pytest.approx(0.5))
-    assert cell["difference"]["mean"] == pytest.approx(0.3)
-    assert cell["difference"]["high"] - cell["difference"]["low"] == pytest.approx(0.0, abs=1e-9)
-    assert cell["difference"]["p"] == cell["difference"]["q"] == pytest.approx(2 / 2**8)
+    cell: Any = compare_cells(table, parse_place("position:1:t2"), parse_place("position:1:t3")).cells[0]
+    assert (cell.a.mean, cell.b.mean) == (pytest.approx(0.8), pytest.approx(0.5))
+    assert cell.difference.mean == pytest.approx(0.3)
+    assert cell.difference.high - cell.difference.low == pytest.approx(0.0, abs=1e-9)
+    assert cell.difference.p == cell.difference.q == pytest.approx(2 / 2**8)
     nats = compare_cells(table, Place("position", 1, "t2"), Place("position", 1, "t3"), metric="answer_logprob_diff")
-    assert nats["cells"][0]["difference"]["mean"] == pytest.approx(12 * 0.3)
+    assert nats.cells[0].difference.mean == pytest.approx(12 * 0.3)
 
 
 def test_cells_of_both_directions_and_of_null_donors_can_be_named():
@@ -38,8 +41,8 @@ def test_cells_of_both_directions_and_of_null_donors_can_be_named():
     table = planted(effects)
     one = parse_place("position:1:t2")
     for other, difference in (("position:1:t2:noise", 0.1), ("position:1:t2:denoise:other-pair", 0.7)):
-        (cell,) = compare_cells(table, one, parse_place(other))["cells"]
-        assert cell["difference"]["mean"] == pytest.approx(difference)
+        (cell,) = compare_cells(table, one, parse_place(other)).cells
+        assert cell.difference.mean == pytest.approx(difference)
 
 
 @pytest.mark.parametrize(
@@ -69,35 +72,36 @@ def test_two_runs_are_compared_cell_by_cell():
     a = planted({HERE: 0.8 + SPREAD, THERE: 0.5 + SPREAD, ("layer", "denoise", "paired", 1, "all"): 0.9 + SPREAD})
     b = planted({HERE: 0.6 + SPREAD, THERE: 0.5 - SPREAD, ("position", "denoise", "paired", 2, "t2"): 0.1 + SPREAD})
     found = compare_runs(a, b)
-    first, second = found["cells"]
-    assert [first[name] for name in ("experiment", "direction", "donor", "layer", "site", "step")] == [
+    cells: Any = found.cells
+    first, second = cells
+    assert [getattr(first, name) for name in ("experiment", "direction", "donor", "layer", "site", "step")] == [
         "position", "denoise", "paired", 1, "t2", 0,
     ]  # fmt: skip
-    assert first["difference"]["mean"] == pytest.approx(0.2)
-    assert first["difference"]["p"] == pytest.approx(2 / 2**8)
-    assert first["difference"]["q"] == pytest.approx(4 / 2**8)  # the least of two cells
-    assert second["difference"]["mean"] == pytest.approx(0.0, abs=1e-12)
-    assert second["minimum_detectable_difference"] > 0.02
-    assert (found["only_in_a"], found["only_in_b"]) == (1, 1)
-    assert found["counts"] == {"pairs": 8, "only_in_a": 0, "only_in_b": 0, "unlike": 0, "used_a": 8, "used_b": 8}
+    assert first.difference.mean == pytest.approx(0.2)
+    assert first.difference.p == pytest.approx(2 / 2**8)
+    assert first.difference.q == pytest.approx(4 / 2**8)  # the least of two cells
+    assert second.difference.mean == pytest.approx(0.0, abs=1e-12)
+    assert second.minimum_detectable_difference > 0.02
+    assert (found.only_in_a, found.only_in_b) == (1, 1)
+    assert asdict(found.counts) == {"pairs": 8, "only_in_a": 0, "only_in_b": 0, "unlike": 0, "used_a": 8, "used_b": 8}
 
 
 def test_pairs_are_matched_by_their_id_and_not_by_their_place():
     effects = np.array([0.1, 0.2, 0.4, 0.8, 0.3, 0.5, 0.7, 0.6])
     a = planted({HERE: effects})
     turned = edited(a, lambda row: row | {"pair_index": 7 - row["pair_index"]})
-    (cell,) = compare_runs(a, turned)["cells"]
-    assert (cell["difference"]["mean"], cell["difference"]["low"], cell["difference"]["high"]) == (0.0, 0.0, 0.0)
-    assert cell["difference"]["p"] == 1.0
+    (cell,) = compare_runs(a, turned).cells
+    assert (cell.difference.mean, cell.difference.low, cell.difference.high) == (0.0, 0.0, 0.0)
+    assert cell.difference.p == 1.0
 
 
 def test_a_pair_that_either_run_gets_wrong_is_left_out():
     a = planted({HERE: 0.8 + SPREAD})
     b = edited(a, lambda row: row | {"both_correct": row["pair_index"] > 2})
     found = compare_runs(a, b)
-    assert (found["counts"]["used_a"], found["counts"]["used_b"]) == (8, 5)
-    assert {found["cells"][0][side]["n"] for side in ("a", "b", "difference")} == {5}
-    assert compare_runs(a, b, include_incorrect=True)["cells"][0]["difference"]["n"] == 8
+    assert (found.counts.used_a, found.counts.used_b) == (8, 5)
+    assert {getattr(found.cells[0], side).n for side in ("a", "b", "difference")} == {5}
+    assert compare_runs(a, b, include_incorrect=True).cells[0].difference.n == 8
 
 
 def test_runs_with_some_pairs_in_common_are_compared_on_those():
@@ -106,14 +110,13 @@ def test_runs_with_some_pairs_in_common_are_compared_on_those():
         planted({HERE: (0.6 + SPREAD)[:6]}), lambda row: row | {"pair_id": f"pair-{row['pair_index'] + 4:03d}"}
     )
     found = compare_runs(a, shifted)
-    assert found["counts"] == {"pairs": 4, "only_in_a": 4, "only_in_b": 2, "unlike": 0, "used_a": 4, "used_b": 4}
-    (cell,) = found["cells"]
-    assert {cell[side]["n"] for side in ("a", "b", "difference")} == {4}
-    assert cell["difference"]["mean"] == pytest.approx(0.2 + SPREAD[4:].mean() - SPREAD[:4].mean())
+    assert asdict(found.counts) == {"pairs": 4, "only_in_a": 4, "only_in_b": 2, "unlike": 0, "used_a": 4, "used_b": 4}
+    (cell,) = found.cells
+    assert {getattr(cell, side).n for side in ("a", "b", "difference")} == {4}
+    assert cell.difference.mean == pytest.approx(0.2 + SPREAD[4:].mean() - SPREAD[:4].mean())
     # The same numbers as if nobody had run the other pairs.
-    assert (
-        compare_runs(a, planted({HERE: (0.6 + SPREAD)[:6]}))["cells"]
-        == (compare_runs(planted({HERE: (0.8 + SPREAD)[:6]}), planted({HERE: (0.6 + SPREAD)[:6]}))["cells"])
+    assert compare_runs(a, planted({HERE: (0.6 + SPREAD)[:6]})).cells == (
+        compare_runs(planted({HERE: (0.8 + SPREAD)[:6]}), planted({HERE: (0.6 + SPREAD)[:6]})).cells
     )
     other = edited(a, lambda row: row | {"pair_id": f"other-{row['pair_id']}"})
     with pytest.raises(SpecError, match=r"no pair in common: the first has pair-000, .* and 5 more, the second other-"):
@@ -128,8 +131,8 @@ def test_equal_ids_of_unequal_questions_are_left_out():
     assert unlike == {"pair-002": ["clean answer"]}
     table = planted({HERE: 0.8 + SPREAD})
     found = compare_runs(table, table, unlike=unlike)
-    assert (found["counts"]["pairs"], found["counts"]["unlike"]) == (7, 1)
-    assert found["cells"][0]["difference"]["n"] == 7
+    assert (found.counts.pairs, found.counts.unlike) == (7, 1)
+    assert found.cells[0].difference.n == 7
     with pytest.raises(SpecError, match="8 ids agree, but what was asked differs: pair-000 in clean answer"):
         compare_runs(table, table, unlike={pair_id: ["clean answer"] for pair_id in asked})
 
@@ -149,13 +152,13 @@ def test_a_metric_that_is_no_measured_number_is_refused(metric: str):
 def test_a_comparison_is_json_without_nan_and_equal_for_equal_seeds():
     a = make_records(pairs=3, undefined=3, nulls=("self",), directions=("denoise", "noise"))
     b = make_records(pairs=3, incorrect=3, nulls=("self",), directions=("denoise", "noise"))
-    texts = [json.dumps(compare_runs(a, b, seed=4), allow_nan=False) for _ in (0, 1)]
+    texts = [json.dumps(as_json(compare_runs(a, b, seed=4)), allow_nan=False) for _ in (0, 1)]
     assert texts[0] == texts[1]
     assert {cell["difference"]["n"] for cell in json.loads(texts[0])["cells"]} == {0}
 
 
 def test_structural_cells_are_no_tests():
     table = make_records(pairs=8, feedback=False)
-    structural = [cell for cell in compare_runs(table, table)["cells"] if cell["structural"]]
+    structural = [cell for cell in compare_runs(table, table).cells if cell.structural]
     assert structural
-    assert all(cell["difference"]["q"] is None for cell in structural)
+    assert all(cell.difference.q is None for cell in structural)

@@ -2,7 +2,9 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -10,8 +12,9 @@ import pytest
 from records import make_records
 
 from mechpatch.errors import StorageError
-from mechpatch.stats import groups, select, summarise
+from mechpatch.stats import Summary, groups, select, summarise
 from mechpatch.stats.cells import Group
+from mechpatch.stats.values_json import as_json
 
 
 def change(table: pa.Table, column: str, value: object, **where: object) -> pa.Table:
@@ -24,13 +27,13 @@ def change(table: pa.Table, column: str, value: object, **where: object) -> pa.T
     return pa.Table.from_pylist(rows, schema=table.schema)
 
 
-def cell(summary: dict, **where: object) -> dict:
-    (found,) = [each for each in summary["cells"] if all(each[name] == wanted for name, wanted in where.items())]
+def cell(summary: Summary, **where: object) -> Any:
+    (found,) = [each for each in summary.cells if all(getattr(each, name) == wanted for name, wanted in where.items())]
     return found
 
 
-def check(summary: dict, name: str) -> dict:
-    (found,) = [each for each in summary["checks"] if each["name"] == name]
+def check(summary: Summary, name: str) -> Any:
+    (found,) = [each for each in summary.checks if each.name == name]
     return found
 
 
@@ -70,14 +73,14 @@ def test_a_cell_has_the_mean_of_its_pairs():
     ]  # fmt: skip
     recovery = [row["recovery"] for row in rows if row["recovery"] is not None]
     found = cell(summary, experiment="layer", direction="noise", layer=2)
-    assert found["recovery"]["n"] == 15
-    assert found["recovery"]["mean"] == pytest.approx(np.mean(recovery))
-    assert found["effect"]["mean"] == pytest.approx(1 - np.mean(recovery))
-    assert found["effect"]["low"] == pytest.approx(1 - found["recovery"]["high"])
+    assert found.recovery.n == 15
+    assert found.recovery.mean == pytest.approx(np.mean(recovery))
+    assert found.effect.mean == pytest.approx(1 - np.mean(recovery))
+    assert found.effect.low == pytest.approx(1 - found.recovery.high)
     moved = [row["answer_logprob_diff"] - row["answer_logprob_diff_clean_run"] for row in rows]
-    assert found["answer_logprob_change"]["mean"] == pytest.approx(np.mean(moved))
-    assert found["answer_logprob_change"]["n"] == 18
-    assert summary["counts"] == {
+    assert found.answer_logprob_change.mean == pytest.approx(np.mean(moved))
+    assert found.answer_logprob_change.n == 18
+    assert asdict(summary.counts) == {
         "pairs": 20,
         "both_correct": 18,
         "used": 18,
@@ -88,7 +91,7 @@ def test_a_cell_has_the_mean_of_its_pairs():
 
 def test_a_summary_is_json_without_nan_and_equal_for_equal_seeds():
     table = make_records(pairs=2, undefined=2, strength=0.0, nulls=("self",))
-    texts = [json.dumps(summarise(table, seed=seed), allow_nan=False) for seed in (0, 0)]
+    texts = [json.dumps(as_json(summarise(table, seed=seed)), allow_nan=False) for seed in (0, 0)]
     assert texts[0] == texts[1]
 
 
@@ -98,12 +101,13 @@ sys.path.insert(0, sys.argv[1])
 from records import make_records
 from mechpatch.stats import summarise
 from mechpatch.stats.compare import compare_runs
+from mechpatch.stats.values_json import as_json
 tables = [
     make_records(layers=3, thoughts=3, pairs=14, incorrect=1, undefined=1, seed=seed, nulls=("other_pair",),
                  experiments=("layer", "position", "pairwise", "window"), directions=("denoise", "noise"))
     for seed in (0, 1)
 ]
-found = [summarise(tables[0], seed=0), compare_runs(*tables)]
+found = [as_json(each) for each in (summarise(tables[0], seed=0), compare_runs(*tables))]
 print(hashlib.sha256(json.dumps(found, allow_nan=False).encode()).hexdigest())
 """
 
@@ -121,34 +125,34 @@ def test_equal_runs_give_equal_bytes_in_any_process():
 
 def test_a_planted_effect_is_on_top_and_beyond_its_nulls():
     summary = summarise(make_records(layers=8, pairs=40, nulls=("self", "gaussian")), seed=0)
-    best = next(each for each in summary["top"] if each["experiment"] == "position")
-    assert (best["layer"], best["site"]) == (4, "t2")
-    assert best["q"] <= 0.001
-    assert best["beyond"].keys() == {"self", "gaussian"}
-    assert best["beyond"]["self"]["mean"] == pytest.approx(best["effect"]["mean"])
-    assert best["beyond"]["gaussian"]["low"] > 0
-    assert cell(summary, donor="gaussian", experiment="layer", layer=0)["beyond"] == {}
+    best: Any = next(each for each in summary.top if each.experiment == "position")
+    assert (best.layer, best.site) == (4, "t2")
+    assert best.q <= 0.001
+    assert best.beyond.keys() == {"self", "gaussian"}
+    assert best.beyond["self"].mean == pytest.approx(best.effect.mean)
+    assert best.beyond["gaussian"].low > 0
+    assert cell(summary, donor="gaussian", experiment="layer", layer=0).beyond == {}
 
 
 def test_structural_cells_are_no_tests_and_never_on_top():
     summary = summarise(make_records(feedback=False, strength=0.0, pairs=10), seed=0)
-    structural = [each for each in summary["cells"] if each["structural"]]
+    structural = [each for each in summary.cells if each.structural]
     assert structural
-    assert all(each["q"] is None for each in structural)
-    assert not any(each["structural"] for each in summary["top"])
+    assert all(each.q is None for each in structural)
+    assert not any(each.structural for each in summary.top)
 
 
 def test_without_a_pair_that_is_answered_right_the_summary_says_so():
     table = make_records(pairs=3, incorrect=3)
     summary = summarise(table, seed=0)
-    assert "none of the 3 pairs" in summary["note"]
-    assert summary["top"] == []
-    assert {each["effect"]["n"] for each in summary["cells"]} == {0}
+    assert "none of the 3 pairs" in str(summary.note)
+    assert summary.top == ()
+    assert {each.effect.n for each in summary.cells} == {0}
     asked = summarise(table, seed=0, include_incorrect=True)
-    assert asked["note"] is None
-    assert asked["counts"]["used"] == 3
+    assert asked.note is None
+    assert asked.counts.used == 3
     empty = summarise(table.slice(0, 0), seed=0)
-    assert (empty["cells"], empty["checks"]) == ([], [])
+    assert (empty.cells, empty.checks) == ((), ())
 
 
 @pytest.mark.parametrize(
@@ -163,10 +167,10 @@ def test_without_a_pair_that_is_answered_right_the_summary_says_so():
 )
 def test_an_identity_holds_until_one_value_breaks_it(name: str, where: dict):
     table = make_records(pairs=5, feedback=False, nulls=("self",))
-    assert check(summarise(table, seed=0), name)["holds"]
+    assert check(summarise(table, seed=0), name).holds
     broken = check(summarise(change(table, "answer_logprob_diff", 99.0, pair_index=3, **where), seed=0), name)
-    assert broken["holds"] is False
-    assert broken["value"] > 80
+    assert broken.holds is False
+    assert broken.value > 80
 
 
 @pytest.mark.parametrize(
@@ -178,33 +182,31 @@ def test_an_identity_holds_until_one_value_breaks_it(name: str, where: dict):
 )
 def test_sets_that_write_alike_agree_until_one_value_breaks_it(name: str, where: dict):
     table = make_records(pairs=5, experiments=("cumulative", "pairwise", "leave_one_out"), spread=0.0, redundant=False)
-    assert check(summarise(table, seed=0), name)["holds"]
-    assert (
-        check(summarise(change(table, "answer_logprob_diff", 99.0, pair_index=3, **where), seed=0), name)["value"] > 80
-    )
+    assert check(summarise(table, seed=0), name).holds
+    assert check(summarise(change(table, "answer_logprob_diff", 99.0, pair_index=3, **where), seed=0), name).value > 80
 
 
 def test_a_baseline_that_differs_between_experiments_is_noticed():
     table = make_records(pairs=5)
-    assert check(summarise(table, seed=0), "baselines_agree")["value"] == 0.0
+    assert check(summarise(table, seed=0), "baselines_agree").value == 0.0
     broken = change(table, "answer_logit_diff_clean_run", 0.0, experiment="relay", pair_index=1)
-    assert check(summarise(broken, seed=0), "baselines_agree")["holds"] is False
+    assert check(summarise(broken, seed=0), "baselines_agree").holds is False
 
 
 def test_relations_are_reported_without_a_verdict():
     table = make_records(layers=6, pairs=20)
     summary = summarise(table, seed=0)
     ratio = check(summary, "kl_sum_of_positions_over_all_positions")
-    assert (ratio["kind"], ratio["holds"], ratio["tolerance"]) == ("reported", None, None)
+    assert (ratio.kind, ratio.holds, ratio.tolerance) == ("reported", None, None)
     rows = [row for row in table.to_pylist() if row["layer"] == 2]
     single = sum(row["kl_divergence"] for row in rows if row["experiment"] == "position" and row["site"][0] == "t") / 20
-    assert ratio["per_layer"][2]["sum_of_positions"] == pytest.approx(single)
-    assert check(summary, "rank_correlation_of_layers_layer_position")["value"] > 0.8
+    assert ratio.per_layer[2].sum_of_positions == pytest.approx(single)
+    assert check(summary, "rank_correlation_of_layers_layer_position").value > 0.8
     constant = summarise(make_records(layers=6, strength=0.0, spread=0.0), seed=0)
-    assert check(constant, "rank_correlation_of_layers_layer_position")["value"] is None
+    assert check(constant, "rank_correlation_of_layers_layer_position").value is None
     # The last of three layers cannot move layer-wise, and two are too few to rank.
     blocked = summarise(make_records(layers=3, feedback=False), seed=0)
-    assert check(blocked, "rank_correlation_of_layers_layer_position")["value"] is None
+    assert check(blocked, "rank_correlation_of_layers_layer_position").value is None
 
 
 def test_thoughts_that_a_pair_does_not_have_add_nothing_to_its_divergence():
@@ -216,7 +218,7 @@ def test_thoughts_that_a_pair_does_not_have_add_nothing_to_its_divergence():
     ratio = check(
         summarise(pa.Table.from_pylist(rows, schema=table.schema), seed=0), "kl_sum_of_positions_over_all_positions"
     )
-    assert ratio["value"] == pytest.approx((3 * 6 + 4) / (4 * 6))
+    assert ratio.value == pytest.approx((3 * 6 + 4) / (4 * 6))
 
 
 def test_damaged_records_are_refused():

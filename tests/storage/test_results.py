@@ -19,13 +19,13 @@ from mechpatch.storage.folders import require_run_or_empty
 from mechpatch.storage.keys import digest, file_digest
 from mechpatch.storage.results import (
     FORMAT,
+    SUMMARY,
     RunDirectory,
     Shard,
     log_to,
     open_run,
     read_effects,
     read_spec,
-    read_summary,
 )
 from mechpatch.storage.sealed import write_sealed
 
@@ -79,12 +79,10 @@ def test_a_run_gives_back_its_rows(tmp_path: Path):
         found = sorted(run.shards(), key=lambda shard: -shard.about["batch"])
         assert [shard.about for shard in found] == [{"batch": i, "cells": [["t0", i]]} for i in (2, 1, 0)]
         path = run.finish(pa.concat_tables([run.read_shard(shard) for shard in found]))
-        run.write_summary({"pairs": 3})
     assert path == tmp_path / "new" / "run" / "effects.parquet"
     found = read_effects(path.parent)
     assert found == pa.concat_tables([rows("p2", 2), rows("p1", 1), rows("p0", 0)])
     assert found["recovery"].null_count == 3
-    assert read_summary(path.parent) == {"pairs": 3}
     assert read_spec(path.parent)["layers"] == [0, 1]
 
 
@@ -113,9 +111,9 @@ def test_equal_rows_give_equal_bytes(tmp_path: Path):
 def test_a_summary_does_not_outlive_its_records(tmp_path: Path):
     folder = fill(tmp_path, ["p"])
     with open_run(folder, SPEC) as run:
-        run.write_summary({"pairs": 1})
+        write_sealed(folder / SUMMARY, {"pairs": 1})
         run.finish(rows("p"))
-        assert read_summary(folder) == {"pairs": 1}
+        assert (folder / SUMMARY).exists()
         run.finish(rows("q"))
     assert not (folder / "summary.json").exists()
 

@@ -13,6 +13,7 @@ from mechpatch.stats import Cells, Interval, bootstrap_mean, groups, select
 from mechpatch.stats.cells import Group
 from mechpatch.stats.sets import Difference
 from mechpatch.views.figures.theme import HATCH, HATCH_INK, MUTED, STRUCTURAL, ink_on
+from mechpatch.views.words.claims import written
 
 SEED = 0  # of the intervals: a figure drawn twice is the same figure
 BY_CONSTRUCTION = "zero by construction"
@@ -61,7 +62,7 @@ def write_numbers(
         axes.text(
             column,
             row,
-            "–" if np.isnan(value) else _written(value, form),
+            "–" if np.isnan(value) else written(value, form),
             ha="center",
             va="center_baseline",
             fontsize=7,
@@ -119,12 +120,6 @@ def pairs_note(
     low, high = n.min(), n.max()
     counted = f"mean over {high} pairs" if low == high else f"mean over {low} to {high} pairs"
     return f"{counted}; {key}" if key else counted
-
-
-def _written(value: float, form: str) -> str:
-    """A value in its format, with a true minus and no minus on a rounded zero."""
-    text = format(value, form)
-    return text.lstrip("-") if not float(text) else text.replace("-", "−")
 
 
 def structural_key() -> Patch:

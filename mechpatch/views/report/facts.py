@@ -8,6 +8,7 @@ from typing import Any
 from mechpatch.catalogue import PAIRED, direction_label, donor_label, is_null
 from mechpatch.kinds import kind_of
 from mechpatch.stats.cells import Group
+from mechpatch.stats.summary_values import Summary
 from mechpatch.views.report.markup import foreign, power, text
 from mechpatch.views.report.studies import Run, Study
 
@@ -35,7 +36,7 @@ def describe_study(study: Study) -> list[tuple[str, str]]:
         ("Thoughts", _thoughts(asked, about)),
         ("Pairs", _pairs(study)),
         ("Engine", _engine(asked, study.runs)),
-        ("Laws", _laws(study.summary["checks"])),
+        ("Laws", _laws(study.summary)),
         ("Cost", _cost(study.runs)),
     ]
 
@@ -84,8 +85,8 @@ def _thoughts(asked: Mapping[str, Any], about: Mapping[str, Any]) -> str:
 
 
 def _pairs(study: Study) -> str:
-    counts, screening = study.summary["counts"], study.screening
-    parts = [f"{counts['pairs']} run, {counts['both_correct']} of them answered right on both sides"]
+    counts, screening = study.summary.counts, study.screening
+    parts = [f"{counts.pairs} run, {counts.both_correct} of them answered right on both sides"]
     if "total" in screening:
         dropped = Counter(each["reason"] for each in screening.get("dropped", []))
         reasons = f" ({_counted(dropped)})" if dropped else ""
@@ -114,14 +115,14 @@ def _engine(asked: Mapping[str, Any], runs: Sequence[Run]) -> str:
             if checks
             else " Nothing was recomputed with plain hooks (checks were turned off)."
         )
-    found = [run.summary.get("run", {}).get("rounding") for run in runs]
-    words += "".join(f" {said}" for said in dict.fromkeys(each["says"] for each in found if each))
+    found = [run.summary.run.rounding for run in runs]
+    words += "".join(f" {said}" for said in dict.fromkeys(each.says for each in found if each))
     return text(words)
 
 
-def _laws(checks: Sequence[Mapping[str, Any]]) -> str:
-    asserted = [check for check in checks if check["kind"] == "asserted"]
-    broken = [check["name"].replace("_", " ") for check in asserted if not check["holds"]]
+def _laws(summary: Summary) -> str:
+    asserted = summary.asserted()
+    broken = [check.name.replace("_", " ") for check in summary.failed()]
     if broken:
         return f'<strong class="bad">{len(broken)} of {len(asserted)} fail: {text(", ".join(broken))}</strong>'
     hold = "The one identity that the records allow holds"
@@ -133,10 +134,8 @@ def _laws(checks: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _cost(runs: Sequence[Run]) -> str:
-    costs = [run.summary.get("run", {}) for run in runs]
-    seconds = [cost["seconds"] for cost in costs if cost.get("seconds") is not None]
-    memory = [cost["peak_memory_bytes"] for cost in costs if cost.get("peak_memory_bytes")]
-    parts = [duration(sum(seconds))] if seconds else []
+    memory = [run.summary.run.peak_memory_bytes for run in runs if run.summary.run.peak_memory_bytes]
+    parts = [duration(sum(run.summary.run.seconds for run in runs))]
     parts += [f"peak memory {max(memory) / 1e9:.2g} GB"] if memory else []
     return text(", ".join(parts))
 

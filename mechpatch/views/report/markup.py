@@ -17,8 +17,10 @@ def foreign(value: object) -> str:
     return f'<bdi dir="auto">{escape(str(value), quote=True)}</bdi>'
 
 
-def power(value: float) -> str:
-    """A small number to two digits, as a power of ten where it is under a thousandth."""
+def power(value: float | None) -> str:
+    """A small number to two digits, as a power of ten where it is under a thousandth; a dash for None."""
+    if value is None:
+        return "–"
     if value == 0 or abs(value) >= 1e-3:
         return text(f"{value:.2g}".replace("-", "−"))
     digits, exponent = f"{value:.1e}".split("e")

@@ -60,10 +60,10 @@ def build_payload(studies: Sequence[Study], views: Sequence[dict[str, list[dict[
 def describe_study(study: Study, views: dict[str, list[dict[str, str]]]) -> dict[str, Any]:
     """The numbers of one study; see the modules that make each part."""
     pairs = describe_pairs(study.table, study.pairs)
-    seed = study.summary["seed"]
+    seed = study.summary.seed
     return {
         "name": study.name,
-        "include_incorrect": study.summary["include_incorrect"],
+        "include_incorrect": study.summary.include_incorrect,
         "pairs": pairs,
         "fields": describe_fields(study.table, [pair["index"] for pair in pairs]),
         "grids": describe_grids(study.table, seed),

@@ -5,7 +5,8 @@ from typing import Any
 
 from mechpatch.catalogue import DIRECTIONS
 from mechpatch.kinds import kind_of
-from mechpatch.stats.summary import LEVEL
+from mechpatch.stats.contrasts import LEVEL
+from mechpatch.stats.summary_values import Check
 from mechpatch.views.report import facts
 from mechpatch.views.report.markup import facts as fact_list
 from mechpatch.views.report.markup import foreign, power, table, text
@@ -36,7 +37,7 @@ def study_section(study: Study, number: int, hidden: bool) -> str:
     shown = {
         "profile": "profile" in drawings,
         "chain": "chain" in drawings,
-        "comparison": len(kinds) > 1 or bool(study.summary["checks"]),
+        "comparison": len(kinds) > 1 or bool(study.summary.checks),
     }
     bodies = {
         "finding": _finding(study),
@@ -63,7 +64,7 @@ def study_section(study: Study, number: int, hidden: bool) -> str:
 
 
 def _finding(study: Study) -> str:
-    notes = "".join(f"<li>{text(note)}</li>" for note in study.summary["run"]["notes"])
+    notes = "".join(f"<li>{text(note)}</li>" for note in study.summary.run.notes)
     listed = f'<ul class="notes">{notes}</ul>' if notes else ""
     said = "".join(f"<p>{text(each)}</p>" for each in paragraphs(study.summary))
     return f'<div class="finding">{said}</div>{listed}'
@@ -74,9 +75,8 @@ def _place(name: str, caption: str) -> str:
 
 
 def _comparison(study: Study) -> str:
-    checks = study.summary["checks"]
-    asserted = [check for check in checks if check["kind"] == "asserted"]
-    reported = [check for check in checks if check["kind"] == "reported"]
+    asserted = study.summary.asserted()
+    reported = [check for check in study.summary.checks if check.kind == "reported"]
     html = '<div data-place="comparison"></div>'
     if asserted:
         html += "<h3>Where they must agree exactly</h3>"
@@ -88,24 +88,24 @@ def _comparison(study: Study) -> str:
     return html
 
 
-def _law(check: dict[str, Any]) -> list[tuple[str, object]]:
-    holds = check["holds"]
-    explained = check["explanation"].replace("answer_logprob_diff", "the answer’s log-probability difference, in nats")
+def _law(check: Check) -> list[tuple[str, object]]:
+    holds = check.holds
+    explained = check.explanation.replace("answer_logprob_diff", "the answer’s log-probability difference, in nats")
     return [
-        (text(explained), check["name"]),
-        (text(check["direction"] or "all"), check["direction"] or "all"),
-        (power(check["value"]), check["value"]),
-        (power(check["tolerance"]), check["tolerance"]),
-        (f'<span class="{"good" if holds else "bad"}">{"✓ yes" if holds else "✗ no"}</span>', int(holds)),
+        (text(explained), check.name),
+        (text(check.direction or "all"), check.direction or "all"),
+        (power(check.value), check.value),
+        (power(check.tolerance), check.tolerance),
+        (f'<span class="{"good" if holds else "bad"}">{"✓ yes" if holds else "✗ no"}</span>', int(bool(holds))),
     ]
 
 
-def _relation(check: dict[str, Any]) -> list[tuple[str, object]]:
-    value = check["value"]
+def _relation(check: Check) -> list[tuple[str, object]]:
+    value = check.value
     shown = "undefined" if value is None else f"{value:.2f}".replace("-", "−")
     return [
-        (text(_renamed(check["explanation"])), check["name"]),
-        (text(check["direction"] or "all"), check["direction"] or "all"),
+        (text(_renamed(check.explanation)), check.name),
+        (text(check.direction or "all"), check.direction or "all"),
         (text(shown), value),
     ]
 
@@ -120,7 +120,7 @@ def _renamed(explanation: str) -> str:
 
 
 def _method(study: Study) -> str:
-    seed = study.summary["seed"]
+    seed = study.summary.seed
     said = (
         "Recovery is the share of the gap between the unpatched corrupted and clean run, in log p(clean answer) − "
         "log p(corrupted answer), that a write closes: 0 none, 1 all. Destruction is its mirror when corrupted vectors "

@@ -6,7 +6,7 @@ cell is counted twice.
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,9 @@ import pyarrow as pa
 
 from mechpatch.errors import SpecError, StorageError
 from mechpatch.reprs import short_repr
-from mechpatch.stats import groups, summarise
+from mechpatch.stats import RunSummary, groups, read_summary, summarise
 from mechpatch.stats.cells import Group
-from mechpatch.storage.results import read_effects, read_pairs, read_spec, read_summary
+from mechpatch.storage.results import read_effects, read_pairs, read_spec
 
 # What runs of one study must share: entries of a spec that change what a value means.
 SHARED = ("thoughts", "n_thoughts", "prefix", "separator", "placeholder", "distances", "min_gap")
@@ -29,7 +29,7 @@ class Run:
     folder: Path
     table: pa.Table
     spec: dict[str, Any]
-    summary: dict[str, Any]
+    summary: RunSummary
     pairs: dict[str, Any]
     groups: tuple[Group, ...]
 
@@ -52,13 +52,13 @@ class Study:
     """Runs that are read together.
 
     Attributes:
-        summary: as `summarise` makes it, of all rows; `run.notes` are those of every run.
+        summary: the summary of all rows. `run.notes` are of every run, the rest of `run` is of the first.
         pairs: descriptions of the pairs by `pair_id`, from the runs' pairs.json.
     """
 
     runs: tuple[Run, ...]
     table: pa.Table
-    summary: dict[str, Any]
+    summary: RunSummary
     pairs: dict[str, dict[str, Any]]
     screening: dict[str, Any]
 
@@ -118,14 +118,14 @@ def _join(runs: Sequence[Run]) -> Study:
     if len(runs) == 1:
         summary = first.summary
     else:
-        incorrect = any(run.summary["include_incorrect"] for run in runs)
-        tolerance = max(run.summary["tolerance"] for run in runs)
-        summary = summarise(table, first.summary["seed"], incorrect, tolerance)
-    notes = dict.fromkeys(note for run in runs for note in run.summary.get("run", {}).get("notes", []))
+        incorrect = any(run.summary.include_incorrect for run in runs)
+        tolerance = max(run.summary.tolerance for run in runs)
+        summary = summarise(table, first.summary.seed, incorrect, tolerance).of_run(first.summary.run)
+    notes = dict.fromkeys(note for run in runs for note in run.summary.run.notes)
     return Study(
         runs=tuple(runs),
         table=table,
-        summary=summary | {"run": {**summary.get("run", {}), "notes": list(notes)}},
+        summary=replace(summary, run=replace(summary.run, notes=tuple(notes))),
         pairs={str(pair["pair_id"]): pair for run in runs for pair in run.pairs.get("pairs", [])},
         screening=first.pairs.get("screening", {}),
     )

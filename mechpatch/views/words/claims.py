@@ -5,106 +5,112 @@ as 0.00, and it is not zero by construction. A difference is clear on the same t
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Protocol, runtime_checkable
 
 from mechpatch.catalogue import donor_label
 from mechpatch.kinds import kind_of
-
-Cell = dict[str, Any]
+from mechpatch.kinds.kind import Placed
+from mechpatch.stats.cell_values import CellSummary, Estimate, SetDifference, Tested
 
 FALSE_DISCOVERIES = 0.05
 SMALLEST = 0.005
 FEWEST_PAIRS = 6  # five pairs that all agree still have p = 2 / 2**5 > 0.05
 
 
-def can_move(cells: Iterable[Cell]) -> list[Cell]:
+@runtime_checkable
+class Named(Placed, Protocol):
+    """A cell with the name of its experiment."""
+
+    @property
+    def experiment(self) -> str: ...
+
+
+def can_move(cells: Iterable[CellSummary]) -> list[CellSummary]:
     """Cells that could have moved and have a mean."""
-    return [cell for cell in cells if not cell["structural"] and cell["effect"]["mean"] is not None]
+    return [cell for cell in cells if not cell.structural and cell.effect.mean is not None]
 
 
-def is_clear(cell: Cell) -> bool:
+def is_clear(cell: CellSummary) -> bool:
     """Whether the effect of a cell may be claimed."""
-    return not cell["structural"] and is_clear_estimate(cell["effect"], cell["q"])
+    return not cell.structural and is_clear_estimate(cell.effect, cell.q)
 
 
-def differs(difference: dict[str, Any] | None) -> bool:
+def differs(difference: Tested | None) -> bool:
     """Whether a difference of the summary may be claimed; one that could not be had may not."""
-    if difference is None or difference.get("structural"):
+    if difference is None or (isinstance(difference, SetDifference) and difference.structural):
         return False
-    return is_clear_estimate(difference, difference["q"])
+    return is_clear_estimate(difference, difference.q)
 
 
-def is_clear_estimate(estimate: dict[str, Any], q: float | None) -> bool:
+def is_clear_estimate(estimate: Estimate, q: float | None) -> bool:
     """Whether an estimate with its false discovery rate may be claimed."""
-    return (
-        estimate["low"] is not None
-        and (estimate["low"] > 0 or estimate["high"] < 0)
-        and abs(estimate["mean"]) >= SMALLEST
-        and q is not None
-        and q <= FALSE_DISCOVERIES
-    )
+    mean, low, high = estimate.mean, estimate.low, estimate.high
+    if mean is None or low is None or high is None or q is None:
+        return False
+    return (low > 0 or high < 0) and estimate.size >= SMALLEST and q <= FALSE_DISCOVERIES
 
 
-def largest(cells: Iterable[Cell]) -> Cell:
+def largest(cells: Iterable[CellSummary]) -> CellSummary:
     """The cell whose mean effect is furthest from zero."""
-    return max(cells, key=lambda cell: abs(cell["effect"]["mean"]))
+    return max(cells, key=lambda cell: cell.effect.size)
 
 
-def nearest(cells: Sequence[Cell], noun: str) -> str:
+def nearest(cells: Sequence[CellSummary], noun: str) -> str:
     """Where nothing is clear: the largest mean all the same, and what so many pairs could have shown."""
     best = largest(cells)
-    return f"the largest mean {noun} is {share(best['effect'])}, at {place(best)}{could_show(best)}"
+    return f"the largest mean {noun} is {share(best.effect)}, at {place(best)}{could_show(best)}"
 
 
-def could_show(cell: Cell) -> str:
+def could_show(cell: CellSummary) -> str:
     """What this many pairs could have shown, where an interval includes zero."""
-    effect, detectable = cell["effect"], cell["minimum_detectable_effect"]
-    if effect["low"] is None or not detectable or not effect["low"] <= 0 <= effect["high"]:
+    effect, detectable = cell.effect, cell.minimum_detectable_effect
+    if effect.low is None or effect.high is None or not detectable or not effect.low <= 0 <= effect.high:
         return ""
-    if effect["n"] < FEWEST_PAIRS:
+    if effect.n < FEWEST_PAIRS:
         return ""
-    return f", where {effect['n']} pairs would show {detectable:.2f} or more four times in five"
+    return f", where {effect.n} pairs would show {detectable:.2f} or more four times in five"
 
 
-def near_nulls(cell: Cell) -> list[str]:
+def near_nulls(cell: CellSummary) -> list[str]:
     """The null donors whose effect at the same cell is not clearly less."""
-    sign = 1 if cell["effect"]["mean"] > 0 else -1
     return [
         donor_label(donor)
-        for donor, difference in cell["beyond"].items()
-        if not differs(difference) or sign * difference["mean"] <= 0
+        for donor, difference in cell.beyond.items()
+        if not differs(difference) or difference.sign != cell.effect.sign
     ]
 
 
-def beyond_nulls(cell: Cell) -> str:
+def beyond_nulls(cell: CellSummary) -> str:
     """How the effect compares with that of the null donors at the same cell."""
-    if not cell["beyond"]:
+    if not cell.beyond:
         return ""
     near = near_nulls(cell)
     return f", which is not clearly more than with {listed(near)}" if near else ", more than with any null donor"
 
 
-def share(estimate: dict[str, Any]) -> str:
+def share(estimate: Estimate) -> str:
     """A mean share of the gap with its interval."""
-    if estimate["low"] is None:
-        return f"{written(estimate['mean'])} of the gap (one pair, no interval)"
-    return f"{written(estimate['mean'])} of the gap (95 % interval {limits(estimate)})"
+    if estimate.low is None:
+        return f"{written(estimate.mean)} of the gap (one pair, no interval)"
+    return f"{written(estimate.mean)} of the gap (95 % interval {limits(estimate)})"
 
 
-def limits(estimate: dict[str, Any]) -> str:
+def limits(estimate: Estimate) -> str:
     """An interval, low to high."""
-    return f"{written(estimate['low'])} to {written(estimate['high'])}"
+    return f"{written(estimate.low)} to {written(estimate.high)}"
 
 
-def written(value: float) -> str:
-    """Two decimals, with a true minus and no minus on a rounded zero."""
-    text = f"{value:.2f}"
+def written(value: float | None, form: str = ".2f") -> str:
+    """A number with a true minus and no minus on a rounded zero; a dash for one that is not defined."""
+    if value is None:
+        return "–"
+    text = format(value, form)
     return text.lstrip("-") if not float(text) else text.replace("-", "−")
 
 
-def place(cell: Cell) -> str:
+def place(cell: Named) -> str:
     """Where a cell is, in words."""
-    return kind_of(cell["experiment"]).place(cell)
+    return kind_of(cell.experiment).place(cell)
 
 
 def called(experiment: str) -> str:
@@ -117,9 +123,9 @@ def listed(items: Sequence[str]) -> str:
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
 
 
-def have_clear(clear: Sequence[Cell], cells: Sequence[Cell], what: str) -> str:
+def have_clear(clear: Sequence[CellSummary], cells: Sequence[CellSummary], what: str) -> str:
     """How many of the cells have a clear effect, and how many of these beyond every null donor, if any was run."""
     text = f"{len(clear)} of {len(cells)} {what} {'has' if len(clear) == 1 else 'have'} a clear effect"
-    if not any(cell["beyond"] for cell in clear):
+    if not any(cell.beyond for cell in clear):
         return text
     return f"{text} ({sum(not near_nulls(cell) for cell in clear)} beyond every null donor)"

@@ -5,19 +5,19 @@ cell of every other experiment after it, as far as there is room.
 """
 
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
+from mechpatch.stats.cell_values import CellSummary
 from mechpatch.stats.cells import at_thoughts
-from mechpatch.stats.summary import leading
-from mechpatch.views.words.claims import FEWEST_PAIRS, Cell, written
+from mechpatch.stats.summary_values import RunSummary
+from mechpatch.views.words.claims import FEWEST_PAIRS, written
 from mechpatch.views.words.switching import controls, percent, share, unbeaten
 
 LINES, WIDTH = 12, 80  # of a terminal; two more lines say where everything is
 FEWEST_ROWS = 2
 
 
-def ending(summary: Mapping[str, Any]) -> list[str]:
+def ending(summary: RunSummary) -> list[str]:
     """At most `LINES` lines of at most `WIDTH` characters; the table is wider where names of sets are long."""
     first, last = _wrapped([_pairs(summary)]), _wrapped([*_remarks(summary), *_verdicts(summary)])
     cells = _cells(summary)
@@ -31,27 +31,27 @@ def ending(summary: Mapping[str, Any]) -> list[str]:
     return [*first, *_table(cells), *more, *last]
 
 
-def address(cell: Cell) -> str:
+def address(cell: CellSummary) -> str:
     """`experiment:layer:site`, and the direction where it is not the usual one."""
-    name = f"{cell['experiment']}:{cell['layer']}:{cell['site']}"
-    return name if cell["direction"] == "denoise" else f"{name}:{cell['direction']}"
+    name = f"{cell.experiment}:{cell.layer}:{cell.site}"
+    return name if cell.direction == "denoise" else f"{name}:{cell.direction}"
 
 
-def _pairs(summary: Mapping[str, Any]) -> str:
-    counts, run = summary["counts"], summary["run"]
-    asked = f"{run['pairs_total'] - run['pairs_dropped']} of {run['pairs_total']} pairs kept, {counts['pairs']} run"
-    return f"{asked}, {counts['both_correct']} answered right on both sides."
+def _pairs(summary: RunSummary) -> str:
+    counts, run = summary.counts, summary.run
+    asked = f"{run.pairs_total - run.pairs_dropped} of {run.pairs_total} pairs kept, {counts.pairs} run"
+    return f"{asked}, {counts.both_correct} answered right on both sides."
 
 
-def _cells(summary: Mapping[str, Any]) -> list[Cell]:
+def _cells(summary: RunSummary) -> list[CellSummary]:
     """The leading cells, then the first of `top` of every other experiment and direction."""
-    first: dict[tuple[str, str], Cell] = {}
-    for cell in (*leading(summary), *summary["top"]):
-        first.setdefault((cell["experiment"], cell["direction"]), cell)
+    first: dict[tuple[str, str], CellSummary] = {}
+    for cell in (*summary.leading(), *summary.top):
+        first.setdefault((cell.experiment, cell.direction), cell)
     return [*first.values()]
 
 
-def _table(cells: Sequence[Cell]) -> list[str]:
+def _table(cells: Sequence[CellSummary]) -> list[str]:
     donors = list(dict.fromkeys(donor for cell in cells for donor in controls(cell)))
     heads = ["best cell", "switch", "neither", "effect", *(donor.replace("_", " ") for donor in donors)]
     rows = [[*_numbers(cell), *(_control(cell, donor) for donor in donors)] for cell in cells]
@@ -61,20 +61,18 @@ def _table(cells: Sequence[Cell]) -> list[str]:
     ]
 
 
-def _numbers(cell: Cell) -> list[str]:
-    mean = cell["effect"]["mean"]
-    moved = "–" if mean is None else written(mean)
-    return [address(cell), share(cell["switched"]), share(cell["neither"]), moved]
+def _numbers(cell: CellSummary) -> list[str]:
+    return [address(cell), share(cell.switched), share(cell.neither), written(cell.effect.mean)]
 
 
-def _control(cell: Cell, donor: str) -> str:
-    test = cell["switched"]["beyond"].get(donor)
+def _control(cell: CellSummary, donor: str) -> str:
+    test = cell.switched.beyond.get(donor)
     return "–" if test is None else share(test)
 
 
-def _verdicts(summary: Mapping[str, Any]) -> Iterator[str]:
+def _verdicts(summary: RunSummary) -> Iterator[str]:
     """Whether the switch at the leading cells may be claimed."""
-    cells = leading(summary)
+    cells = [*summary.leading()]
     if cells and not any(controls(cell) for cell in cells):
         yield "No control was run (--nulls other-pair): any vector might do the same."
     for cell in cells:
@@ -82,14 +80,14 @@ def _verdicts(summary: Mapping[str, Any]) -> Iterator[str]:
             yield f"{address(cell)}: {verdict}"
 
 
-def _verdict(cell: Cell) -> str:
-    switched = cell["switched"]
-    if not switched["n"]:
+def _verdict(cell: CellSummary) -> str:
+    switched = cell.switched
+    if not switched.n:
         return "no pair can switch; none has two different answers that are both given right."
-    if not switched["count"]:
-        how = "by thoughts alone" if at_thoughts(cell) else "at any cell"
-        return f"no pair switches {how}: 0 of {switched['n']}, at most {percent(switched['high'])}."
-    if switched["n"] < FEWEST_PAIRS:
+    if not switched.count:
+        how = "by thoughts alone" if at_thoughts(cell.site) else "at any cell"
+        return f"no pair switches {how}: 0 of {switched.n}, at most {percent(switched.high)}."
+    if switched.n < FEWEST_PAIRS:
         return f"fewer than {FEWEST_PAIRS} pairs can switch, so nothing is clear."
     if not controls(cell):
         return ""
@@ -99,21 +97,20 @@ def _verdict(cell: Cell) -> str:
     return "switch clearly above every control."
 
 
-def _remarks(summary: Mapping[str, Any]) -> Iterator[str]:
+def _remarks(summary: RunSummary) -> Iterator[str]:
     """What must be known before the numbers, a line each; failed checks; rounding."""
-    if summary["note"]:
-        yield summary["note"]
-    for note in summary["run"]["notes"]:
+    if summary.note:
+        yield summary.note
+    for note in summary.run.notes:
         yield textwrap.shorten(f"Note: {note}", WIDTH, placeholder=" …")
-    failed = [check for check in summary["checks"] if check["holds"] is False]
-    if failed:
-        names = ", ".join(check["name"].replace("_", " ") for check in failed)
+    if failed := summary.failed():
+        names = ", ".join(check.name.replace("_", " ") for check in failed)
         said = f"{len(failed)} FAILED: do not rely on these numbers; {names}"
         yield textwrap.shorten(f"Checks: {said}", WIDTH, placeholder=" …")
-    if rounding := summary["run"].get("rounding"):
+    if rounding := summary.run.rounding:
         yield (
-            f"Two plain {rounding['dtype']} runs differ by {rounding['floor']:.0e} in a logit, engine and hooks by "
-            f"{rounding['difference']:.0e}."
+            f"Two plain {rounding.dtype} runs differ by {rounding.floor:.0e} in a logit, engine and hooks by "
+            f"{rounding.difference:.0e}."
         )
 
 

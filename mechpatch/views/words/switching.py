@@ -4,64 +4,64 @@ A switch is claimed where six pairs or more can switch and more of them do than 
 (McNemar's exact test, false discovery rate at most 5 % over the map). Without controls nothing is claimed.
 """
 
-from collections.abc import Mapping
-from typing import Any
-
 from mechpatch.catalogue import donor_label, role_of
+from mechpatch.stats.cell_values import CellSummary, Share, ShareTest
 from mechpatch.stats.cells import at_thoughts
-from mechpatch.stats.summary import leading
-from mechpatch.views.words.claims import FALSE_DISCOVERIES, FEWEST_PAIRS, Cell, called, listed, place
+from mechpatch.stats.summary_values import Summary
+from mechpatch.views.words.claims import FALSE_DISCOVERIES, FEWEST_PAIRS, called, listed, place
 
 GIVEN = {"denoise": "clean", "noise": "corrupted"}
 
 
-def controls(cell: Cell) -> list[str]:
+def controls(cell: CellSummary) -> list[str]:
     """The donors that a cell's switch is held against."""
-    return [donor for donor in cell["switched"]["beyond"] if role_of(donor) == "control"]
+    return [donor for donor in cell.switched.beyond if role_of(donor) == "control"]
 
 
-def unbeaten(cell: Cell) -> list[str]:
+def unbeaten(cell: CellSummary) -> list[str]:
     """The controls with which not clearly fewer pairs switch."""
-    tests = cell["switched"]["beyond"]
+    tests = cell.switched.beyond
     return [donor for donor in controls(cell) if not _beats(tests[donor])]
 
 
-def switch_is_clear(cell: Cell) -> bool:
+def switch_is_clear(cell: CellSummary) -> bool:
     """Whether the switch of a cell may be claimed."""
-    enough = cell["switched"]["n"] >= FEWEST_PAIRS and not cell["structural"]
+    enough = cell.switched.n >= FEWEST_PAIRS and not cell.structural
     return enough and bool(controls(cell)) and not unbeaten(cell)
 
 
-def switching(summary: Mapping[str, Any], direction: str) -> str:
+def switching(summary: Summary, direction: str) -> str:
     """A sentence or two about the leading cell of a direction; empty where none could move."""
-    cell = next((cell for cell in leading(summary) if cell["direction"] == direction), None)
+    cell = next((cell for cell in summary.leading() if cell.direction == direction), None)
     if cell is None:
         return ""
-    switched, answer = cell["switched"], GIVEN[direction]
-    if not switched["n"]:
+    switched, answer = cell.switched, GIVEN[direction]
+    if not switched.n:
         return "No pair has two different answers that are both given right, so none can switch."
-    n = switched["n"]
-    if not switched["count"]:
-        where = "by a write at thoughts alone" if at_thoughts(cell) else "anywhere"
+    n = switched.n
+    if not switched.count:
+        where = "by a write at thoughts alone" if at_thoughts(cell.site) else "anywhere"
         return (
-            f"With {called(cell['experiment'])} no pair switches to the {answer} answer {where}: 0 of {n}, at most "
-            f"{percent(switched['high'])} (95 % interval)."
+            f"With {called(cell.experiment)} no pair switches to the {answer} answer {where}: 0 of {n}, at most "
+            f"{percent(switched.high)} (95 % interval)."
         )
-    interval = f"95 % interval {percent(switched['low'])} to {percent(switched['high'])} for that cell alone"
+    interval = f"95 % interval {percent(switched.low)} to {percent(switched.high)} for that cell alone"
     text = (
-        f"{switched['count']} of {n} pairs switch to the {answer} answer at {_named(cell)} ({share(switched)}, "
-        f"{interval}), and {cell['neither']['count']} give neither"
+        f"{switched.count} of {n} pairs switch to the {answer} answer at {_named(cell)} ({share(switched)}, "
+        f"{interval}), and {cell.neither.count} give neither"
     )
     return f"{text}; {_verdict(cell)}."
 
 
-def share(entry: Mapping[str, Any]) -> str:
+def share(entry: Share | ShareTest) -> str:
     """A share in percent; a dash where no pair has it."""
-    return "–" if entry["share"] is None else percent(entry["share"])
+    return percent(entry.share)
 
 
-def percent(value: float) -> str:
-    """Whole percents, one decimal under ten; no share is written as 0 % or 100 % that is not."""
+def percent(value: float | None) -> str:
+    """Whole percents, one decimal under ten; no share is written as 0 % or 100 % that is not. A dash for None."""
+    if value is None:
+        return "–"
     if 0 < value < 0.0005:
         return "< 0.1 %"
     if 0.99 < value < 1:
@@ -70,23 +70,23 @@ def percent(value: float) -> str:
     return f"{text.removesuffix('.0')} %"
 
 
-def _verdict(cell: Cell) -> str:
+def _verdict(cell: CellSummary) -> str:
     if not controls(cell):
         return "no control was run, so nothing says that another vector would not have done the same"
-    beyond, near = cell["switched"]["beyond"], unbeaten(cell)
+    beyond, near = cell.switched.beyond, unbeaten(cell)
     shown = listed([f"{share(beyond[donor])} with {donor_label(donor)}" for donor in controls(cell)])
-    if cell["switched"]["n"] < FEWEST_PAIRS:
+    if cell.switched.n < FEWEST_PAIRS:
         return f"{shown}; fewer than {FEWEST_PAIRS} pairs cannot make that clear"
     if near:
         return f"{shown}; that is not clearly more than with {listed([donor_label(donor) for donor in near])}"
     return f"{shown}; that is clearly more than with {'each' if len(controls(cell)) > 1 else 'it'}"
 
 
-def _beats(test: Mapping[str, Any]) -> bool:
-    return test["more"] > test["less"] and test["q"] is not None and test["q"] <= FALSE_DISCOVERIES
+def _beats(test: ShareTest) -> bool:
+    return test.more > test.less and test.q is not None and test.q <= FALSE_DISCOVERIES
 
 
-def _named(cell: Cell) -> str:
+def _named(cell: CellSummary) -> str:
     """The leading cell, and that it was picked."""
-    what = "thought" if cell["experiment"] == "position" and at_thoughts(cell) else "cell"
-    return f"the best {what} of {called(cell['experiment'])}, {place(cell)}"
+    what = "thought" if cell.experiment == "position" and at_thoughts(cell.site) else "cell"
+    return f"the best {what} of {called(cell.experiment)}, {place(cell)}"

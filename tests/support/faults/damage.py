@@ -19,8 +19,9 @@ from faults.runs import small_run
 
 from mechpatch.errors import CheckpointError, StorageError
 from mechpatch.models import ThoughtModel, load_model
+from mechpatch.stats import read_summary
 from mechpatch.storage.activations import ActivationCache
-from mechpatch.storage.results import RunDirectory, read_effects, read_spec, read_summary
+from mechpatch.storage.results import RunDirectory, read_effects, read_spec
 from mechpatch.storage.sealed import read_sealed
 
 NOTICED, SAME = "noticed", "read as before"

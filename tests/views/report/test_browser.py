@@ -95,9 +95,9 @@ def test_hover_shows_the_numbers_of_the_summary(synthetic, open_page):
     page = open_page(path)
     (cell,) = [
         cell
-        for cell in summarise(table, 0)["cells"]
-        if (cell["experiment"], cell["direction"], cell["donor"]) == ("position", "denoise", "paired")
-        and (cell["layer"], cell["site"]) == (2, "t1")
+        for cell in summarise(table, 0).cells
+        if (cell.experiment, cell.direction, cell.donor) == ("position", "denoise", "paired")
+        and (cell.layer, cell.site) == (2, "t1")
     ]
     figure(page, "heatmap").evaluate("element => element.scrollIntoView({block: 'center'})")
     box = figure(page, "heatmap").locator(".heatmaplayer image").first.bounding_box()
@@ -106,12 +106,13 @@ def test_hover_shows_the_numbers_of_the_summary(synthetic, open_page):
     shown = page.locator(".hoverlayer .hovertext")
     shown.wait_for(timeout=10_000)
     told = shown.text_content() or ""
-    effect = cell["effect"]
+    effect = cell.effect
     assert "Layer 2, t1" in told
-    for value in (effect["mean"], effect["low"], effect["high"]):
+    assert cell.q is not None
+    for value in (effect.mean, effect.low, effect.high):
         assert f"{value:.3f}" in told
-    assert f"n = {effect['n']} pairs" in told
-    assert ("< 0.001" if cell["q"] < 0.001 else f"{cell['q']:.3f}") in told
+    assert f"n = {effect.n} pairs" in told
+    assert ("< 0.001" if cell.q < 0.001 else f"{cell.q:.3f}") in told
 
 
 def test_structural_cells_are_grey_and_say_so(synthetic, open_page):

@@ -16,19 +16,20 @@ def test_means_intervals_and_q_are_those_of_the_summary():
     )
     grids = {(grid["experiment"], grid["donor"]): grid for grid in describe_grids(table, seed=3)}
     for chosen, include in (("correct", False), ("all", True)):
-        for cell in summarise(table, 3, include_incorrect=include)["cells"]:
-            grid = grids[cell["experiment"], cell["donor"]]
+        for cell in summarise(table, 3, include_incorrect=include).cells:
+            grid = grids[cell.experiment, cell.donor]
             columns = [list(column) for column in grid["columns"]]
-            at = grid["layers"].index(cell["layer"]) * len(columns) + columns.index([cell["site"], cell["step"]])
+            at = grid["layers"].index(cell.layer) * len(columns) + columns.index([cell.site, cell.step])
             size = len(grid["layers"]) * len(columns)
-            assert (at in grid["structural"]) == cell["structural"]
+            assert (at in grid["structural"]) == cell.structural
             found = grid["tables"][chosen]
             for metric, name in (("effect", "effect"), ("kl_divergence", "kl_divergence")):
                 for key in ("mean", "low", "high", "n"):
-                    expected = np.nan if cell[name][key] is None else cell[name][key]
+                    expected = getattr(getattr(cell, name), key)
+                    expected = np.nan if expected is None else expected
                     value = decoded(found["metrics"][metric][key], size)[at]
                     np.testing.assert_allclose(value, np.float32(expected), rtol=1e-6, err_msg=f"{cell} {key}")
-            q = np.nan if cell["q"] is None else cell["q"]
+            q = np.nan if cell.q is None else cell.q
             np.testing.assert_allclose(decoded(found["q"], size)[at], np.float32(q), rtol=1e-6)
 
 

@@ -16,9 +16,9 @@ def test_runs_of_one_model_on_the_same_pairs_are_one_study(tmp_path):
     (study,) = read_studies(folders)
     assert study.name == "layer, position"
     assert study.table.num_rows == both.num_rows
-    assert study.summary["cells"] == summarise(study.table, 0)["cells"]
-    assert {check["name"] for check in study.summary["checks"]} >= {"rank_correlation_of_layers_layer_position"}
-    assert study.summary["run"]["notes"] == ["layer", "shared", "position"]
+    assert study.summary.cells == summarise(study.table, 0).cells
+    assert {check.name for check in study.summary.checks} >= {"rank_correlation_of_layers_layer_position"}
+    assert study.summary.run.notes == ("layer", "shared", "position")
 
 
 def test_joined_runs_are_checked_as_loosely_as_rounding_in_any_of_them_asks(tmp_path):
@@ -28,22 +28,22 @@ def test_joined_runs_are_checked_as_loosely_as_rounding_in_any_of_them_asks(tmp_
         for at, (table, tolerance) in enumerate(zip(tables, (0.5, 1e-3), strict=True))
     ]
     (study,) = read_studies(folders)
-    assert {check["tolerance"] for check in study.summary["checks"] if check["kind"] == "asserted"} == {0.5}
+    assert {check.tolerance for check in study.summary.checks if check.kind == "asserted"} == {0.5}
 
 
 def test_a_window_that_was_run_apart_is_still_held_against_its_layers(tmp_path):
     tables = (make_records(pairs=6, experiments=(name,)) for name in ("position", "window"))
     (study,) = read_studies([write_run(tmp_path / str(at), table) for at, table in enumerate(tables)])
-    gains = [cell["sets"]["gain"] for cell in study.summary["cells"] if cell["experiment"] == "window"]
+    gains = [cell.gain for cell in study.summary.cells if cell.experiment == "window"]
     assert gains
-    assert all(len(gain["over_layers"]) == 2 for gain in gains)
+    assert all(gain and len(gain.over_layers) == 2 for gain in gains)
 
 
 def test_a_single_run_keeps_the_summary_that_it_has(tmp_path):
     folder = write_run(tmp_path / "run", make_records(pairs=6, incorrect=2), include_incorrect=True)
     (study,) = read_studies([folder])
-    assert study.summary["include_incorrect"]
-    assert study.summary["counts"]["used"] == 6
+    assert study.summary.include_incorrect
+    assert study.summary.counts.used == 6
 
 
 @pytest.mark.parametrize(

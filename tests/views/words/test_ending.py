@@ -1,25 +1,28 @@
 """The end of a run on a terminal: short, the finding first, and only what failed of the checks."""
 
+from dataclasses import replace
+
 import pytest
 from records import make_records
+from run_directories import run_facts
 
-from mechpatch.stats import summarise
+from mechpatch.stats import RunSummary, summarise
+from mechpatch.stats.summary_values import RoundingFacts
 from mechpatch.views.words.ending import LINES, WIDTH, ending
 
 NULLS = ("self", "other_pair", "same_value", "gaussian")
 EVERYTHING = ("layer", "position", "relay", "cumulative", "leave_one_out", "pairwise", "subset", "window")
-NOTES = [
+NOTES = (
     "No thought was rolled out: the thought positions hold copies of one placeholder token, in one forward pass. What "
     "is measured is how the model uses those positions, not what it thinks there.",
     "512 of 2048 rows (layer, position) are zero by construction, whatever the model has learnt; they are flagged.",
     "Without feedback a write at one thought cannot reach the same layer at the next, so every relay step after the "
     "first writes the patched run's own vector. That says nothing about whether thoughts depend on each other.",
-]
+)
 
 
-def finish(table, **run) -> dict:
-    facts = {"pairs_total": 72, "pairs_dropped": 4, "notes": [], "expected": None}
-    return summarise(table, seed=0) | {"run": facts | run}
+def finish(table, **run) -> RunSummary:
+    return summarise(table, seed=0).of_run(run_facts(**run))
 
 
 def test_the_finding_is_a_small_table_led_by_the_best_thought():
@@ -37,10 +40,10 @@ def test_it_is_short_whatever_was_run_and_found(failed: int):
     table = make_records(
         pairs=8, layers=3, feedback=False, nulls=NULLS, experiments=EVERYTHING, directions=("denoise", "noise")
     )
-    rounding = {"dtype": "float32", "floor": 3e-4, "difference": 4e-4}
+    rounding = RoundingFacts(dtype="float32", floor=3e-4, difference=4e-4, cells=3, refereed=(), says="")
     summary = finish(table, notes=NOTES, rounding=rounding)
-    for at, check in enumerate(each for each in summary["checks"] if each["kind"] == "asserted"):
-        check["holds"] = at >= failed
+    checks = tuple(replace(check, holds=at >= failed) for at, check in enumerate(summary.asserted()))
+    summary = replace(summary, checks=checks)
     lines = ending(summary)
     assert len(lines) <= LINES
     assert max(map(len, lines)) <= WIDTH

@@ -1,12 +1,16 @@
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import pyarrow as pa
 import pytest
 from records import make_records, planted
 
-from mechpatch.stats import summarise
+from mechpatch.stats import Summary, summarise
+from mechpatch.stats.cell_values import Gain
+from mechpatch.stats.values_json import as_json, from_json
 from mechpatch.views.words.claims import is_clear, near_nulls
 from mechpatch.views.words.reading import reading
 
@@ -18,8 +22,8 @@ def read(table: pa.Table) -> str:
 def test_a_planted_effect_is_named_with_its_interval():
     summary = summarise(make_records(layers=8, pairs=30, nulls=("self", "gaussian"), seed=1), seed=0)
     text = reading(summary)
-    best = next(cell for cell in summary["top"] if cell["experiment"] == "layer")
-    mean, low, high = (f"{best['effect'][name]:.2f}" for name in ("mean", "low", "high"))
+    best = next(cell for cell in summary.top if cell.experiment == "layer")
+    mean, low, high = (f"{getattr(best.effect, name):.2f}" for name in ("mean", "low", "high"))
     assert f"layer 4 has the largest clear mean recovery, {mean} of the gap (95 % interval {low} to {high})" in text
     assert "the largest at layer 4, t2" in text
     assert re.search(r"at bot,.* eot and answer no layer has one", text)
@@ -71,9 +75,8 @@ def test_few_pairs_make_nothing_clear():
 def test_an_interval_that_includes_zero_is_never_claimed():
     summary = summarise(make_records(pairs=20), seed=0)
     assert "largest clear" in reading(summary)
-    for cell in summary["cells"]:
-        cell["effect"]["low"] = -0.01
-    assert "largest clear" not in reading(summary)
+    cells = tuple(replace(cell, effect=replace(cell.effect, low=-0.01)) for cell in summary.cells)
+    assert "largest clear" not in reading(replace(summary, cells=cells))
 
 
 def test_left_out_pairs_are_counted():
@@ -88,9 +91,12 @@ def test_left_out_pairs_are_counted():
 def test_a_failed_check_is_a_warning():
     summary = summarise(make_records(pairs=10), seed=0)
     assert "All 4 checks of the records hold." in reading(summary)
-    broken = next(check for check in summary["checks"] if check["name"] == "relay_start_is_position_0")
-    broken.update(value=0.5, holds=False)
-    assert "1 of 4 checks fail, so do not rely on these numbers: relay start is position 0" in reading(summary)
+    checks = tuple(
+        replace(check, value=0.5, holds=False) if check.name == "relay_start_is_position_0" else check
+        for check in summary.checks
+    )
+    said = reading(replace(summary, checks=checks))
+    assert "1 of 4 checks fail, so do not rely on these numbers: relay start is position 0" in said
 
 
 @pytest.mark.parametrize("keep", [lambda row: row["experiment"] == "position", lambda row: row["structural"]])
@@ -98,7 +104,7 @@ def test_any_part_of_a_run_can_be_read_from_its_file(keep: Callable[[dict], bool
     table = make_records(pairs=8, feedback=False)
     part = pa.Table.from_pylist([row for row in table.to_pylist() if keep(row)], schema=table.schema)
     summary = summarise(part, seed=0)
-    assert reading(json.loads(json.dumps(summary))) == reading(summary)
+    assert reading(from_json(Summary, json.loads(json.dumps(as_json(summary))))) == reading(summary)
 
 
 SPREAD = [-0.02, -0.01, 0.0, 0.01, 0.02, 0.0, 0.01, -0.01]  # of 8 pairs
@@ -117,7 +123,7 @@ def said_of(effects: dict[tuple[str, str], float]) -> str:
 
 def test_cells_that_are_beyond_every_null_are_counted():
     summary = summarise(make_records(layers=8, pairs=30, nulls=("self", "gaussian"), seed=1), seed=0)
-    cells = [c for c in summary["cells"] if (c["experiment"], c["donor"]) == ("position", "paired") and is_clear(c)]
+    cells = [c for c in summary.cells if (c.experiment, c.donor) == ("position", "paired") and is_clear(c)]
     sure = sum(not near_nulls(cell) for cell in cells)
     assert 0 < sure < len(cells)
     assert f"have a clear effect ({sure} beyond every null donor)" in reading(summary)
@@ -191,11 +197,11 @@ def test_sufficiency_and_necessity_are_claimed_only_where_they_differ():
 
 def test_a_plan_says_what_these_pairs_and_more_would_find():
     summary = summarise(make_records(pairs=24, layers=3), seed=0)
-    plan = next(each for each in summary["planning"] if each["experiment"] == "position")
-    by_pairs = {each["pairs"]: each for each in plan["detectable"]}
+    plan = next(each for each in summary.planning if each.experiment == "position")
+    by_pairs = {each.pairs: each for each in plan.detectable}
     text = reading(summary)
-    assert f"For planning: 24 pairs find, four times in five, a mean recovery of {by_pairs[24]['typical']:.2f}" in text
-    assert f"60 pairs would find {by_pairs[60]['typical']:.2f} and {by_pairs[60]['worst']:.2f}" in text
+    assert f"For planning: 24 pairs find, four times in five, a mean recovery of {by_pairs[24].typical:.2f}" in text
+    assert f"60 pairs would find {by_pairs[60].typical:.2f} and {by_pairs[60].worst:.2f}" in text
     assert "For planning" not in read(make_records(pairs=5))
 
 
@@ -212,11 +218,17 @@ def test_sets_without_an_effect_claim_nothing(direction: str):
 def test_pairs_in_number_cannot_be_claimed_from_an_interval_alone():
     """The share of false discoveries must agree, for differences as for effects."""
     summary = summarise(make_records(pairs=20, directions=("denoise", "noise"), experiments=SETS), seed=0)
-    for cell in summary["cells"]:
-        for each in cell["sets"].values():
-            for difference in [each, *each.get("over_layers", {}).values(), each.get("over_every_layer", {})]:
-                difference["q"] = 0.2
-    text = reading(summary)
+    cells = []
+    for cell in summary.cells:
+        unsure: dict[str, Any] = {
+            name: replace(each, over_every_layer=replace(each.over_every_layer, q=0.2))
+            if isinstance(each, Gain)
+            else replace(each, q=0.2)
+            for name, each in cell.sets.items()
+            if each is not None
+        }
+        cells.append(replace(cell, sets=unsure))
+    text = reading(replace(summary, cells=tuple(cells)))
     assert "nowhere is that clearly more or less" in text
     assert "no single one is clearly missed" in text
     assert "no window does clearly more" in text

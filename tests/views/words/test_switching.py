@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 from records import planted
+from run_directories import run_facts
 
-from mechpatch.stats import summarise
+from mechpatch.stats import RunSummary, summarise
 from mechpatch.views.words.ending import ending
 from mechpatch.views.words.reading import reading
 from mechpatch.views.words.switching import percent, switching
@@ -14,17 +15,15 @@ from mechpatch.views.words.switching import percent, switching
 D, P, OTHER = "denoise", "paired", "other_pair"
 
 
-def planted_switches(counts: dict[str, int], of: int, direction: str = D, **more: Any) -> dict:
+def planted_switches(counts: dict[str, int], of: int, direction: str = D, **more: Any) -> RunSummary:
     """Summary of records in which so many of `of` pairs switch at layer 1, t0, by donor."""
     effects = {
         ("position", direction, donor, 1, "t0"): [0.9] * count + [0.1] * (of - count) for donor, count in counts.items()
     }
-    summary = summarise(planted(effects, **more), seed=0)
-    summary["run"] = {"pairs_total": of, "pairs_dropped": 0, "notes": [], "expected": None}
-    return summary
+    return summarise(planted(effects, **more), seed=0).of_run(run_facts(pairs_total=of, pairs_dropped=0))
 
 
-def said(summary: dict, direction: str = D) -> tuple[str, str]:
+def said(summary: RunSummary, direction: str = D) -> tuple[str, str]:
     """The sentence, and the end of a run on a terminal."""
     sentence = switching(summary, direction)
     assert sentence in reading(summary)
@@ -106,11 +105,11 @@ def test_where_nothing_can_move_nothing_is_said_of_a_switch():
 def test_pairs_that_the_model_gets_wrong_switch_nowhere():
     table = planted({("position", D, P, 1, "t0"): [0.9] * 8})
     wrong = table.set_column(table.column_names.index("both_correct"), "both_correct", [[False] * 8])
-    run = {"pairs_total": 8, "pairs_dropped": 0, "notes": [], "expected": None}
-    nobody = summarise(wrong, seed=0) | {"run": run}
+    run = run_facts(pairs_total=8, pairs_dropped=0)
+    nobody = summarise(wrong, seed=0).of_run(run)
     assert switching(nobody, D) == ""
     assert "answers none of the 8 pairs right" in " ".join(" ".join(ending(nobody)).split())
-    asked = summarise(wrong, seed=0, include_incorrect=True) | {"run": run}
+    asked = summarise(wrong, seed=0, include_incorrect=True).of_run(run)
     sentence, shown = said(asked)
     assert sentence == "No pair has two different answers that are both given right, so none can switch."
     assert "no pair can switch" in shown

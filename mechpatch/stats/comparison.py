@@ -1,0 +1,120 @@
+"""What a comparison holds, as values; the names of their fields are those of what `mechpatch compare --out` writes."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from mechpatch.catalogue import PAIRED
+from mechpatch.reprs import short_repr
+from mechpatch.stats.cell_values import Estimate, Tested
+
+
+class Place(NamedTuple):
+    """One cell of a run, as a person names it.
+
+    Attributes:
+        direction: None for the first direction that was run.
+    """
+
+    experiment: str
+    layer: int
+    site: str
+    direction: str | None = None
+    donor: str = PAIRED
+
+    @property
+    def step(self) -> None:
+        """A person names no step."""
+
+    @property
+    def width(self) -> None:
+        """A person names no width."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """The means of a and b, and a − b pair by pair.
+
+    Attributes:
+        structural: True where both cells are zero by construction.
+        effect_size: mean over standard deviation of the difference.
+        minimum_detectable_difference: the smallest mean difference that so many pairs would find four times in five.
+    """
+
+    structural: bool
+    a: Estimate
+    b: Estimate
+    difference: Tested
+    effect_size: float | None
+    minimum_detectable_difference: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparedPlaces(Compared):
+    """Two cells of one run, compared."""
+
+    places: tuple[Place, Place]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparedCell(Compared):
+    """One cell of two runs, compared.
+
+    The q of its difference is the false discovery rate among the cells of the same experiment, direction and donor.
+    """
+
+    experiment: str
+    direction: str
+    donor: str
+    layer: int
+    width: int
+    site: str
+    step: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairCounts:
+    """Numbers of pairs of two runs.
+
+    Attributes:
+        pairs: pairs in both runs.
+        only_in_a, only_in_b: pairs in one run alone.
+        unlike: pairs with one id and other questions or answers.
+        used_a, used_b: pairs in both runs that each of them uses.
+    """
+
+    pairs: int
+    only_in_a: int
+    only_in_b: int
+    unlike: int
+    used_a: int
+    used_b: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellComparison:
+    """Two cells of one run, compared by `compare_cells`."""
+
+    metric: str
+    seed: int
+    level: float
+    cells: tuple[ComparedPlaces]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunComparison:
+    """Two runs, compared by `compare_runs`.
+
+    Attributes:
+        only_in_a, only_in_b: how many cells one run alone has.
+        cells: the cells of both runs.
+    """
+
+    metric: str
+    seed: int
+    level: float
+    counts: PairCounts
+    only_in_a: int
+    only_in_b: int
+    cells: tuple[ComparedCell, ...]
+
+    __repr__ = short_repr
