@@ -6,6 +6,7 @@ Every test also breaks its law on purpose, to show that it would notice.
 import copy
 import dataclasses
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from models_under_test import (
     N_LATENTS,
     PAIRS,
     Case,
+    load_architecture,
     make_case,
     model_under_test,
     tiny_llama,
@@ -29,11 +31,14 @@ from transformer_lens.hook_points import HookPoint
 from transformers import DynamicCache, LlamaForCausalLM
 
 from mechpatch.experiments.experiment import Experiment
+from mechpatch.experiments.layouts import pair_layouts
 from mechpatch.experiments.running.run import run_experiment
 from mechpatch.experiments.spec import Spec
 from mechpatch.kinds.cells import Cell
-from mechpatch.patching import Outcome, Read, Write, collate, rollout
-from mechpatch.patching.reference import Patch, RelayStep, baseline, sweep
+from mechpatch.models import ThoughtModel
+from mechpatch.patching import Batch, Outcome, Read, Write, collate, engine, rollout
+from mechpatch.patching.reference import Patch, RelayStep, baseline, sweep, write_at
+from mechpatch.points import POINTS
 from mechpatch.storage.results import open_run
 from mechpatch.thoughts import Layout
 
@@ -109,6 +114,121 @@ def test_what_a_relay_handed_on_can_be_written_back(case: Case):
             other = run(case, earlier, write(case, layer, there, steps[step].written))
             if layer < case.model.n_layers - 1:
                 assert not torch.equal(other.logits, steps[step].logits)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Points:
+    """One question, and what there is at every hook point of its own unpatched run and of a donor's."""
+
+    model: ThoughtModel
+    batch: Batch
+    own: Outcome
+    donor: Outcome
+    base: engine.BaseRun
+
+    def swept(self, hook: str, vectors: Tensor, *patches: Patch) -> list[Tensor]:
+        """Logits of patches by the engine."""
+        return [outcome.logits for _, outcome in engine.sweep(self.base, vectors, patches, hook=hook)]
+
+    def written(self, layer: int, sites: tuple[int, ...], *hooks: str) -> Tensor:
+        """Logits where the donor's vectors of several hook points are written at once, by plain hooks."""
+        writes = [write_at(self.batch, self.donor.vectors[hook], layer, sites, hook) for hook in hooks]
+        return rollout(self.model.hooked, self.model.head, self.batch, writes).logits
+
+
+@cache
+def points_of(name: str, kind: str = "latent") -> Points:
+    """On the smallest model, or on one of an architecture."""
+    model = model_under_test(name) if name in MODELS else load_architecture(name, "float64")
+    spec = Spec(experiments=("position",), thoughts=kind, n_thoughts=N_LATENTS)
+    other, own = (collate([layout]) for layout in pair_layouts(model, spec, PAIRS[0]))
+    hooks = [hook for hook, point in POINTS.items() if point.hooks or own.n_latents]
+    runs = [baseline(model.hooked, model.head, batch, hooks) for batch in (own, other)]
+    return Points(model, own, *runs, engine.base_run(model.hooked, model.head, own, hooks))
+
+
+@pytest.fixture(params=["latent", "text"], scope="module")
+def points(request: pytest.FixtureRequest) -> Points:
+    return points_of("tiny-float64", request.param)
+
+
+SITES = (1, 2)
+
+
+def test_the_output_of_all_heads_is_what_attention_adds(points: Points):
+    """The output's bias is in both."""
+    z, added = (points.donor.vectors[hook] for hook in ("z", "attn_out"))
+    for layer in range(points.model.n_layers):
+        patch = Patch(layer, SITES)
+        (together,) = points.swept("z", z, patch)
+        assert_same(together, points.swept("attn_out", added, patch)[0])
+        assert_same(together, points.written(layer, SITES, "attn_out"))
+        heads = points.swept("z", z, *[dataclasses.replace(patch, head=head) for head in range(z.shape[4])])
+        assert torch.equal(together, points.base.logits) or not any(torch.equal(each, together) for each in heads)
+
+
+def test_keys_and_values_are_the_entry_in_the_cache(points: Points):
+    for layer in range(points.model.n_layers):
+        entry = points.written(layer, SITES, "kv")
+        assert torch.equal(entry, points.written(layer, SITES, "k", "v"))
+        assert torch.equal(entry, points.written(layer, SITES, "v", "k"))
+        assert_same(points.swept("kv", points.donor.vectors["kv"], Patch(layer, SITES))[0], entry)
+        if layer == 1:
+            assert not torch.equal(entry, points.written(layer, SITES, "v"))
+            assert not torch.equal(entry, points.written(layer, SITES, "k"))
+
+
+def test_what_enters_a_block_is_what_the_block_below_gave(points: Points):
+    before, after = (points.donor.vectors[hook] for hook in ("resid_pre", "resid_post"))
+    assert torch.equal(before[:, :, 1:], after[:, :, :-1])
+    for layer in range(1, points.model.n_layers):
+        (above,) = points.swept("resid_pre", before, Patch(layer, SITES))
+        assert_same(above, points.swept("resid_post", after, Patch(layer - 1, SITES))[0])
+        assert not torch.equal(above, points.swept("resid_post", after, Patch(layer, SITES))[0])
+
+
+def test_the_stream_after_attention_is_what_was_there_and_what_attention_adds(points: Points):
+    """So is that after the block, with what the MLP adds."""
+    own, donor = points.own.vectors, points.donor.vectors
+    assert_same(own["resid_pre"] + own["attn_out"], own["resid_mid"])
+    assert_same(own["resid_mid"] + own["mlp_out"], own["resid_post"])
+    for part, before, whole in (("attn_out", "resid_pre", "resid_mid"), ("mlp_out", "resid_mid", "resid_post")):
+        for layer in range(points.model.n_layers):
+            patch = Patch(layer, SITES[:1])  # what is there at a later site is no longer the run's own
+            (found,) = points.swept(part, donor[part], patch)
+            assert_same(found, points.swept(whole, own[before] + donor[part], patch)[0])
+
+
+@pytest.mark.parametrize("architecture", ["llama", "gpt2"])
+def test_a_thought_and_its_learned_position_are_what_enters_the_first_block(architecture: str):
+    points = points_of(architecture)
+    hooked, sites = points.model.hooked, tuple(range(1, 1 + N_LATENTS))
+    places = points.batch.columns[..., None, list(sites)]  # one question has no padding
+    learned = hooked.W_pos[places] if architecture == "gpt2" else 0
+    thoughts, enters = (points.donor.vectors[hook] for hook in ("thought", "resid_pre"))
+    assert_same(thoughts[:, :, :, list(sites)] + learned, enters[:, :, :1, list(sites)])
+    assert not thoughts[:, :, :, [0, -1]].any()  # no thought is fed back there
+    for chosen in (sites, sites[1:2]):
+        (found,) = points.swept("thought", thoughts, Patch(0, chosen))
+        assert_same(found, points.swept("resid_pre", enters, Patch(0, chosen))[0])
+        assert_same(found, points.written(0, chosen, "thought"))
+        assert not torch.equal(found, points.base.logits)
+
+
+@pytest.mark.parametrize("hook", POINTS)
+def test_what_a_run_has_after_a_write_can_be_written_back(hook: str):
+    """At the sites that follow: g_i of a relay, at any hook point."""
+    points = points_of("tiny-float64")
+    model, layer, thoughts = points.model, 0 if hook == "thought" else 1, (1, 2, 3)
+    donor = points.donor.vectors[hook]
+    patches = [Patch(layer, thoughts[:1])]
+    ((_, first),) = sweep(model.hooked, model.head, points.batch, donor, patches, hook)
+    given = donor.clone()
+    given[:, :, layer] = first.vectors[hook][:, :, 0]
+    assert torch.equal(given[:, :, layer, 1], donor[:, :, layer, 1])
+    for vectors, alike in ((given, True), (donor, False)):
+        ((_, again),) = sweep(model.hooked, model.head, points.batch, vectors, [Patch(layer, thoughts)], hook)
+        assert torch.equal(again.logits, first.logits) == alike
 
 
 @pytest.mark.parametrize("kind", ["latent", "placeholder"])

@@ -29,6 +29,7 @@ from mechpatch.patching import Batch, collate, engine, reference
 from mechpatch.patching.engine.decoder import read_decoder
 from mechpatch.patching.engine.work import base_work, plain_work
 from mechpatch.patching.patch import Patch
+from mechpatch.points import POINTS
 from mechpatch.thoughts import Layout
 
 KINDS, DTYPES = ("latent", "text", "placeholder"), {"float32": torch.float32, "float64": torch.float64}
@@ -122,6 +123,35 @@ def test_runs_and_patches_are_hugging_faces(case: Case):
         assert_same(found.resid / scale, expected.resid / scale)
         if fed or patch.layer < 2:  # else it is read by nobody
             assert (expected.logits - own.logits).abs().max() > 1e-2
+
+
+@pytest.mark.parametrize("architecture", ["llama", "gpt2", "qwen3", "gemma3_text"])  # `scripts/hook_points.py` has all
+def test_every_hook_point_is_where_hugging_face_has_it(architecture: str):
+    """What is there, and what a write there gives: plain hooks and engine, against hooks on Hugging Face's modules."""
+    model = load_architecture(architecture, "float64")
+    spec = Spec(experiments=("position",), thoughts="latent", n_thoughts=N_LATENTS)
+    layouts = [pair_layouts(model, spec, each) for each in PAIRS[1:]]
+    clean, corrupted = (collate([sides[side] for sides in layouts]) for side in (0, 1))
+    donors = reference.baseline(model.hooked, model.head, clean, [*POINTS]).vectors
+    base, layout = engine.base_run(model.hooked, model.head, corrupted, [*POINTS]), layouts[0][1]
+    site, positions = corrupted.sites.index("t1"), list(layout.positions(1))
+    for hook, point in POINTS.items():
+        patch = Patch(1 if point.hooks else 0, (site,), head=1 if point.heads else None)
+        ((_, fast),) = engine.sweep(base, donors[hook], [patch], hook=hook)
+        ((_, found),) = reference.sweep(model.hooked, model.head, corrupted, donors[hook], [patch], hook)
+        vector = donors[hook][(0, 1, patch.layer, site, *(() if patch.head is None else (patch.head,)))]
+        write = (patch.layer, positions[site], vector)
+        expected = independent.run(plain(architecture, "float64"), layout, 1, [write], hook, patch.head)
+        shape = expected.logits.shape[0]
+        assert_same(found.logits[0, 1, :shape], expected.logits)
+        assert_same(fast.logits, found.logits)
+        assert_same(fast.vectors[hook], found.vectors[hook])
+        assert (found.logits - base.logits)[0].abs().max() > 1e-3
+        for name in point.hooks and {"kv": ("k", "v")}.get(hook, (hook,)):
+            there = expected.given[name, patch.layer][positions].unflatten(1, (-1, vector.shape[-1]))
+            part = found.vectors[hook][0, 1, 0]
+            part = part if name == hook else part[:, ("k", "v").index(name)]
+            assert_same(part.reshape(there.shape) / there.abs().max(), there / there.abs().max())
 
 
 def tensors_in(piece: object) -> Iterator[Tensor]:

@@ -39,7 +39,7 @@ class BaseRun:
     cache: Cache
     stream: Float[Tensor, "level pair late d_model"]
     logits: Logits
-    points: dict[str, Float[Tensor, "layer pair site *vector"]]
+    points: dict[str, Float[Tensor, "depth pair site *vector"]]
 
     __repr__ = short_repr
 

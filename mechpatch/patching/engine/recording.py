@@ -41,7 +41,7 @@ class Recording:
     stream: Float[Tensor, "level late d_model"]
     sites: Int[Tensor, " site"]
     logits: Float[Tensor, "2 position vocab"]
-    points: Mapping[str, Float[Tensor, "layer site *vector"]] = field(default_factory=dict)
+    points: Mapping[str, Float[Tensor, "depth site *vector"]] = field(default_factory=dict)
 
     __repr__ = short_repr
 

@@ -20,6 +20,7 @@ from mechpatch.patching import Batch, Outcome, collate, reference
 from mechpatch.patching.engine import runs as engine
 from mechpatch.patching.engine.decoder import read_decoder
 from mechpatch.patching.patch import Patch
+from mechpatch.points import POINTS
 from mechpatch.thoughts import Layout
 from mechpatch.thoughts.layout import Tail
 
@@ -45,6 +46,11 @@ def base_of(case: Case, batch: Batch | None = None) -> engine.BaseRun:
 
 def swept(case: Case, donor: SiteVectors, patches: Sequence[Patch], **options: int) -> list[Outcome]:
     return [outcome for _, outcome in engine.sweep(base_of(case), donor, patches, **options)]
+
+
+def points_of(batch: Batch) -> list[str]:
+    """Hook points that a batch has."""
+    return [hook for hook, point in POINTS.items() if point.hooks or batch.n_latents]
 
 
 def every_patch(case: Case) -> list[Patch]:
@@ -146,29 +152,105 @@ def questions(draw: st.DrawFn) -> list[tuple]:
     return draw(st.lists(question, min_size=1, max_size=4).filter(lambda all: len({not each[3] for each in all}) == 1))
 
 
-@settings(derandomize=True, max_examples=40, deadline=None)
+@settings(derandomize=True, max_examples=60, deadline=None)
 @given(asked=questions(), data=st.data())
 def test_any_patches_of_any_batch(asked: list[tuple], data: st.DataObject):
+    """At any hook point, of any heads."""
     model, batch = model_under_test("tiny-float64"), collate([lay_out(*each) for each in asked])
-    sites = st.lists(st.sampled_from(range(len(batch.sites))), min_size=1, unique=True)
-    windows = st.sampled_from([(0, 1), (1, 1), (2, 1), (0, 2), (1, 2), (0, 3)])  # first layer and width
-    drawn = data.draw(st.lists(st.tuples(windows, sites), max_size=8))
-    patches = [Patch(layer, tuple(chosen), width) for (layer, width), chosen in drawn]
-    base = engine.base_run(model.hooked, model.head, batch)
-    own = base.outcome
-    assert_same_outcome(own, reference.baseline(model.hooked, model.head, batch))
+    hook = data.draw(st.sampled_from(points_of(batch)))
+    point, fed = POINTS[hook], [site for site, name in enumerate(batch.sites) if name[0] == "t"]
+    base = engine.base_run(model.hooked, model.head, batch, [hook])
+    own = reference.baseline(model.hooked, model.head, batch, [hook])
+    assert_same(base.outcome.logits, own.logits)
+    assert_same(base.outcome.vectors[hook], own.vectors[hook])
+    own = base.outcome.vectors[hook][:, :1]
+    sites = st.lists(st.sampled_from(range(len(batch.sites)) if point.hooks else fed), min_size=1, unique=True)
+    windows = [(0, 1), (1, 1), (2, 1), (0, 2), (1, 2), (0, 3)] if point.hooks else [(0, 1)]  # first layer and width
+    heads = st.sampled_from([None, *range(own.shape[4] if point.heads else 0)])
+    drawn = data.draw(st.lists(st.tuples(st.sampled_from(windows), sites, heads), max_size=8))
+    patches = [Patch(layer, tuple(chosen), width, head) for (layer, width), chosen, head in drawn]
     # Some vectors are the run's own, so that runs join late or not at all.
     generator = torch.Generator().manual_seed(data.draw(st.integers(0, 99)))
-    shape, others = own.resid[:, :1].shape, data.draw(st.sampled_from([0.0, 0.3, 1.0]))
-    other = torch.rand(shape[:-1], generator=generator) < others
-    vectors = torch.randn(shape, generator=generator, dtype=own.resid.dtype)
-    donor = torch.where(other[..., None], vectors, own.resid[:, :1]).expand_as(own.resid)
-    memory = (engine.bytes_of_rows(base) + engine.bytes_of_logits(base)) * data.draw(st.integers(1, 9))
-    found = list(engine.sweep(base, donor, patches, memory))
-    expected = reference.sweep(model.hooked, model.head, batch, donor, patches)
+    others = data.draw(st.sampled_from([0.0, 0.3, 1.0]))
+    other = torch.rand((*own.shape[:4], *[1] * (own.ndim - 4)), generator=generator) < others
+    vectors = torch.randn(own.shape, generator=generator, dtype=own.dtype)
+    donor = torch.where(other, vectors, own).expand(-1, 2, *own.shape[2:])
+    memory = (engine.bytes_of_rows(base, hook) + engine.bytes_of_logits(base)) * data.draw(st.integers(1, 9))
+    found = list(engine.sweep(base, donor, patches, memory, hook))
+    expected = reference.sweep(model.hooked, model.head, batch, donor, patches, hook)
     for (patch, outcome), (plain_patch, plain) in zip(found, expected, strict=True):
         assert patch == plain_patch
-        assert_same_outcome(outcome, plain)
+        assert_same(outcome.logits, plain.logits)
+        assert_same(outcome.vectors[hook], plain.vectors[hook])
+
+
+@pytest.mark.parametrize("hook", [hook for hook in POINTS if hook != "resid_post"])
+def test_a_relay_at_any_hook_point_is_the_reference(hook: str):
+    case, point = make_case("tiny-float64", "latent", "noise"), POINTS[hook]
+    model, other = case.model, collate([make_case("tiny-float64", "latent", "denoise").layouts[0]])
+    batch, thoughts = collate(case.layouts[:1]), case.thoughts
+    donor = reference.baseline(model.hooked, model.head, other, [hook]).vectors[hook]
+    base = engine.base_run(model.hooked, model.head, batch, [hook])
+    ways: list[Any] = [(1, 0), (2, 1)] if point.heads else [0, 2] if point.hooks else [0]
+    found = list(engine.relay(base, donor, ways, thoughts, hook=hook))
+    for number, way in enumerate(ways):
+        layer, head = way if point.heads else (way, None)
+        steps = reference.relay(model.hooked, model.head, batch, donor, layer, thoughts, hook, head)
+        for (patch, step), site, expected in zip(found[number :: len(ways)], thoughts, steps, strict=True):
+            assert patch == Patch(layer, (site,), head=head)
+            assert_same(step.written, expected.written)
+            assert_same(step.logits, expected.logits)
+            assert site > thoughts[0] or (step.logits - base.logits).abs().max() > 1e-6
+    alone = [outcome for _, outcome in engine.sweep(base, donor, [patch for patch, _ in found], hook=hook)]
+    with pytest.raises(AssertionError):  # what the second step hands on is not what the donor has
+        assert_same(alone[len(ways)].logits, found[len(ways)][1].logits)
+
+
+@pytest.mark.parametrize("hook", POINTS)
+def test_own_vectors_at_any_hook_point_change_exactly_nothing(hook: str):
+    case, point = make_case("tiny-float64", "latent"), POINTS[hook]
+    base = engine.base_run(case.model.hooked, case.model.head, case.batch, [hook])
+    own, sites = base.outcome.vectors[hook], tuple(case.thoughts)
+    top = point.n_layers(case.model.n_layers) - 1
+    patches = [Patch(0, sites), Patch(top, sites), *[Patch(0, sites, head=head) for head in (0, 1) if point.heads]]
+    for patch, outcome in engine.sweep(base, own, patches, hook=hook):
+        assert torch.equal(outcome.logits, base.logits)
+        assert torch.equal(outcome.vectors[hook][:, :, 0], own[:, :, patch.layer])
+    mixed = own.clone()
+    mixed[0, :, :, :, 0] += 1  # of the first question, and where there are heads of the first alone
+    found = [outcome for _, outcome in engine.sweep(base, mixed, patches, hook=hook)]
+    for number, (patch, outcome) in enumerate(zip(patches, found, strict=True)):
+        assert torch.equal(outcome.logits[1:], base.logits[1:]), patch
+        assert torch.equal(outcome.logits[0], base.logits[0]) == (number == 3), patch
+
+
+@pytest.mark.parametrize(
+    ("hook", "patch", "message"),
+    [
+        ("q", Patch(0, (0,)), "there is no hook point 'q'; expected one of resid_pre, resid_mid"),
+        ("v", Patch(0, (0,)), "the base run does not hold v; name it in `hooks`"),
+        ("z", Patch(3, (0,)), "z has layers 0 to 2"),
+        ("z", Patch(0, (0,), head=4), "z has heads 0 to 3"),
+        ("k", Patch(0, (0,), head=2), "k has heads 0 to 1"),
+        ("resid_pre", Patch(0, (0,), head=0), "hook point resid_pre has no heads, but head 0 is asked for"),
+        ("thought", Patch(1, (1,)), "thought has layers 0 to 0"),
+        ("thought", Patch(0, (0,)), "thought is found at fed-back thoughts alone"),
+    ],
+)
+def test_a_patch_where_there_is_no_hook_point_is_refused(hook: str, patch: Patch, message: str):
+    case = make_case("tiny-float64", "latent")
+    base = engine.base_run(case.model.hooked, case.model.head, case.batch, ["z", "k", "thought"])
+    donor = base.outcome.vectors.get(hook, case.donor)
+    with pytest.raises(SpecError, match=message):
+        list(engine.sweep(base, donor, [patch], hook=hook))
+
+
+def test_a_thought_is_asked_of_nobody_who_has_none():
+    case = make_case("tiny-float64", "text")
+    with pytest.raises(ThoughtError, match="hook point thought is found at fed-back thoughts alone"):
+        engine.base_run(case.model.hooked, case.model.head, case.batch, ["thought"])
+    with pytest.raises(ThoughtError, match="hook point thought is found at fed-back thoughts alone"):
+        reference.baseline(case.model.hooked, case.model.head, case.batch, ["thought"])
 
 
 def test_own_vectors_change_exactly_nothing(case: Case):

@@ -56,6 +56,19 @@ def test_sweep(case: Case, blocks: list[int]):
     assert sweep_work(base, []) == Work()
 
 
+@pytest.mark.parametrize("hook", ["attn_out", "z", "kv", "thought"])
+def test_sweep_at_another_hook_point(hook: str, blocks: list[int]):
+    case = make_case("tiny-float64", "latent")
+    patches = [Patch(0, (1,)), Patch(0, (1, 3)), *[Patch(2, (1, 3)) for _ in range(hook != "thought")]]
+    base = engine.base_run(case.model.hooked, case.model.head, case.batch, [hook])
+    work = sweep_work(base, patches, hook)
+    blocks.clear()
+    with FlopCounterMode(display=False) as counter:
+        list(engine.sweep(base, base.outcome.vectors[hook] + 1, patches, hook=hook))
+    assert work.token_layers == sum(blocks) > sweep_work(base, patches).token_layers  # each joins a block below
+    assert attention(case, sum(blocks)) < work.flops - products(counter) < attention(case, sum(blocks) * 100)
+
+
 def test_plain_run(case: Case):
     work = plain_work(case.model.hooked, case.batch)
     with FlopCounterMode(display=False) as counter:
