@@ -6,8 +6,8 @@
 Each line is a hook point in one model, with one kind of thought, in one direction: how many patches were run (single
 sites, all sites, windows of layers, single heads, relays; questions of equal and of unequal length), how far the
 patches move a logit, and the largest difference of a logit, over the largest logit. `engine` and `HF` are in float64,
-`HF` of one patch for each length; `float32` is the engine against plain hooks, and `noise` what rounding alone may do to
-that model. Exit code 1 if a difference is too large.
+`HF` of one patch for each length; `float32` is the engine against plain hooks, and `noise` what rounding alone may do
+to that model. Exit code 1 if a difference is too large.
 """
 
 import argparse

@@ -143,8 +143,8 @@ def points_of(name: str, kind: str = "latent") -> Points:
     spec = Spec(experiments=("position",), thoughts=kind, n_thoughts=N_LATENTS)
     other, own = (collate([layout]) for layout in pair_layouts(model, spec, PAIRS[0]))
     hooks = [hook for hook, point in POINTS.items() if point.hooks or own.n_latents]
-    runs = [baseline(model.hooked, model.head, batch, hooks) for batch in (own, other)]
-    return Points(model, own, *runs, engine.base_run(model.hooked, model.head, own, hooks))
+    unpatched, donor = (baseline(model.hooked, model.head, batch, hooks) for batch in (own, other))
+    return Points(model, own, unpatched, donor, engine.base_run(model.hooked, model.head, own, hooks))
 
 
 @pytest.fixture(params=["latent", "text"], scope="module")

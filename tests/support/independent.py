@@ -40,10 +40,10 @@ class Plain:
     def place(self, layer: int, hook: str) -> tuple[nn.Module, bool, slice]:
         """Where a hook point lies: a module, whether what it is given is meant, and which columns of that."""
         block, norm = self.layers[layer], "post_feedforward_layernorm"
-        attention = getattr(block, "attn" if hasattr(block, "attn") else "self_attn")
+        attention: Any = getattr(block, "attn" if hasattr(block, "attn") else "self_attn")
         normed = hasattr(block, norm)  # what attention and MLP give is normed before it is added
-        added = block.post_attention_layernorm if normed else attention
-        places: dict[str, tuple[nn.Module, bool]] = {
+        added: Any = block.post_attention_layernorm if normed else attention
+        places: dict[str, tuple[Any, bool]] = {
             "resid_pre": (block, True),
             "resid_post": (block, False),
             "attn_out": (added, False),

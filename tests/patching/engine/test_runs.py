@@ -44,7 +44,7 @@ def base_of(case: Case, batch: Batch | None = None) -> engine.BaseRun:
     return engine.base_run(case.model.hooked, case.model.head, batch or case.batch)
 
 
-def swept(case: Case, donor: SiteVectors, patches: Sequence[Patch], **options: int) -> list[Outcome]:
+def swept(case: Case, donor: SiteVectors, patches: Sequence[Patch], **options: Any) -> list[Outcome]:
     return [outcome for _, outcome in engine.sweep(base_of(case), donor, patches, **options)]
 
 
