@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
+import torch
 from jaxtyping import config
 
 from mechpatch import cli, console, views, workflow
@@ -45,6 +46,7 @@ def _become(command: Sequence[str], files: Sequence[Path], env: Mapping[str, str
         warnings.resetwarnings()
         warnings.simplefilter("ignore", DeprecationWarning)
         config.update("jaxtyping_disable", True)
+        torch.set_num_threads(1)  # makes its pool of threads anew: loading in several threads would race for that
         cli.main()
         code = 0
     except SystemExit as ended:
