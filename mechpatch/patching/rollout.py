@@ -48,9 +48,7 @@ class Write:
 
     def rows(self, chosen: int | slice) -> RowWrite:
         """For the rows of one continuation, or for those of both, by pair."""
-        columns, source = self.columns[:, chosen], self.source[:, chosen]
-        if isinstance(chosen, slice):
-            columns, source = columns.flatten(0, 1), source.flatten(0, 1)
+        columns, source = _by_row(self.columns, chosen), _by_row(self.source, chosen)
         return RowWrite(point_of(self.hook), self.layer, columns, source, self.head)
 
 
@@ -69,8 +67,7 @@ class Read:
 
     def rows(self, chosen: int | slice) -> RowRead:
         """As `Write.rows`."""
-        columns = self.columns[:, chosen]
-        return RowRead(point_of(self.hook), self.layers, columns.flatten(0, 1) if columns.ndim == 3 else columns)
+        return RowRead(point_of(self.hook), self.layers, _by_row(self.columns, chosen))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -200,6 +197,11 @@ def _check_thoughts(batch: Batch, each: Write | Read) -> None:
     outside = (each.columns < batch.prompt.shape[1]) | (each.columns >= batch.tail_start)
     if batch.n_latents == 0 or (isinstance(each, Write) and bool(outside.any())):
         raise ThoughtError(f"hook point {each.hook} is found at fed-back thoughts alone, and here is none")
+
+
+def _by_row(tensor: Tensor, chosen: int | slice) -> Tensor:
+    """[pair, 2, ...] by row: those of one continuation, or of both, pair by pair."""
+    return tensor[:, chosen].flatten(0, 1) if isinstance(chosen, slice) else tensor[:, chosen]
 
 
 def _of_rows(each: Sequence[Write] | Sequence[Read], chosen: int | slice) -> list[Any]:

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from transformer_lens import HookedTransformer
 from transformer_lens.cache.key_value_cache import TransformerLensKeyValueCache
 
-from mechpatch.patching.hooks import capture, patch_positions
+from mechpatch.patching.hooks import capture, patch_positions, rows
 from mechpatch.points import HookPoint
 
 Hooks = list[tuple[str | Callable[..., Any], Callable[..., Any]]]  # as transformer-lens takes them
@@ -85,8 +85,7 @@ def segment(
             for name, into in zip(read.point.hooks, parts, strict=True):
                 hooks.append((f"blocks.{layer}.{name}", capture(columns, into)))
         if not read.point.hooks:
-            rows = torch.arange(len(columns), device=columns.device)[:, None]
-            vectors = thought[rows, columns]
+            vectors = thought[rows(columns), columns]
             found[-1] = [[[vectors if fed else torch.zeros_like(vectors)]] for _ in read.layers]
     if model.cfg.positional_embedding_type == "standard":
         embeds = embeds + model.pos_embed(mask[:, start:].long(), start, mask)

@@ -6,7 +6,7 @@ import warnings
 import pytest
 from transformer_lens import HookedTransformer, HookedTransformerConfig
 
-from mechpatch.experiments import cost as plan
+from mechpatch.experiments import cost
 from mechpatch.experiments.cost import Counts, Plan, Timing, count, make_plan, predict
 from mechpatch.experiments.experiment import Experiment
 from mechpatch.experiments.running.activations import UnpatchedRuns
@@ -89,9 +89,9 @@ def test_the_reference_is_forecast_for_any_model(shipped_pairs, demo_model, tmp_
 def test_a_long_pair_is_timed_on_some_of_its_layers(experiment, made, monkeypatch):
     """Whatever a pair takes: one layer at least, in one direction and with one donor; the forecast is of all."""
     timed = []
-    real = plan._timed
-    monkeypatch.setattr(plan, "_timed", lambda of, todo: (timed.append(todo), real(of, todo))[1])
-    monkeypatch.setattr(plan, "LONG", 1e-9)
+    real = cost._timed
+    monkeypatch.setattr(cost, "_timed", lambda of, todo: (timed.append(todo), real(of, todo))[1])
+    monkeypatch.setattr(cost, "LONG", 1e-9)
     sampled = make_plan(experiment)
     ((part, cells),) = timed[0].cells.items()
     assert len(timed) == 1
@@ -102,9 +102,9 @@ def test_a_long_pair_is_timed_on_some_of_its_layers(experiment, made, monkeypatc
 
 
 def test_layers_are_spread_evenly():
-    assert plan.evenly(range(16), 1) == {8}
-    assert plan.evenly(range(16), 4) == {2, 6, 10, 14}
-    assert plan.evenly((3, 5), 9) == {3, 5}
+    assert cost.evenly(range(16), 1) == {8}
+    assert cost.evenly(range(16), 4) == {2, 6, 10, 14}
+    assert cost.evenly((3, 5), 9) == {3, 5}
 
 
 def counts(scale: int) -> Counts:

@@ -14,7 +14,7 @@ from transformer_lens import HookedTransformer
 
 from mechpatch.axes import LatentHead, SiteVectors
 from mechpatch.patching.batch import Batch, collate
-from mechpatch.patching.engine.base import BaseRun, beside_the_stream, both_continuations, empty_base
+from mechpatch.patching.engine.base import STREAM, BaseRun, beside_the_stream, both_continuations, empty_base
 from mechpatch.patching.engine.runs import base_run
 from mechpatch.patching.engine.tree import Tree, grow
 from mechpatch.reprs import short_repr
@@ -47,8 +47,7 @@ class Recording:
 
     def vectors(self, hook: str = "resid_post") -> Float[Tensor, "layer site *vector"]:
         """A hook point at every site; no site has seen an answer, so both continuations have the same."""
-        stream = {"resid_pre": slice(None, -1), "resid_post": slice(1, None)}
-        return self.stream[stream[hook]][:, self.sites] if hook in stream else self.points[hook]
+        return self.stream[STREAM[hook]][:, self.sites] if hook in STREAM else self.points[hook]
 
     def tensors(self) -> dict[str, Tensor]:
         """All of it by name, as `recorded_shapes` names it."""
