@@ -378,6 +378,9 @@ def test_the_wheel_works_outside_the_checkout(tmp_path):
     script = (
         "import mechpatch as mp\nfrom mechpatch.guide import TOPICS, page\n"
         "from mechpatch.views.report import page as p\n"
+        "from mechpatch.views.html import environment\n"
+        "for room in ('report', 'circuits'):\n"
+        "    environment(f'mechpatch.views.{room}').get_template('page.html')\n"
         "print(mp.__file__, len(mp.load_pairs('demo')), len(TOPICS), [len(page(name)) > 99 for name in TOPICS])\n"
         "print(len(p._static(p.LIBRARY)), mp.load_model('demo').n_latents)"
     )

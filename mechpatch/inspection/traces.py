@@ -19,6 +19,7 @@ from mechpatch.axes import LatentHead, Logits
 from mechpatch.patching import Read, Write, collate, rollout
 from mechpatch.patching.rollout import unembed
 from mechpatch.reprs import short_repr
+from mechpatch.sequences import common_ends
 from mechpatch.thoughts import Layout
 
 ATTENTION_BYTES = 2**27  # of one run as it is stored; past it, queries of the question are left out
@@ -112,11 +113,7 @@ def aligned(clean: Layout, corrupted: Layout) -> Int[Tensor, "match 2"]:
     from the end on that hold the same tokens.
     """
     one, two = clean.prompt, corrupted.prompt
-    shorter = min(len(one), len(two))
-    start, end = shorter, 0
-    if len(one) != len(two):
-        start = next((i for i in range(shorter) if one[i] != two[i]), shorter)
-        end = next((i for i in range(shorter - start) if one[-1 - i] != two[-1 - i]), shorter - start)
+    start, end = common_ends(one, two) if len(one) != len(two) else (len(one), 0)
     after = range(-end, clean.n_latents + min(clean.tails[0].answer, corrupted.tails[1].answer))
     found = dict([(i, i) for i in range(start)] + [(len(one) + i, len(two) + i) for i in after])
     found |= dict(zip(clean.positions(0), corrupted.positions(1), strict=True))

@@ -192,16 +192,15 @@ def _second_step(cells: Cells) -> Slice:
 
 
 def _last_step(cells: Cells) -> Slice:
-    return _from_the_end(cells, 0)
+    return last_step(cells.values("answer_logprob_diff"))
 
 
 def _last_step_but_one(cells: Cells) -> Slice:
-    return _from_the_end(cells, 1)
+    return last_step(cells.values("answer_logprob_diff"), back=1)
 
 
-def _from_the_end(cells: Cells, back: int) -> Slice:
-    """The last step but `back` that was run for each pair and layer: pairs may have unequally many thoughts."""
-    values = cells.values("answer_logprob_diff")
+def last_step(values: Float[np.ndarray, "pair layer step"], back: int = 0) -> Slice:
+    """The value of each pair's last step but `back` at each layer; pairs may have unequally many steps."""
     at = values.shape[2] - 1 - back - np.argmax(~np.isnan(values[:, :, ::-1]), axis=2)
     found = np.take_along_axis(values, np.maximum(at, 0)[:, :, None], axis=2)[:, :, 0]
     return np.where(at >= 0, found, np.nan)

@@ -14,7 +14,7 @@ from inspections import HOSTILE, hostile_inspection, tiny_inspection
 from mechpatch.errors import SpecError, StorageError
 from mechpatch.storage.inspections import Inspection, write_inspection
 from mechpatch.views import circuits
-from mechpatch.views.circuits import View, bundle, element, embed, inline, inspection_views, panels, render_call
+from mechpatch.views.circuits import View, bundle, element, embed, inspection_views, panels, render_call
 from mechpatch.views.circuits.page import write_page
 from mechpatch.views.circuits.positions import TOKENS_SHOWN
 from mechpatch.views.circuits.texts import JOINER, LONGEST, shown
@@ -72,13 +72,6 @@ def test_the_bundle_can_stand_in_a_page():
     assert "var CircuitsVis=" in text
     assert not re.search(r"</script|<script|<!--|sourceMappingURL", text, flags=re.IGNORECASE)
     assert len(text.encode()) < 1_400_000
-
-
-def test_inlining_changes_no_string():
-    script = 'a="<script></script><!-- </SCRIPT >"'
-    assert inline(script) == r'a="\x3cscript>\x3c/script>\x3c!-- \x3c/SCRIPT >"'
-    assert inline("a < b; c</script/.x") == "a < b; c\\x3c/script/.x"
-    assert inline("a<b") == "a<b"
 
 
 def test_a_bundle_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch):

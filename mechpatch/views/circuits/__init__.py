@@ -8,7 +8,6 @@ logit_lens(load(run_dir, pair_id))         one view in a notebook
 from mechpatch.views.circuits.embed import STYLE as STYLE
 from mechpatch.views.circuits.embed import bundle as bundle
 from mechpatch.views.circuits.embed import element as element
-from mechpatch.views.circuits.embed import inline as inline
 from mechpatch.views.circuits.embed import render_call as render_call
 from mechpatch.views.circuits.notebook import activations as activations
 from mechpatch.views.circuits.notebook import answer_attention as answer_attention

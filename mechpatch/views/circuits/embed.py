@@ -5,7 +5,6 @@ none. Here the script is the wheel's own, and text and numbers are made safe in 
 CircuitsVis does with tokens, `render_call` for what a page does with a script.
 """
 
-import json
 import math
 import re
 from collections.abc import Callable, Mapping
@@ -15,6 +14,7 @@ from pathlib import Path
 
 from mechpatch.errors import StorageError
 from mechpatch.views.circuits.view import View
+from mechpatch.views.html import inline, json_text, render
 
 STYLE = """
 .circuits { font: 14px/1.35 system-ui, sans-serif; color: #1a1a1a; max-width: 100%; overflow-wrap: anywhere; }
@@ -51,15 +51,9 @@ def bundle() -> str:
     return inline(re.sub(r"(?m)^//# sourceMappingURL=.*$", "", text))
 
 
-def inline(script: str) -> str:
-    """A script whose strings cannot end the element that it stands in; `\\/` is `/` in a string of JavaScript."""
-    return re.sub(r"<(?=/script|script|!--)", r"\\x3c", script, flags=re.IGNORECASE)
-
-
 def element(view: View, element_id: str) -> str:
-    """The place of a view in a page, a closed `<div>`; `STYLE` says how it looks."""
-    grid = " circuits-grid" if view.grid else ""
-    return f'<div id="{_checked(element_id)}" class="circuits{grid}"></div>'
+    """The place of a view in a page, a closed element; `STYLE` says how it looks."""
+    return render("mechpatch.views.circuits", "element.html", id=_checked(element_id), grid=view.grid)
 
 
 def render_call(view: View, element_id: str) -> str:
@@ -71,9 +65,7 @@ def render_call(view: View, element_id: str) -> str:
     """
     if not re.fullmatch(r"[A-Z]\w*", view.component, flags=re.ASCII):
         raise ValueError(f"component {view.component!r} is not a name")
-    text = json.dumps(_plain(view.props), allow_nan=False, separators=(",", ":"))
-    for sign in "<>&":  # json.dumps has escaped all that is not ASCII
-        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    text = json_text(_plain(view.props))
     return f'CircuitsVis.render("{_checked(element_id)}", CircuitsVis.{view.component}, {text});'
 
 

@@ -7,12 +7,14 @@ import secrets
 from pathlib import Path
 
 from circuitsvis.utils.render import RenderedHTML
+from markupsafe import Markup
 
 from mechpatch.errors import SpecError
 from mechpatch.storage.inspections import Inspection, read_inspections
 from mechpatch.views.circuits import panels
 from mechpatch.views.circuits.embed import STYLE, bundle, element, render_call
 from mechpatch.views.circuits.view import View
+from mechpatch.views.html import render
 
 
 def load(run_dir: Path, pair_id: str) -> Inspection:
@@ -39,12 +41,9 @@ class OfflineHTML(RenderedHTML):
 def show(view: View) -> RenderedHTML:
     """A view as the last value of a notebook's cell."""
     element_id = f"circuits-{secrets.token_hex(6)}"
-    return OfflineHTML(
-        f"<style>{STYLE}</style>{element(view, element_id)}"
-        # Loaded by the first view of a notebook; a second time its library would complain.
-        f'<script type="module">globalThis.CircuitsVis ??= (() => {{{bundle()}\nreturn CircuitsVis;}})();\n'
-        f"{render_call(view, element_id)}</script>"
-    )
+    values = {"style": STYLE, "element": Markup(element(view, element_id)), "bundle": bundle()}
+    call = render_call(view, element_id)
+    return OfflineHTML(render("mechpatch.views.circuits", "notebook.html", **values, call=call))
 
 
 def effect_tokens(inspection: Inspection) -> RenderedHTML:

@@ -4,17 +4,19 @@ Everything is in the file, and the page forbids itself to ask for anything else.
 """
 
 from collections.abc import Mapping, Sequence
-from html import escape
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup
+
 from mechpatch.errors import SpecError
+from mechpatch.sequences import common_ends
 from mechpatch.storage.atomic import write_text
 from mechpatch.storage.inspections import read_inspection
 from mechpatch.views.circuits import STYLE, bundle, element, panels, render_call
 from mechpatch.views.circuits.texts import shown
+from mechpatch.views.html import render
 
-_POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
 _PAGE_STYLE = """
 body { margin: 0 auto; max-width: 1080px; padding: 24px 16px 96px; color: #1a1a1a; }
 body { font: 15px/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
@@ -39,56 +41,40 @@ def write_page(run_dir: Path, indices: Sequence[int], path: Path) -> Path:
     """
     if not indices:
         raise SpecError("no pair was named; a page needs at least one")
-    heads, calls = [], []
+    pairs, calls = [], []
     for index in indices:
         inspection = read_inspection(run_dir, index)
-        heads.append(_pair(inspection.about))
-        for number, view in enumerate(panels.all_views(inspection)):
-            name = f"view-{index}-{number}"
-            text = f"<h2>{escape(view.title)}</h2><p>{escape(view.caption)}</p>"
-            heads.append(f"<section>{text}{element(view, name)}</section>")
-            calls.append(render_call(view, name))
-    body, script = "\n".join(heads), "\n".join(calls)
-    write_text(
-        path,
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,">'
-        f"<title>mechpatch inspect</title><style>{_PAGE_STYLE}{STYLE}</style></head>\n<body>\n{body}\n"
-        f"<script>{bundle()}</script>\n<script>\n{script}\n</script>\n</body></html>\n",
-    )
+        views = [(f"view-{index}-{number}", view) for number, view in enumerate(panels.all_views(inspection))]
+        calls += [render_call(view, name) for name, view in views]
+        placed = [
+            {"title": view.title, "caption": view.caption, "element": Markup(element(view, name))}
+            for name, view in views
+        ]
+        pairs.append(_pair(inspection.about) | {"views": placed})
+    values = {"pairs": pairs, "calls": calls, "bundle": bundle(), "style": _PAGE_STYLE + STYLE}
+    write_text(path, render("mechpatch.views.circuits", "page.html", **values))
     return path
 
 
-def _pair(about: Mapping[str, Any]) -> str:
-    """Heading of one pair: both questions with what differs marked, and the three runs in numbers."""
-    runs, values = about["runs"], about["answer_logprob_diff"]
-    first = min(runs["clean"]["positions"]), min(runs["corrupted"]["positions"])
-    clean, corrupted = (runs[name]["tokens"][:end] for name, end in zip(("clean", "corrupted"), first, strict=True))
-    cell = about["patched"]
+def _pair(about: Mapping[str, Any]) -> dict[str, Any]:
+    """What stands above the views of one pair: both questions with what differs marked, the three runs in numbers."""
+    runs, differences, cell = about["runs"], about["answer_logprob_diff"], about["patched"]
+    clean, corrupted = (runs[name]["tokens"][: min(runs[name]["positions"])] for name in ("clean", "corrupted"))
     labels = {
         "clean": "clean run",
         "corrupted": "corrupted run",
         "patched": f"corrupted run, clean vector at layer {cell['layer']}, {cell['site']}",
     }
-    clean_answer, corrupted_answer = (escape(shown(about["answers"][name])) for name in ("clean", "corrupted"))
-    rows = "".join(
-        f"<tr><th>{labels[name]}</th><td>log p({clean_answer}) − "
-        f"log p({corrupted_answer}) = {values[name]:+.2f} nats</td></tr>".replace("= -", "= −")
-        for name in labels
-    )
-    questions = "".join(
-        f'<tr><th>{name}</th><td dir="auto">{_marked(own, other)}</td></tr>'
-        for name, own, other in (("clean", clean, corrupted), ("corrupted", corrupted, clean))
-    )
-    return f'<h1>Pair {escape(shown(about["pair_id"]))}</h1><table class="pair">{questions}{rows}</table>'
-
-
-def _marked(own: Sequence[str], other: Sequence[str]) -> str:
-    """A question with the tokens marked that lie between what both have at the start and at the end."""
-    shorter = min(len(own), len(other))
-    start = next((i for i in range(shorter) if own[i] != other[i]), shorter)
-    end = next((i for i in range(shorter - start) if own[-1 - i] != other[-1 - i]), shorter - start)
-    parts = ["".join(map(shown, part)) for part in (own[:start], own[start : len(own) - end], own[len(own) - end :])]
-    before, differs, after = map(escape, parts)
-    return f"{before}<mark>{differs}</mark>{after}"
+    start, end = common_ends(clean, corrupted)
+    return {
+        "name": shown(about["pair_id"]),
+        "answers": [shown(about["answers"][name]) for name in ("clean", "corrupted")],
+        "questions": [
+            (name, ["".join(map(shown, part)) for part in (tokens[:start], tokens[start:stop], tokens[stop:])])
+            for name, tokens, stop in (
+                ("clean", clean, len(clean) - end),
+                ("corrupted", corrupted, len(corrupted) - end),
+            )
+        ],
+        "differences": [(label, f"{differences[name]:+.2f}".replace("-", "−")) for name, label in labels.items()],
+    }

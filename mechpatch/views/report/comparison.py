@@ -13,7 +13,7 @@ from jaxtyping import Float
 
 from mechpatch.catalogue import PAIRED
 from mechpatch.stats import Cells, bootstrap_mean, groups, select
-from mechpatch.stats.checks import sum_of_thoughts
+from mechpatch.stats.checks import last_step, sum_of_thoughts
 
 Slice = Float[np.ndarray, "pair layer"]
 COMPARED = ("effect", "kl_divergence")
@@ -60,10 +60,10 @@ def _series(cells: Mapping[str, Cells], metric: str) -> tuple[np.ndarray, dict[s
         for name, each in known.items()
     }
     # What is zero by construction at its end is no finding, and has no point.
-    dead = {name: each.structural[np.isin(each.layers, layers), -1] for name, each in known.items()}
+    structural = {name: each.structural[np.isin(each.layers, layers), -1] for name, each in known.items()}
     series = {}
     if "layer" in values:
-        series["together"] = np.where(dead["layer"], np.nan, values["layer"][:, :, 0])
+        series["together"] = np.where(structural["layer"], np.nan, values["layer"][:, :, 0])
     if "position" in values:
         thoughts = known["position"].thoughts
         if thoughts:
@@ -75,7 +75,7 @@ def _series(cells: Mapping[str, Cells], metric: str) -> tuple[np.ndarray, dict[s
         series["synergy"] = series["together"] - series["sum"]
     for name in ("relay", "cumulative"):
         if name in values:
-            series[f"{name}_end"] = np.where(dead[name], np.nan, _last_step(values[name]))
+            series[f"{name}_end"] = np.where(structural[name], np.nan, last_step(values[name]))
     return layers, {name: each for name, each in series.items() if (~np.isnan(each)).any()}
 
 
@@ -90,11 +90,6 @@ def _estimates(series: Mapping[str, Slice], seed: int) -> list[dict[str, Any]]:
         }
         for at, name in enumerate(series)
     ]
-
-
-def _last_step(values: Float[np.ndarray, "pair layer step"]) -> Slice:
-    last = values.shape[2] - 1 - np.argmax(~np.isnan(values[:, :, ::-1]), axis=2)
-    return np.take_along_axis(values, last[:, :, None], axis=2)[:, :, 0]
 
 
 def _common(arrays: list[np.ndarray]) -> np.ndarray:

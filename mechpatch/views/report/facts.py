@@ -9,7 +9,7 @@ from mechpatch.catalogue import PAIRED, direction_label, donor_label, is_null
 from mechpatch.kinds import kind_of
 from mechpatch.stats.cells import Group
 from mechpatch.stats.summary_values import Summary
-from mechpatch.views.report.markup import foreign, power, text
+from mechpatch.views.report.parts import Part, joined
 from mechpatch.views.report.studies import Run, Study
 
 THOUGHT_KINDS = {
@@ -25,8 +25,8 @@ ENGINES = {
 }
 
 
-def describe_study(study: Study) -> list[tuple[str, str]]:
-    """Names and values (HTML), in reading order."""
+def describe_study(study: Study) -> list[tuple[str, list[Part]]]:
+    """Each fact with its name, in reading order."""
     first = study.runs[0]
     asked, about = first.spec.get("spec", {}), first.spec.get("environment", {}).get("model", {})
     return [
@@ -41,12 +41,13 @@ def describe_study(study: Study) -> list[tuple[str, str]]:
     ]
 
 
-def _asked(study: Study) -> str:
+def _asked(study: Study) -> list[Part]:
     groups = [group for run in study.runs for group in run.groups]
     experiments = [kind_of(name).label for name in dict.fromkeys(group.experiment for group in groups)]
     directions = [f"{direction_label(name)} ({name})" for name in dict.fromkeys(group.direction for group in groups)]
     layers = _spans(sorted(set(study.table["layer"].to_pylist())))
-    return text(f"{'; '.join(experiments)}. {'; '.join(directions).capitalize()}. Layers {layers}. {_nulls(groups)}")
+    said = f"{'; '.join(experiments)}. {'; '.join(directions).capitalize()}. Layers {layers}. {_nulls(groups)}"
+    return [Part(said)]
 
 
 def _nulls(groups: Sequence[Group]) -> str:
@@ -56,56 +57,57 @@ def _nulls(groups: Sequence[Group]) -> str:
     return f"{said} Also written: {'; '.join(others)}." if others else said
 
 
-def _model(run: Run, about: Mapping[str, Any]) -> str:
+def _model(run: Run, about: Mapping[str, Any]) -> list[Part]:
     model, environment = run.spec.get("model", {}), run.spec.get("environment", {})
-    parts = [foreign(_place(about["base"]))] if about.get("base") else []
-    parts += [text(f"{model.get('dtype') or about.get('dtype')} on {about.get('device', 'an unnamed device')}")]
-    parts += [f"fingerprint <code>{text(model.get('fingerprint', 'none'))}</code>"]
+    facts = [[Part(_place(about["base"]), "foreign")]] if about.get("base") else []
+    facts.append([Part(f"{model.get('dtype') or about.get('dtype')} on {about.get('device', 'an unnamed device')}")])
+    facts.append([Part("fingerprint "), Part(model.get("fingerprint", "none"), "code")])
     if environment.get("parity") is not None:
-        parts.append(f"logits within {power(float(environment['parity']))} of Hugging Face’s own forward")
-    return ", ".join(parts)
+        parity = Part(float(environment["parity"]), "power")
+        facts.append([Part("logits within "), parity, Part(" of Hugging Face’s own forward")])
+    return joined(facts, ", ")
 
 
-def _adapter(about: Mapping[str, Any]) -> str:
+def _adapter(about: Mapping[str, Any]) -> list[Part]:
     for key, kind in (("codi", "CODI"), ("coconut", "Coconut"), ("adapter", "PEFT LoRA")):
         if about.get(key):
             rank = f", rank {about['lora_rank']}, alpha {about['lora_alpha']:g}" if "lora_rank" in about else ""
             targets = f", on {', '.join(map(str, about['lora_targets']))}" if about.get("lora_targets") else ""
             kind = about["title"] if key != "adapter" and about.get("title") else kind
-            return f"{text(kind)}: {foreign(_place(about[key]))}{text(rank)}{text(targets)}; merged"
-    if "lora_rank" in about:  # the built-in model, which brings its own
-        return text(f"CODI: its own, rank {about['lora_rank']}, alpha {about['lora_alpha']:g}; merged")
-    return "none"
+            return [Part(f"{kind}: "), Part(_place(about[key]), "foreign"), Part(f"{rank}{targets}; merged")]
+    if "lora_rank" in about:  # the built-in model brings an adapter with it
+        return [Part(f"CODI: its own, rank {about['lora_rank']}, alpha {about['lora_alpha']:g}; merged")]
+    return [Part("none")]
 
 
-def _thoughts(asked: Mapping[str, Any], about: Mapping[str, Any]) -> str:
+def _thoughts(asked: Mapping[str, Any], about: Mapping[str, Any]) -> list[Part]:
     kind = asked.get("thoughts", "latent")
     count = asked.get("n_thoughts") or (about.get("n_latents") if kind != "text" else None)
-    return text(f"{f'{count} of them. ' if count else ''}{THOUGHT_KINDS.get(kind, kind)}")
+    return [Part(f"{f'{count} of them. ' if count else ''}{THOUGHT_KINDS.get(kind, kind)}")]
 
 
-def _pairs(study: Study) -> str:
+def _pairs(study: Study) -> list[Part]:
     counts, screening = study.summary.counts, study.screening
-    parts = [f"{counts.pairs} run, {counts.both_correct} of them answered right on both sides"]
+    facts = [f"{counts.pairs} run, {counts.both_correct} of them answered right on both sides"]
     if "total" in screening:
         dropped = Counter(each["reason"] for each in screening.get("dropped", []))
         reasons = f" ({_counted(dropped)})" if dropped else ""
-        parts.append(f"{screening['total']} in the file, {dropped.total()} dropped{reasons}")
+        facts.append(f"{screening['total']} in the file, {dropped.total()} dropped{reasons}")
     if flagged := screening.get("flagged"):
         reasons = _counted(Counter(reason for reasons in flagged.values() for reason in reasons))
-        parts.append(f"flagged in the file: {reasons}")
+        facts.append(f"flagged in the file: {reasons}")
     file = PurePath(str(study.runs[0].spec.get("environment", {}).get("pairs", ""))).name
-    told, pairs = text("; ".join(parts)), study.runs[0].spec.get("pairs", {})
+    told, name, pairs = "; ".join(facts), Part(file, "foreign"), study.runs[0].spec.get("pairs", {})
     if digest := pairs.get("sha256"):
-        return f"{told}. File {foreign(file)}, sha256 <code>{text(str(digest)[:16])}…</code>"
-    return f"{told}. Pairs {foreign(file)}, content <code>{text(str(pairs.get('content', ''))[:16])}</code>"
+        return [Part(f"{told}. File "), name, Part(", sha256 "), Part(f"{str(digest)[:16]}…", "code")]
+    return [Part(f"{told}. Pairs "), name, Part(", content "), Part(str(pairs.get("content", ""))[:16], "code")]
 
 
 def _counted(reasons: Counter[str]) -> str:
     return ", ".join(f"{n} {reason.replace('_', ' ')}" for reason, n in reasons.most_common())
 
 
-def _engine(asked: Mapping[str, Any], runs: Sequence[Run]) -> str:
+def _engine(asked: Mapping[str, Any], runs: Sequence[Run]) -> list[Part]:
     engine, checks = str(asked.get("engine", "")), asked.get("checks", 0)
     words = ENGINES.get(engine, engine)
     if engine == "fast":
@@ -117,27 +119,26 @@ def _engine(asked: Mapping[str, Any], runs: Sequence[Run]) -> str:
         )
     found = [run.summary.run.rounding for run in runs]
     words += "".join(f" {said}" for said in dict.fromkeys(each.says for each in found if each))
-    return text(words)
+    return [Part(words)]
 
 
-def _laws(summary: Summary) -> str:
+def _laws(summary: Summary) -> list[Part]:
     asserted = summary.asserted()
     broken = [check.name.replace("_", " ") for check in summary.failed()]
     if broken:
-        return f'<strong class="bad">{len(broken)} of {len(asserted)} fail: {text(", ".join(broken))}</strong>'
+        return [Part(f"{len(broken)} of {len(asserted)} fail: {', '.join(broken)}", "warning")]
     hold = "The one identity that the records allow holds"
     if len(asserted) != 1:
         hold = (
             f"All {len(asserted)} identities that the records allow hold" if asserted else "No identity can be checked"
         )
-    return text(f"{hold}; see the comparison below.")
+    return [Part(f"{hold}; see the comparison below.")]
 
 
-def _cost(runs: Sequence[Run]) -> str:
+def _cost(runs: Sequence[Run]) -> list[Part]:
     memory = [run.summary.run.peak_memory_bytes for run in runs if run.summary.run.peak_memory_bytes]
-    parts = [duration(sum(run.summary.run.seconds for run in runs))]
-    parts += [f"peak memory {max(memory) / 1e9:.2g} GB"] if memory else []
-    return text(", ".join(parts))
+    peak = f", peak memory {max(memory) / 1e9:.2g} GB" if memory else ""
+    return [Part(f"{duration(sum(run.summary.run.seconds for run in runs))}{peak}")]
 
 
 def _place(path: object) -> str:

@@ -1,10 +1,11 @@
-"""Several studies side by side: the leading cell that each found, experiment by experiment."""
+"""Several studies side by side: the best cell that each found, experiment by experiment."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from mechpatch.kinds import kind_of
 from mechpatch.stats import CellSummary
-from mechpatch.views.report.markup import foreign, table, text
+from mechpatch.views.report.parts import Part, Row, entry
 from mechpatch.views.report.studies import Study
 from mechpatch.views.words.claims import written
 from mechpatch.views.words.switching import share
@@ -12,39 +13,43 @@ from mechpatch.views.words.switching import share
 HEADS = ("Runs", "Model", "Experiment", "Direction", "Leading cell", "Switched", "Effect", "95 % interval", "n", "q")
 
 
-def overview(studies: Sequence[Study]) -> str:
-    """A table of the leading cell of every experiment of every study; nothing for a single study."""
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """A table with one row for the best cell of every study, experiment and direction."""
+
+    rows: list[Row]
+    heads: tuple[str, ...] = HEADS
+
+
+def overview(studies: Sequence[Study]) -> Overview | None:
+    """The table of several studies; None for a single one."""
     if len(studies) < 2:
-        return ""
-    rows = [_row(study, cell) for study in studies for cell in _largest(study)]
-    return f'<section class="overview"><h2>Side by side</h2>{table("overview", HEADS, rows)}</section>'
+        return None
+    return Overview([_row(study, cell) for study in studies for cell in _best(study)])
 
 
-def _largest(study: Study) -> Iterator[CellSummary]:
+def _best(study: Study) -> Iterator[CellSummary]:
     """The first cell of each experiment and direction: the best thought, if thoughts were written."""
     seen = set()
     for cell in study.summary.top:
-        kind = cell.experiment, cell.direction
-        if kind not in seen:
-            seen.add(kind)
+        group = cell.experiment, cell.direction
+        if group not in seen:
+            seen.add(group)
             yield cell
 
 
-def _row(study: Study, cell: CellSummary) -> list[tuple[str, object]]:
-    effect, fingerprint = cell.effect, study.runs[0].spec.get("model", {}).get("fingerprint", "")
-    place = f"layer {cell.layer}, {cell.site}" + (f", step {cell.step}" if cell.step else "")
-    low, high = written(effect.low), written(effect.high)
-    experiment = kind_of(cell.experiment).label
-    q = cell.q
+def _row(study: Study, cell: CellSummary) -> Row:
+    effect, q = cell.effect, cell.q
+    fingerprint = study.runs[0].spec.get("model", {}).get("fingerprint", "")
     return [
-        (foreign(study.name), study.name),
-        (f"<code>{foreign(str(fingerprint)[:8])}</code>", fingerprint),
-        (text(experiment), experiment),
-        (text(cell.direction), cell.direction),
-        (text(place), place),
-        (text(share(cell.switched)), cell.switched.share),
-        (text(written(effect.mean)), effect.mean),
-        (text(f"{low} to {high}"), f"{low} to {high}"),
-        (text(effect.n), effect.n),
-        (text("–" if q is None else "< 0.001" if q < 0.001 else f"{q:.3f}"), q),
+        entry(study.name, "foreign"),
+        Part(str(fingerprint)[:8], "foreign code", fingerprint),
+        entry(kind_of(cell.experiment).label),
+        entry(cell.direction),
+        entry(f"layer {cell.layer}, {cell.site}" + (f", step {cell.step}" if cell.step else "")),
+        Part(share(cell.switched), value=cell.switched.share),
+        Part(written(effect.mean), value=effect.mean),
+        entry(f"{written(effect.low)} to {written(effect.high)}"),
+        entry(effect.n),
+        Part("–" if q is None else "< 0.001" if q < 0.001 else f"{q:.3f}", value=q),
     ]

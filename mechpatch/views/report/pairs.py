@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from mechpatch.sequences import common_ends
 from mechpatch.views.report.fields import PREFIX, first_rows
 
 WORD = re.compile(r"\d+|[^\W\d_]+|\s+|.", re.DOTALL)
@@ -61,12 +62,7 @@ def _describe(row: dict[str, Any], pair: dict[str, Any]) -> dict[str, Any]:
 
 def mark_differences(one: Sequence[str], other: Sequence[str], join: bool = True) -> tuple[Segments, Segments]:
     """Both sequences as [text, differs] segments; neighbours that agree in `differs` are joined unless told not to."""
-    start = 0
-    while start < min(len(one), len(other)) and one[start] == other[start]:
-        start += 1
-    end = 0
-    while end < min(len(one), len(other)) - start and one[-1 - end] == other[-1 - end]:
-        end += 1
+    start, end = common_ends(one, other)
     middles = one[start : len(one) - end], other[start : len(other) - end]
     differs = [[False] * len(one), [False] * len(other)]
     if max(map(len, middles)) <= LONGEST_MATCHED:

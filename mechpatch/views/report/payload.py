@@ -32,7 +32,7 @@ def build_payload(studies: Sequence[Study], views: Sequence[dict[str, list[dict[
     """Words and colours of the house, and the numbers of every study.
 
     Args:
-        views: of each study, the views of single pairs (see `embedded`).
+        views: the views of single pairs for each study (see `embedded`).
     """
     return {
         "words": {
@@ -53,7 +53,7 @@ def build_payload(studies: Sequence[Study], views: Sequence[dict[str, list[dict[
             "sequential": _samples(colours(Measure(label=""), np.zeros(1))[0]),
             "layers": _samples(layer_colours()),
         },
-        "studies": [describe_study(study, own) for study, own in zip(studies, views, strict=True)],
+        "studies": [describe_study(study, placed) for study, placed in zip(studies, views, strict=True)],
     }
 
 

@@ -1,7 +1,8 @@
 """Nothing that a user wrote can become markup, script, or an order of signs beside it."""
 
+import ast
 import json
-from dataclasses import dataclass
+import re
 from pathlib import Path
 
 import pyarrow as pa
@@ -9,9 +10,13 @@ import pytest
 from records import make_records
 from run_directories import with_field, write_run
 
+import mechpatch.views
+from mechpatch.views import circuits
+from mechpatch.views.circuits import View
+from mechpatch.views.html import inline, json_text, render, style_sheet
 from mechpatch.views.report import write_report
-from mechpatch.views.report.embedded import Source
-from mechpatch.views.report.markup import foreign, inlined, power, safe_json, text
+from mechpatch.views.report.parts import STYLES, Part
+from mechpatch.views.report.sections import StudyPage
 
 NASTY = (
     """</script><script>window.hacked=1</script><img src=x onerror="window.hacked=1">'"`&amp;"""
@@ -19,29 +24,61 @@ NASTY = (
 )
 
 
+def part(each: Part) -> str:
+    """The part as the page writes it."""
+    row = [each]
+    facts = StudyPage(
+        number=0, facts=[("Fact", row)], sections=[], captions={}, paragraphs=[], notes=(), laws=[], relations=[],
+        method=[], dropped=[], runs=[],
+    )  # fmt: skip
+    page = render("mechpatch.views.report", "study.html", study=facts)
+    return page.partition("<dd>")[2].partition("</dd>")[0]
+
+
 def test_text_is_escaped_and_isolated():
-    assert text('<a href="x">\'&') == "&lt;a href=&quot;x&quot;&gt;&#x27;&amp;"
-    assert foreign("\u202eabc<") == '<bdi dir="auto">\u202eabc&lt;</bdi>'
+    assert part(Part('<a href="x">\'&')) == "&lt;a href=&#34;x&#34;&gt;&#39;&amp;"
+    assert part(Part("\u202eabc<", "foreign")) == '<bdi dir="auto">\u202eabc&lt;</bdi>'
+    assert part(Part("<", "foreign code")) == '<code><bdi dir="auto">&lt;</bdi></code>'
+    for style in STYLES:
+        assert "<x>" not in part(Part(1.0 if style == "power" else "<x>", style))
 
 
 def test_data_cannot_end_its_element_and_reads_back_the_same():
-    encoded = safe_json({"a": NASTY})
+    encoded = json_text({"a": NASTY})
     assert not {*"<>&\u2028"} & {*encoded}
     assert json.loads(encoded) == {"a": NASTY}
     with pytest.raises(ValueError, match="not JSON compliant"):
-        safe_json([float("nan")])
+        json_text([float("nan")])
 
 
-def test_inlined_code_cannot_end_its_element():
-    assert inlined('a="</script>";b="<!--"') == 'a="<\\/script>";b="<\\!--"'
-    assert "</sCript" not in inlined('"</sCript>"')
+def test_code_and_style_cannot_end_their_element():
+    assert inline('a="<script></script><!-- </SCRIPT >"') == r'a="\x3cscript>\x3c/script>\x3c!-- \x3c/SCRIPT >"'
+    assert inline("a < b; c</script/.x") == "a < b; c\\x3c/script/.x"
+    assert inline("a<b") == "a<b"
+    assert style_sheet("a { content: '</style><b>' }") == "a { content: 'style><b>' }"
 
 
 @pytest.mark.parametrize(
-    ("value", "shown"), [(0.0, "0"), (0.001, "0.001"), (3.1e-5, '<span class="number">3.1 × 10<sup>−5</sup></span>')]
+    ("value", "shown"),
+    [
+        (0.0, "0"),
+        (0.001, "0.001"),
+        (None, "–"),
+        (3.1e-5, '<span class="number">3.1 × 10<sup>−5</sup></span>'),
+    ],
 )
 def test_small_numbers_are_powers_of_ten(value, shown):
-    assert power(value) == shown
+    assert part(Part(value, "power")) == shown
+
+
+def test_no_markup_stands_outside_the_templates():
+    """What builds pages in Python has no tag in it, so all that a page says passes through the escaping templates."""
+    views = Path(mechpatch.views.__file__).parent
+    for path in [*views.glob("*.py"), *views.glob("report/*.py"), *views.glob("circuits/*.py")]:
+        nodes = [*ast.walk(ast.parse(path.read_text(encoding="utf-8")))]
+        said = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}  # docstrings may name an element
+        texts = [str(node.value) for node in nodes if isinstance(node, ast.Constant) and id(node) not in said]
+        assert not [text for text in texts if re.search(r"<[a-zA-Z!/][^<>]*>", text)], path
 
 
 def nasty_run(folder: Path, question: str) -> Path:
@@ -77,26 +114,18 @@ def test_nasty_text_stays_text(tmp_path, open_page):
     assert "window.hacked" in waiting.value.path().read_text(encoding="utf-8-sig")
 
 
-@dataclass
-class View:
-    pair_id: str
-    title: str
-    caption: str
-    grid: bool = False
-
-
-def test_views_of_a_pair_are_drawn_when_it_is_opened_by_one_script(tmp_path, open_page):
+def test_views_of_a_pair_are_drawn_when_it_is_opened_by_one_script(tmp_path, open_page, monkeypatch):
     run = write_run(tmp_path / "run", make_records(pairs=3, experiments=("layer",)))
     draws = 'document.getElementById(id).textContent = text + "</script>";'
     bundle = f"var Toy = {{render: (id, text) => {{ {draws} }}}}; window.runs = (window.runs || 0) + 1;"
-    views = [View("pair-000", NASTY, NASTY), View("pair-000", "second", "", grid=True)]
-    source = Source(
-        inspection_views=lambda folder: {"pair-000": views, "pair-001": [View("pair-001", "third", "")]},
-        bundle=lambda: bundle,
-        render_call=lambda view, element: f'Toy.render("{element}", "</script><b>drawn ");',
-        style=".circuits { color: #123456; }",
-    )
-    page = open_page(write_report([run], tmp_path / "report.html", source))
+    first = [View("pair-000", NASTY, NASTY, "X", {}), View("pair-000", "second", "", "X", {}, grid=True)]
+    views = {"pair-000": first, "pair-001": [View("pair-001", "third", "", "X", {})]}
+    monkeypatch.setattr(circuits, "inspection_views", lambda folder: views)
+    monkeypatch.setattr(circuits, "bundle", lambda: bundle)
+    monkeypatch.setattr(circuits, "STYLE", ".circuits { color: #123456; }")
+    drawn = "</script><b>drawn "
+    monkeypatch.setattr(circuits, "render_call", lambda view, element: f'Toy.render("{element}", "{drawn}");')
+    page = open_page(write_report([run], tmp_path / "report.html"))
     assert page.evaluate("window.runs") is None
     for pair in (0, 1):
         page.locator("details.pair > summary").nth(pair).click()
@@ -110,5 +139,4 @@ def test_views_of_a_pair_are_drawn_when_it_is_opened_by_one_script(tmp_path, ope
 
 def test_a_page_without_views_carries_no_bundle(tmp_path):
     run = write_run(tmp_path / "run", make_records(pairs=3, experiments=("layer",)))
-    source = Source(inspection_views=lambda folder: {}, bundle=lambda: "BUNDLE", render_call=lambda *_: "")
-    assert "BUNDLE" not in write_report([run], tmp_path / "report.html", source).read_text(encoding="utf-8")
+    assert 'id="bundle"' not in write_report([run], tmp_path / "report.html").read_text(encoding="utf-8")

@@ -1,0 +1,58 @@
+"""Pages from templates: what stands in them is escaped unless a filter here has made it safe.
+
+{{ text }}             escaped
+{{ value | json }}     JSON for a script; it cannot end the element
+{{ code | script }}    code for a script, or a style sheet with `style`; it cannot end the element
+"""
+
+import re
+from functools import cache
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2.utils import htmlsafe_json_dumps
+from markupsafe import Markup
+
+
+def render(package: str, name: str, **values: object) -> str:
+    """The template `name` of the folder `templates` of `package`, filled with `values`."""
+    return environment(package).get_template(name).render(**values)
+
+
+def json_text(value: object) -> Markup:
+    """JSON without any character that ends or opens markup. Raises `ValueError` for NaN and infinity."""
+    return htmlsafe_json_dumps(value, allow_nan=False, separators=(",", ":"))
+
+
+def inline(script: str) -> Markup:
+    """A script whose strings cannot end the element that it stands in; `\\x3c` is `<` in a string of JavaScript."""
+    return Markup(re.sub(r"<(?=/script|script|!--)", r"\\x3c", script, flags=re.IGNORECASE))
+
+
+def style_sheet(text: str) -> Markup:
+    """A style sheet that cannot end its element: nothing in one needs `</`."""
+    return Markup(text.replace("</", ""))
+
+
+def number(value: float | None) -> tuple[str, str]:
+    """A number to two digits, and its power of ten where it is under a thousandth; a dash for None."""
+    if value is None:
+        return "–", ""
+    if value == 0 or abs(value) >= 1e-3:
+        return f"{value:.2g}".replace("-", "−"), ""
+    digits, exponent = f"{value:.1e}".split("e")
+    return digits.replace("-", "−"), f"−{abs(int(exponent))}"
+
+
+@cache
+def environment(package: str) -> Environment:
+    """Templates of the folder `templates` of `package`, whose values are escaped."""
+    found = Environment(
+        loader=PackageLoader(package),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    found.filters |= {"json": json_text, "script": inline, "style": style_sheet, "number": number}
+    return found
