@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mechpatch.own import Donor as Donor
     from mechpatch.own import Metric as Metric
     from mechpatch.pairs import Pair as Pair
+    from mechpatch.patching.edit import Edit as Edit
     from mechpatch.patching.hooks import capture as capture
     from mechpatch.patching.hooks import chain as chain
     from mechpatch.patching.hooks import edit_position as edit_position
@@ -47,6 +48,7 @@ _HOMES = {
     "Metric": "mechpatch.own",
     "Donor": "mechpatch.own",
     "Kind": "mechpatch.kinds",
+    "Edit": "mechpatch.patching.edit",
     "patch_position": "mechpatch.patching.hooks",
     "patch_positions": "mechpatch.patching.hooks",
     "edit_position": "mechpatch.patching.hooks",

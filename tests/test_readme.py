@@ -11,6 +11,7 @@ from commands import mechpatch
 import mechpatch as mp
 from mechpatch.errors import SpecError
 from mechpatch.guide import TOPICS, page
+from mechpatch.points import POINTS
 
 ROOT = Path(__file__).parent.parent
 PAGES = {
@@ -74,6 +75,11 @@ def test_files_that_pages_name_exist():
     for path, text in PAGES.items():
         for target in re.findall(r"\]\(([^)#:]+)\)", text):
             assert (path.parent / target).is_file(), (path, target)
+
+
+def test_the_guide_has_every_hook_point():
+    table = re.findall(r"^\| (`.*?) \|", page("hooks"), flags=re.MULTILINE)
+    assert [name for row in table[1:] for name in re.findall(r"`(\w+)`", row)] == [*POINTS]
 
 
 def test_the_guide_prints_its_pages():

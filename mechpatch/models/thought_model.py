@@ -177,13 +177,14 @@ class ThoughtModel:
                 token ids, which are run as they are in one pass: nothing is rolled out, whatever the model.
             side: the question of a pair to run, clean or corrupted.
             answer: the answer that follows it, clean or corrupted.
-            fwd_hooks: (name of a hook point or function that chooses names, hook), applied in their order; positions
-                count from the row's first token, and mechpatch's own hooks take names of sites too.
+            fwd_hooks: (name of a hook point or function that chooses names, hook) or `Edit`s, applied in their order;
+                positions count from the row's first token, and mechpatch's own hooks take names of sites too.
             thoughts: vectors that are fed back in place of what the model makes, all of them, [thought, d_model]; to
                 replace some, write to `hook_embed` at their sites.
 
         Raises:
             ThoughtError: the question cannot be laid out or run, or `thoughts` does not fit.
+            SpecError: an `Edit` is asked for at a layer that the model does not have.
             ValueError: a hook does not fit, or would never be called.
             CheckpointError: hooks of somebody stand on the model.
         """

@@ -2,6 +2,7 @@
 
 from mechpatch.patching.batch import Batch as Batch
 from mechpatch.patching.batch import collate as collate
+from mechpatch.patching.edit import Edit as Edit
 from mechpatch.patching.hooks import Hook as Hook
 from mechpatch.patching.hooks import capture as capture
 from mechpatch.patching.hooks import chain as chain

@@ -5,9 +5,9 @@ a `ThoughtModel`, where thoughts are rolled out and a position may be the name o
 `thoughts`). Hooks never mutate their input (the activation cache may alias it), never know which experiment called
 them, and compose with `chain`.
 
-Hook points are `hook_resid_pre`, `hook_resid_mid`, `hook_resid_post`, `hook_attn_out`, `hook_mlp_out`, `attn.hook_z`,
-`attn.hook_k`, `attn.hook_v` of a block; `hook_embed`, which at a thought holds the vector that is fed back; and all
-others whose activations are [row, position, d_model] or [row, position, head, d_head].
+Hook points are those of `mechpatch.points.POINTS`, under transformer-lens' names; `hook_embed`, which at a thought
+holds the vector that is fed back; and all others whose activations are [row, position, d_model] or [row, position,
+head, d_head].
 Axes: `row` (sequence in the batch), `position` (token), `site` (chosen position), `vector` (what is at one position:
 `d_model`, or `head d_head`, or `d_head` where one head is chosen; of `k` and `v` heads are key-value heads).
 """
@@ -23,9 +23,9 @@ from torch import Tensor
 from mechpatch.patching.passes import is_last_pass, site_positions
 
 Activation = Float[Tensor, "row position d_model"] | Float[Tensor, "row position head d_head"]
-# A position, negative ones from the end, or the name of a site; the same in every row.
-Place = int | str
-Places = Int[Tensor, "row site"] | Sequence[Place]
+# An index, negative ones from the end, or the name of a site; the same in every row.
+Position = int | str
+Positions = Int[Tensor, "row site"] | Sequence[Position]
 BY_QUERY = ("hook_attn_scores", "hook_pattern")  # [row, head, query, key]
 
 
@@ -38,45 +38,47 @@ class Hook(Protocol):
 
 @jaxtyped(typechecker=beartype)
 def patch_position(
-    position: Place | Int[Tensor, " row"], source: Float[Tensor, " row *vector"], *, head: int | None = None
+    position: Position | Int[Tensor, " row"], source: Float[Tensor, " row *vector"], *, head: int | None = None
 ) -> Hook:
     """Write `source` at one position of each row; pass every other position through.
 
     Args:
-        position: see `Place`, or one for each row.
+        position: see `Position`, or one for each row.
         source: one vector per row, [row, *vector]; or [*vector], which is written in every row.
         head: write this head only.
     """
-    places = position[:, None] if isinstance(position, Tensor) else [position]
+    positions = position[:, None] if isinstance(position, Tensor) else [position]
 
     @jaxtyped(typechecker=beartype)
     def patch(activation: Activation, hook: object) -> Activation:
         axis = source.ndim - len(_vector_axes(activation, head))  # that of the sites
-        return _written(activation, places, source.unsqueeze(axis) if axis >= 0 else source, head, hook)
+        return _written(activation, positions, source.unsqueeze(axis) if axis >= 0 else source, head, hook)
 
     return patch
 
 
 @jaxtyped(typechecker=beartype)
-def patch_positions(places: Places, source: Float[Tensor, "row site *vector"], *, head: int | None = None) -> Hook:
+def patch_positions(
+    positions: Positions, source: Float[Tensor, "row site *vector"], *, head: int | None = None
+) -> Hook:
     """Write `source` at several positions of each row; pass every other position through.
 
     Args:
-        places: one list for all rows, see `Place`; or positions [row, site].
+        positions: one list for all rows, see `Position`; or positions [row, site].
         source: [row, site, *vector]; beside a list, or [site, *vector], which is written in every row.
         head: write this head only.
     """
 
     @jaxtyped(typechecker=beartype)
     def patch(activation: Activation, hook: object) -> Activation:
-        return _written(activation, places, source, head, hook)
+        return _written(activation, positions, source, head, hook)
 
     return patch
 
 
 @jaxtyped(typechecker=beartype)
 def edit_position(
-    position: Place | Int[Tensor, " row"],
+    position: Position | Int[Tensor, " row"],
     function: Callable[[Float[Tensor, " row *vector"]], Float[Tensor, " row *vector"]],
     *,
     head: int | None = None,
@@ -84,52 +86,52 @@ def edit_position(
     """Write `function` of what is there at one position of each row; pass every other position through.
 
     Args:
-        position: see `Place`, or one for each row.
+        position: see `Position`, or one for each row.
         function: is given a copy, and returns as many values of the same dtype. In a question with fed-back thoughts it
             is called once a pass (see `patching.passes`), so it must give the same for the same input.
         head: edit this head only.
     """
-    places = position[:, None] if isinstance(position, Tensor) else [position]
+    positions = position[:, None] if isinstance(position, Tensor) else [position]
 
     @jaxtyped(typechecker=beartype)
     def edit(activation: Activation, hook: object) -> Activation:
-        there = activation[_index(activation, places, head, hook)]
+        there = activation[_index(activation, positions, head, hook)]
         if there.shape[1] != 1:
-            raise ValueError(f"{_name(hook)}: {position!r} is {there.shape[1]} positions; take edit_positions")
-        return _written(activation, places, _made(function, there[:, 0], hook)[:, None], head, hook)
+            raise ValueError(f"{hook_name(hook)}: {position!r} is {there.shape[1]} positions; take edit_positions")
+        return _written(activation, positions, _made(function, there[:, 0], hook)[:, None], head, hook)
 
     return edit
 
 
 @jaxtyped(typechecker=beartype)
 def edit_positions(
-    places: Places,
+    positions: Positions,
     function: Callable[[Float[Tensor, "row site *vector"]], Float[Tensor, "row site *vector"]],
     *,
     head: int | None = None,
 ) -> Hook:
-    """As `edit_position`, at several positions at once; `places` as in `patch_positions`."""
+    """As `edit_position`, at several positions at once; `positions` as in `patch_positions`."""
 
     @jaxtyped(typechecker=beartype)
     def edit(activation: Activation, hook: object) -> Activation:
-        there = activation[_index(activation, places, head, hook)]
-        return _written(activation, places, _made(function, there, hook), head, hook)
+        there = activation[_index(activation, positions, head, hook)]
+        return _written(activation, positions, _made(function, there, hook), head, hook)
 
     return edit
 
 
 @jaxtyped(typechecker=beartype)
-def capture(places: Places, into: list[Float[Tensor, "row site *vector"]], *, head: int | None = None) -> Hook:
+def capture(positions: Positions, into: list[Float[Tensor, "row site *vector"]], *, head: int | None = None) -> Hook:
     """Append a copy of what is at some positions to `into`, once a run; change nothing.
 
     Args:
-        places: as in `patch_positions`.
+        positions: as in `patch_positions`.
         head: read this head only.
     """
 
     @jaxtyped(typechecker=beartype)
     def read(activation: Activation, hook: object) -> Activation:
-        index = _index(activation, places, head, hook)
+        index = _index(activation, positions, head, hook)
         if is_last_pass():
             into.append(activation[index].clone())
         return activation
@@ -149,14 +151,23 @@ def chain(*hooks: Callable[..., Tensor | None]) -> Hook:
     return chained
 
 
+def positions_of(positions: Sequence[Position], hook: object) -> list[int]:
+    """Each as an index, in the run that is under way. Raises `ValueError` for a site that it does not have."""
+    names = [positions] if isinstance(positions, str) else positions
+    try:
+        return [at for each in names for at in (site_positions(each) if isinstance(each, str) else [each])]
+    except ValueError as error:
+        raise ValueError(f"{hook_name(hook)}: {error}") from None
+
+
 def rows(positions: Int[Tensor, "row site"]) -> Int[Tensor, "row 1"]:
     """Row numbers that pair with `positions` in an index."""
     return torch.arange(len(positions), device=positions.device)[:, None]
 
 
-def _written(activation: Tensor, places: Places, source: Tensor, head: int | None, hook: object) -> Tensor:
-    """A copy of `activation` with `source` at `places`."""
-    index = _index(activation, places, head, hook)
+def _written(activation: Tensor, positions: Positions, source: Tensor, head: int | None, hook: object) -> Tensor:
+    """A copy of `activation` with `source` at `positions`."""
+    index = _index(activation, positions, head, hook)
     source = _fitting(activation, index, source, head, hook)
     patched = activation.clone()
     patched[index] = source
@@ -169,28 +180,22 @@ def _made(function: Callable[[Tensor], Tensor], there: Tensor, hook: object) -> 
     made = function(there)
     found = f"{[*made.shape]} of {made.dtype}" if isinstance(made, Tensor) else repr(made)
     if found != expected:
-        raise ValueError(f"{_name(hook)}: `function` returned {found}, expected {expected}, as it was given")
+        raise ValueError(f"{hook_name(hook)}: `function` returned {found}, expected {expected}, as it was given")
     return made
 
 
-def _index(activation: Tensor, places: Places, head: int | None, hook: object) -> tuple[Tensor | int, ...]:
+def _index(activation: Tensor, positions: Positions, head: int | None, hook: object) -> tuple[Tensor | int, ...]:
     """What selects [row, site, *vector] of `activation`.
 
     Raises:
         ValueError: the hook point has no such positions or heads; it is named.
     """
-    name = _name(hook)
+    name = hook_name(hook)
     if name.endswith(BY_QUERY):
         raise ValueError(f"{name} is [row, head, query, key], expected [row, position, …]; write a hook of your own")
-    if isinstance(places, Tensor):
-        positions = places
-    else:
-        names = [places] if isinstance(places, str) else places
-        try:
-            found = [at for each in names for at in (site_positions(each) if isinstance(each, str) else [each])]
-        except ValueError as error:
-            raise ValueError(f"{name}: {error}") from None
-        positions = torch.tensor([found] * len(activation), dtype=torch.int64, device=activation.device)
+    if not isinstance(positions, Tensor):
+        found = [positions_of(positions, hook)] * len(activation)
+        positions = torch.tensor(found, dtype=torch.int64, device=activation.device)
     _check_positions(activation, positions, name)
     if head is None:
         return rows(positions), positions
@@ -212,7 +217,7 @@ def _fitting(
     activation: Tensor, index: tuple[Tensor | int, ...], source: Tensor, head: int | None, hook: object
 ) -> Tensor:
     """`source` as [row, site, *vector], or a `ValueError` that names the axis or dtype in which it does not fit."""
-    name, axes = _name(hook), _vector_axes(activation, head)
+    name, axes = hook_name(hook), _vector_axes(activation, head)
     assert isinstance(index[1], Tensor)
     expected = dict(zip(("row", "site", *axes), (*index[1].shape, *activation.shape[-len(axes) :]), strict=True))
     if source.ndim == len(expected) - 1:  # the same in every row
@@ -243,5 +248,6 @@ def _check_positions(activation: Tensor, positions: Tensor, name: str) -> None:
         )
 
 
-def _name(hook: object) -> str:
+def hook_name(hook: object) -> str:
+    """What a message calls the hook point."""
     return getattr(hook, "name", None) or "this hook point"

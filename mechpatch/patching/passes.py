@@ -19,10 +19,12 @@ class Pass:
 
     Attributes:
         sites: position of each named site; empty for a text that has none.
+        fed: positions of the thoughts that are fed back.
         last: whether the activations are those of the run; before, thoughts that follow are not known yet.
     """
 
     sites: Mapping[str, int]
+    fed: range
     last: bool
 
 
@@ -46,6 +48,12 @@ def is_last_pass() -> bool:
     """
     current = _CURRENT.get()
     return current is None or current.last
+
+
+def fed_positions() -> range:
+    """Positions of the thoughts that are fed back in the question that is being run; empty where there are none."""
+    current = _CURRENT.get()
+    return range(0) if current is None else current.fed
 
 
 def site_positions(name: str) -> list[int]:

@@ -20,10 +20,10 @@ from transformer_lens import HookedTransformer
 
 from mechpatch.axes import LatentHead
 from mechpatch.errors import ThoughtError
+from mechpatch.patching.edit import HOOK_EMBED, Edit, Named
 from mechpatch.patching.passes import Pass, in_pass
 from mechpatch.thoughts.layout import Layout
 
-HOOK_EMBED = "hook_embed"
 STAND_IN = 0  # any token; what is fed back takes the place of its embedding
 # What transformer-lens computes only when it is told to, and the method of its model that tells it.
 SWITCHED = {
@@ -34,8 +34,7 @@ SWITCHED = {
     "hook_v_input": "set_use_split_qkv_input",
     "hook_mlp_in": "set_use_hook_mlp_in",
 }
-# The name of a hook point or a function that chooses names, and a hook, as transformer-lens takes them.
-Hooks = Sequence[tuple[str | Callable[[str], bool], Callable[..., Any]]]
+Hooks = Sequence[Named | Edit]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,12 +86,15 @@ def rolled_out(
 
     Raises:
         ThoughtError: the row cannot be run on this model.
+        SpecError: an edit is asked for at a layer that the model does not have.
         ValueError: a hook cannot be applied as asked; it would otherwise be passed over in silence.
     """
     _check(model, head, row, thoughts)
     tokens = torch.tensor([row.tokens], device=model.unembed.W_U.device)
     fed = [] if thoughts is None else [*thoughts]
-    hooks, calls = _counted(model, fwd_hooks)
+    named = [one for each in fwd_hooks for one in (each.on(model) if isinstance(each, Edit) else [each])]
+    hooks, calls = _counted(model, named)
+    at_thoughts = range(row.first, row.first + row.n_latents)
 
     def feed(embeds: Tensor, hook: object) -> Tensor:
         if not fed:
@@ -102,12 +104,12 @@ def rolled_out(
     with model.hooks(fwd_hooks=[(HOOK_EMBED, feed), *hooks]):
         while len(fed) < row.n_latents:
             assert head is not None  # checked
-            with in_pass(Pass(sites=row.sites, last=False)):
+            with in_pass(Pass(sites=row.sites, fed=at_thoughts, last=False)):
                 resid = model(tokens, stop_at_layer=model.cfg.n_layers)
                 fed.append(head(model.ln_final(resid)[:, row.first + len(fed) - 1])[0])
-        with in_pass(Pass(sites=row.sites, last=True)):
+        with in_pass(Pass(sites=row.sites, fed=at_thoughts, last=True)):
             yield tokens
-    _require_called(fwd_hooks, calls)
+    _require_called(named, calls)
 
 
 def _check(
@@ -131,9 +133,9 @@ def _check(
         )
 
 
-def _counted(model: HookedTransformer, fwd_hooks: Hooks) -> tuple[Hooks, list[int]]:
-    """`fwd_hooks`, and how often each of them has been called."""
-    calls = [0] * len(fwd_hooks)
+def _counted(model: HookedTransformer, named: Sequence[Named]) -> tuple[list[Named], list[int]]:
+    """These hooks, and how often each of them has been called."""
+    calls = [0] * len(named)
 
     def counted(number: int, inner: Callable[..., Any]) -> Callable[..., Any]:
         def call(activation: Tensor, hook: object) -> Any:
@@ -142,17 +144,17 @@ def _counted(model: HookedTransformer, fwd_hooks: Hooks) -> tuple[Hooks, list[in
 
         return call
 
-    for name, _ in fwd_hooks:
+    for name, _ in named:
         if isinstance(name, str) and name not in model.hook_dict:
             near = get_close_matches(name, model.hook_dict, n=1)
             meant = f"did you mean {near[0]}" if near else "model.hooked.hook_dict has all"
             raise ValueError(f"there is no hook point {name!r}; {meant}")
-    return [(name, counted(number, hook)) for number, (name, hook) in enumerate(fwd_hooks)], calls
+    return [(name, counted(number, hook)) for number, (name, hook) in enumerate(named)], calls
 
 
-def _require_called(fwd_hooks: Hooks, calls: Sequence[int]) -> None:
+def _require_called(named: Sequence[Named], calls: Sequence[int]) -> None:
     """Raise a `ValueError` for a hook that changed nothing because its hook point was never reached."""
-    for (name, _), count in zip(fwd_hooks, calls, strict=True):
+    for (name, _), count in zip(named, calls, strict=True):
         if count:
             continue
         if not isinstance(name, str):

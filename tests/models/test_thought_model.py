@@ -26,20 +26,23 @@ from models_under_test import (
 )
 from torch import Tensor, nn
 
-from mechpatch.errors import CheckpointError, ThoughtError
+from mechpatch.errors import CheckpointError, SpecError, ThoughtError
 from mechpatch.models import ThoughtModel, load_model
 from mechpatch.patching import (
+    Edit,
     Read,
     Write,
     capture,
     chain,
     collate,
     edit_position,
+    edit_positions,
     is_last_pass,
     patch_position,
     patch_positions,
     rollout,
 )
+from mechpatch.points import POINTS
 from mechpatch.verify import huggingface
 from mechpatch.verify.exact import make_exact
 
@@ -226,6 +229,55 @@ def test_an_edit_sees_the_run_and_a_capture_keeps_it_once(model: ThoughtModel):
     assert set(edited) == {POST}
 
 
+def bent(there: Tensor) -> Tensor:
+    """Something else of the same shape."""
+    return 1.5 * there - 1
+
+
+@pytest.mark.parametrize("kind", ["latent", "text"])
+@pytest.mark.parametrize("hook", POINTS)
+def test_an_edit_is_the_plain_hook(model: ThoughtModel, hook: str, kind: str):
+    """At a site by its name, by its position and from the end; of all heads at once and one after the other."""
+    point, layout = POINTS[hook], model.lay_out(PAIR, kind=kind)[1]
+    layer, at = min(1, point.n_layers(model.n_layers) - 1), model.sites(layout)["t1"]
+    if not point.hooks and kind == "text":
+        with pytest.raises(ValueError, match="hook_embed: 't1' is no thought that is fed back; nothing is fed back"):
+            model.run_with_hooks(layout, fwd_hooks=[Edit(hook, layer, "t1", bent)])
+        return
+
+    def by_hand(values: Tensor, hook: object) -> Tensor:
+        return torch.cat([values[:, :at], bent(values[:, at : at + 1]), values[:, at + 1 :]], dim=1)
+
+    names = [f"blocks.{layer}.{name}" for name in point.hooks] or ["hook_embed"]
+    plain = model.run_with_hooks(layout)
+    expected = model.run_with_hooks(layout, fwd_hooks=[(name, by_hand) for name in names])
+    for site in ("t1", at, at - plain.shape[1]):
+        assert torch.equal(model.run_with_hooks(layout, fwd_hooks=[Edit(hook, layer, site, bent)]), expected)
+    if point.heads:
+        cfg = model.hooked.cfg
+        heads = range(cfg.n_heads if point.heads == "query" else cfg.n_key_value_heads or 0)
+        one_by_one = [Edit(hook, layer, "t1", bent, head) for head in heads]
+        assert torch.equal(model.run_with_hooks(layout, fwd_hooks=one_by_one), expected)
+        assert not torch.equal(model.run_with_hooks(layout, fwd_hooks=one_by_one[:1]), expected)
+    assert (expected - plain).abs().max() > 1e-3
+
+
+def test_edits_stand_beside_plain_hooks(model: ThoughtModel):
+    """In their order, each thought by itself, and in a run of transformer-lens' own."""
+    found: list[Tensor] = []
+    hooks = [Edit("resid_post", 1, "thoughts", bent), (POST, capture("thoughts", found))]
+    logits, cache = model.run_with_cache(PAIR, fwd_hooks=hooks)
+    expected = model.run_with_hooks(PAIR, fwd_hooks=[(POST, edit_positions("thoughts", bent))])
+    assert torch.equal(logits, expected)
+    places = [model.sites(PAIR)[name] for name in ("t0", "t1", "t2")]
+    assert torch.equal(found[0], cache[POST][:, places])
+    tokens, edit = torch.tensor([[5, 6, 7], [8, 9, 5]]), Edit("z", 1, -1, bent, head=2)
+    plain = model.hooked.run_with_hooks(tokens, fwd_hooks=edit.on(model.hooked))
+    named: Any = [("blocks.1.attn.hook_z", edit_position(-1, bent, head=2))]
+    assert torch.equal(plain, model.hooked.run_with_hooks(tokens, fwd_hooks=named))
+    assert not torch.equal(plain, model.hooked(tokens))
+
+
 def test_thoughts_are_replaced(model: ThoughtModel):
     """All by `thoughts`, or some at `hook_embed`; those that follow are made anew."""
     layout, given = model.lay_out(PAIR)[1], model.thoughts([PAIR])[0, 0]
@@ -384,6 +436,46 @@ REFUSED: dict[str, tuple[Callable[[ThoughtModel], object], type[Exception], str]
         lambda model: model.run_with_hooks(PAIR, fwd_hooks=[(POST, patch_position("thoughts", VECTOR))]),
         ValueError,
         "axis `site` of `source` is 1, but there are 3",
+    ),
+    "an edit at no hook point": (
+        lambda model: Edit("resid_pots", 1, "t1", bent),
+        SpecError,
+        "there is no hook point 'resid_pots'; expected one of resid_pre, ",
+    ),
+    "an edit of a head where there is none": (
+        lambda model: Edit("mlp_out", 1, "t1", bent, head=0),
+        SpecError,
+        "hook point mlp_out has no heads, but head 0 is asked for; expected one of z, k, v",
+    ),
+    "an edit of no such head": (
+        lambda model: model.run_with_hooks(PAIR, fwd_hooks=[Edit("k", 1, "t1", bent, head=2)]),
+        ValueError,
+        r"blocks\.1\.attn\.hook_k: `head` is 2, but the activation has heads 0 to 1",
+    ),
+    "an edit at no such layer": (
+        lambda model: model.run_with_hooks(PAIR, fwd_hooks=[Edit("kv", 3, "t1", bent)]),
+        SpecError,
+        "Edit at kv, layer 3: no such layer; the model has layers 0 to 2",
+    ),
+    "an edit at a layer of a thought": (
+        lambda model: model.run_with_hooks(PAIR, fwd_hooks=[Edit("thought", 1, "t1", bent)]),
+        SpecError,
+        "Edit at thought, layer 1: no such layer; a thought has none, so it must be 0",
+    ),
+    "an edit at no such site": (
+        lambda model: model.run_with_hooks(PAIR, fwd_hooks=[Edit("z", 1, "t3", bent)]),
+        ValueError,
+        r"attn\.hook_z: no site 't3' here; expected thoughts or one of bot, t0",
+    ),
+    "an edit of a thought where a token stands": (
+        lambda model: model.run_with_hooks(PAIR, fwd_hooks=[Edit("thought", 0, "bot", bent)]),
+        ValueError,
+        r"hook_embed: 'bot' is no thought that is fed back; positions \d+ to \d+",
+    ),
+    "an edit of another shape": (
+        lambda model: model.run_with_hooks(PAIR, fwd_hooks=[Edit("z", 1, "t1", lambda there: there[:, 0])]),
+        ValueError,
+        r"hook_z: `function` returned \[1, 8\] of torch.float64, expected \[1, 4, 8\] of torch.float64",
     ),
     "a site of a text": (
         lambda model: model.run_with_hooks([5, 6], fwd_hooks=[(POST, patch_position("t0", VECTOR))]),

@@ -216,11 +216,11 @@ FAULTS: dict[str, tuple[Callable[[], object], tuple[str, ...]]] = {
     ),
     "no site axis": (
         lambda: patch_positions(torch.tensor([1, 2]), source(2, 4)),
-        ("TypeCheckError", "'places'", "row site"),
+        ("TypeCheckError", "'positions'", "row site"),
     ),
     "fractional positions": (
         lambda: patch_positions(torch.tensor([[1.0], [2.0]]), source(2, 1, 4)),
-        ("TypeCheckError", "'places'", "row site"),
+        ("TypeCheckError", "'positions'", "row site"),
     ),
     "a stream of one row": (
         lambda: patch_position(1, source(2, 4))(RESID[0], None),
