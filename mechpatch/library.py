@@ -18,8 +18,8 @@ from mechpatch.models import ThoughtModel
 from mechpatch.own import Donor, Metric, Own
 from mechpatch.pairs import Pair, pairs_from
 from mechpatch.pairs import load_pairs as read_file
-from mechpatch.stats import RunSummary, read_summary
-from mechpatch.storage.results import read_effects, read_pairs, read_spec
+from mechpatch.stats import RunSummary
+from mechpatch.stats.finished import FinishedRun
 from mechpatch.views.figures import files as figures
 from mechpatch.views.report import write_report
 
@@ -37,8 +37,8 @@ class Run:
         folder: its directory; None for a run in memory.
     """
 
-    def __init__(self, kept: workflow.Kept, folder: Path | None = None) -> None:
-        self._kept, self.folder = kept, folder
+    def __init__(self, kept: workflow.Kept | FinishedRun) -> None:
+        self._kept, self.folder = kept, kept.folder
 
     def __repr__(self) -> str:
         counts = self.summary.counts
@@ -109,7 +109,7 @@ class Run:
         Raises:
             SpecError, StorageError: the folder holds something else, or cannot be written.
         """
-        self._kept.write(Path(folder))
+        workflow.write_run(self._kept, Path(folder))
         return Path(folder)
 
     def report(self, path: str | Path = "report.html") -> Path:
@@ -210,9 +210,9 @@ def open_run(folder: str | Path) -> Run:
     Raises:
         StorageError: it is not finished, is damaged, or is none.
     """
-    folder = Path(folder)
-    kept = workflow.Kept(read_spec(folder), read_pairs(folder), read_effects(folder), read_summary(folder))
-    return Run(kept, folder)
+    finished = FinishedRun(Path(folder))
+    finished.require_whole()
+    return Run(finished)
 
 
 def _each(value: Any) -> list[Any]:

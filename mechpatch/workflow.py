@@ -31,6 +31,7 @@ from mechpatch.own import NOTHING, Own
 from mechpatch.patching.memory import peak_memory
 from mechpatch.reprs import short_repr
 from mechpatch.stats import RunFacts, RunSummary, Summary, summarise, write_summary
+from mechpatch.stats.finished import FinishedRun
 from mechpatch.stats.summary_values import Prediction, RoundingFacts
 from mechpatch.stats.values_json import as_json
 from mechpatch.storage.atomic import writing
@@ -76,21 +77,15 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A run in memory: what `spec.json`, `pairs.json`, `effects.parquet` and `summary.json` of a directory hold."""
+    """A run in memory: what a `FinishedRun` reads from a directory."""
 
     spec: dict[str, Any]
     pairs: dict[str, Any]
     records: pa.Table
     summary: RunSummary
+    folder: None = None
 
     __repr__ = short_repr
-
-    def write(self, folder: Path) -> None:
-        """Write these files into a new directory. Raises `SpecError` or `StorageError` if it holds something else."""
-        with open_run(folder, self.spec) as directory:
-            write_sealed(folder / PAIRS, self.pairs)
-            directory.finish(self.records)
-            write_summary(directory.folder, self.summary)
 
 
 def run_to_directory(
@@ -172,6 +167,14 @@ def run_in_memory(
     records, pace = _run(experiment, directory, cache, progress, lambda row: None, log.info)
     summary = _summary(experiment, records, pace, pairs, include_incorrect, started, None)
     return Kept(directory.spec, describe_pairs(model, pairs, experiment), records, summary)
+
+
+def write_run(run: Kept | FinishedRun, out: Path) -> None:
+    """Write a run into a new directory. Raises `SpecError` or `StorageError` if it holds something else."""
+    with open_run(out, run.spec) as directory:
+        write_sealed(out / PAIRS, run.pairs)
+        directory.finish(run.records)
+        write_summary(directory.folder, run.summary)
 
 
 def _ready(model: ThoughtModel, spec: Spec, pairs: PairFile, own: Own) -> Experiment:

@@ -52,20 +52,21 @@ def compare(
             require_run(run_dir)
 
     from mechpatch.stats.compare import compare_cells, compare_runs, parse_place, unlike_questions
+    from mechpatch.stats.finished import FinishedRun
     from mechpatch.stats.values_json import as_json as values_of
     from mechpatch.storage.atomic import write_json
-    from mechpatch.storage.questions import read_questions
-    from mechpatch.storage.results import read_effects
     from mechpatch.views.words.comparison import describe_cells, describe_runs
 
+    a = FinishedRun(run_a)
     if cells is not None:
         places = [parse_place(text) for text in cells]
-        found = compare_cells(read_effects(run_a), places[0], places[1], metric, seed, include_incorrect)
+        found = compare_cells(a.records, places[0], places[1], metric, seed, include_incorrect)
         lines = describe_cells(found)
     else:
         assert run_b is not None
-        unlike = unlike_questions(read_questions(run_a), read_questions(run_b))
-        found = compare_runs(read_effects(run_a), read_effects(run_b), metric, seed, include_incorrect, unlike)
+        b = FinishedRun(run_b)
+        unlike = unlike_questions(a.questions, b.questions)
+        found = compare_runs(a.records, b.records, metric, seed, include_incorrect, unlike)
         lines = describe_runs(found, run_a.name, run_b.name)
     if out is not None:
         write_json(out, values_of(found))

@@ -82,23 +82,24 @@ def inspect(
     require_run(run_dir)
     if model is not None:
         early.outline(ModelSource(base=model, adapter=adapter, codi=codi, coconut=coconut))
+
+    from mechpatch.stats.finished import FinishedRun
+
+    finished = FinishedRun(run_dir)
     if layer is not None and site is not None:
-        from mechpatch.storage.results import read_pairs, read_spec
+        early.judge_cell(layer, site, finished.spec, finished.pairs)
 
-        early.judge_cell(layer, site, read_spec(run_dir), read_pairs(run_dir))
-
-    from mechpatch.experiments.reopened import reopen
     from mechpatch.inspection.inspect import inspect_pairs
+    from mechpatch.inspection.reopened import reopen
     from mechpatch.inspection.strongest import At, largest_effects
     from mechpatch.storage.atomic import lock
     from mechpatch.storage.inspections import INSPECTIONS
-    from mechpatch.storage.results import read_effects
     from mechpatch.views.circuits.page import write_page
 
-    run = reopen(run_dir)
+    run = reopen(finished)
     spec = run.spec if max_memory is None else replace(run.spec, memory=max_memory * 2**20)
     indices = [run.index(each) for each in dict.fromkeys(pair or ())]
-    indices = indices or largest_effects(read_effects(run_dir), top or 1)
+    indices = indices or largest_effects(finished.records, top or 1)
     source = ModelSource.recorded(run.model)
     if model is not None or adapter is not None or codi is not None or coconut is not None:
         source = source.moved(model, adapter, codi, coconut)

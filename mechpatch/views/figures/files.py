@@ -11,13 +11,12 @@ import pyarrow as pa
 from matplotlib.figure import Figure
 
 from mechpatch.catalogue import MEASURES, PAIRED
-from mechpatch.errors import SpecError, StorageError
+from mechpatch.errors import SpecError
 from mechpatch.kinds import kind_of
 from mechpatch.names import not_known
-from mechpatch.stats import groups
 from mechpatch.stats.cells import Group
+from mechpatch.stats.finished import FinishedRun
 from mechpatch.storage.atomic import remove_stale, write_bytes, writing
-from mechpatch.storage.results import read_effects
 from mechpatch.views.figures.curves import layer_profile as layer_profile
 from mechpatch.views.figures.curves import trajectories as trajectories
 from mechpatch.views.figures.heatmaps import difference_map as difference_map
@@ -62,22 +61,21 @@ def plot_run(
         SpecError: a metric is not known.
         StorageError: the run is not finished, is damaged or holds no rows, or a file cannot be written.
     """
-    table = read_effects(run_dir)
+    run = FinishedRun(run_dir)
+    table = run.records
     numbers = [field.name for field in table.schema if pa.types.is_floating(field.type)]
     if unknown := [metric for metric in metrics if metric not in (*MEASURES, *numbers)]:
         raise SpecError(not_known("--metric", unknown, list(dict.fromkeys((*MEASURES, *numbers)))))
-    if not table.num_rows:
-        raise StorageError(f"{run_dir}: effects.parquet has no rows, so there is nothing to draw; run some pairs first")
+    run.require_rows()
     folder = out_dir or run_dir / "figures"
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     remove_stale(folder)
     written = []
-    found = groups(table)
-    for group in found:
+    for group in run.groups:
         if group.donor != PAIRED:
             continue
-        for suffix, figure in _figures(table, group, found, include_incorrect, metrics).items():
+        for suffix, figure in _figures(table, group, run.groups, include_incorrect, metrics).items():
             written += save(figure, folder / f"{group.experiment}-{group.direction}{suffix}")
     return written
 

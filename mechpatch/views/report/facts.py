@@ -8,9 +8,10 @@ from typing import Any
 from mechpatch.catalogue import PAIRED, direction_label, donor_label, is_null
 from mechpatch.kinds import kind_of
 from mechpatch.stats.cells import Group
+from mechpatch.stats.finished import FinishedRun
 from mechpatch.stats.summary_values import Summary
 from mechpatch.views.report.parts import Part, joined
-from mechpatch.views.report.studies import Run, Study
+from mechpatch.views.report.studies import Study
 
 THOUGHT_KINDS = {
     "latent": "Continuous latent thoughts, really rolled out: each is the head's image of the state before it, so a "
@@ -57,7 +58,7 @@ def _nulls(groups: Sequence[Group]) -> str:
     return f"{said} Also written: {'; '.join(others)}." if others else said
 
 
-def _model(run: Run, about: Mapping[str, Any]) -> list[Part]:
+def _model(run: FinishedRun, about: Mapping[str, Any]) -> list[Part]:
     model, environment = run.spec.get("model", {}), run.spec.get("environment", {})
     facts = [[Part(_place(about["base"]), "foreign")]] if about.get("base") else []
     facts.append([Part(f"{model.get('dtype') or about.get('dtype')} on {about.get('device', 'an unnamed device')}")])
@@ -107,7 +108,7 @@ def _counted(reasons: Counter[str]) -> str:
     return ", ".join(f"{n} {reason.replace('_', ' ')}" for reason, n in reasons.most_common())
 
 
-def _engine(asked: Mapping[str, Any], runs: Sequence[Run]) -> list[Part]:
+def _engine(asked: Mapping[str, Any], runs: Sequence[FinishedRun]) -> list[Part]:
     engine, checks = str(asked.get("engine", "")), asked.get("checks", 0)
     words = ENGINES.get(engine, engine)
     if engine == "fast":
@@ -135,7 +136,7 @@ def _laws(summary: Summary) -> list[Part]:
     return [Part(f"{hold}; see the comparison below.")]
 
 
-def _cost(runs: Sequence[Run]) -> list[Part]:
+def _cost(runs: Sequence[FinishedRun]) -> list[Part]:
     memory = [run.summary.run.peak_memory_bytes for run in runs if run.summary.run.peak_memory_bytes]
     peak = f", peak memory {max(memory) / 1e9:.2g} GB" if memory else ""
     return [Part(f"{duration(sum(run.summary.run.seconds for run in runs))}{peak}")]

@@ -7,10 +7,11 @@ from typing import Any
 from mechpatch.catalogue import DIRECTIONS
 from mechpatch.kinds import kind_of
 from mechpatch.stats.contrasts import LEVEL
+from mechpatch.stats.finished import FinishedRun
 from mechpatch.stats.summary_values import Check
 from mechpatch.views.report import facts
 from mechpatch.views.report.parts import Part, Row, entry
-from mechpatch.views.report.studies import Run, Study
+from mechpatch.views.report.studies import Study
 from mechpatch.views.words.claims import written
 from mechpatch.views.words.reading import paragraphs
 
@@ -142,7 +143,7 @@ def _dropped(pair: Mapping[str, Any]) -> Row:
     return [entry(pair["pair_id"], "foreign"), reason, entry(details, "foreign")]
 
 
-def _run(run: Run) -> Row:
+def _run(run: FinishedRun) -> Row:
     versions = ", ".join(f"{name} {version}" for name, version in run.spec.get("versions", {}).items())
     return [
         entry(run.name, "foreign"),

@@ -12,39 +12,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from mechpatch.errors import SpecError, StorageError
+from mechpatch.errors import SpecError
 from mechpatch.reprs import short_repr
-from mechpatch.stats import RunSummary, groups, read_summary, summarise
-from mechpatch.stats.cells import Group
-from mechpatch.storage.results import read_effects, read_pairs, read_spec
+from mechpatch.stats import RunSummary, summarise
+from mechpatch.stats.finished import FinishedRun
 
 # What runs of one study must share: entries of a spec that change what a value means.
 SHARED = ("thoughts", "n_thoughts", "prefix", "separator", "placeholder", "distances", "min_gap")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Run:
-    """What one directory holds: its records, and what was written beside them."""
-
-    folder: Path
-    table: pa.Table
-    spec: dict[str, Any]
-    summary: RunSummary
-    pairs: dict[str, Any]
-    groups: tuple[Group, ...]
-
-    __repr__ = short_repr
-
-    @property
-    def name(self) -> str:
-        return self.folder.resolve().name
-
-    @property
-    def identity(self) -> str:
-        """Equal for runs of one model on the same pairs with thoughts of one kind."""
-        asked = self.spec.get("spec", {})
-        shared = [asked.get(name) for name in SHARED]
-        return json.dumps([self.spec.get("model"), self.spec.get("pairs"), shared], sort_keys=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -56,7 +30,7 @@ class Study:
         pairs: descriptions of the pairs by `pair_id`, from the runs' pairs.json.
     """
 
-    runs: tuple[Run, ...]
+    runs: tuple[FinishedRun, ...]
     table: pa.Table
     summary: RunSummary
     pairs: dict[str, dict[str, Any]]
@@ -81,8 +55,8 @@ def read_studies(folders: Sequence[Path]) -> list[Study]:
     resolved = [folder.resolve() for folder in folders]
     if twice := sorted({str(each) for each in resolved if resolved.count(each) > 1}):
         raise SpecError(f"{', '.join(twice)}: given more than once; name each run once")
-    joined: list[list[Run]] = []
-    for run in map(read_run, folders):
+    joined: list[list[FinishedRun]] = []
+    for run in map(_shown, folders):
         home = next((runs for runs in joined if _fits(run, runs)), None)
         if home is None:
             joined.append([run])
@@ -91,30 +65,31 @@ def read_studies(folders: Sequence[Path]) -> list[Study]:
     return [_join(runs) for runs in joined]
 
 
-def read_run(folder: Path) -> Run:
-    """Read one finished run. Raises `StorageError`."""
-    spec = read_spec(folder)
-    table = read_effects(folder)
-    if not table.num_rows:
-        raise StorageError(f"{folder}: effects.parquet has no rows, so there is nothing to show; run some pairs first")
-    return Run(
-        folder=folder,
-        table=table,
-        spec=spec,
-        summary=read_summary(folder),
-        pairs=read_pairs(folder),
-        groups=tuple(groups(table)),
-    )
+def _shown(folder: Path) -> FinishedRun:
+    """A finished run, every file of it read. Raises `StorageError` also if it has no rows."""
+    run = FinishedRun(folder)
+    run.require_whole()
+    run.require_rows()
+    return run
 
 
-def _fits(run: Run, runs: Sequence[Run]) -> bool:
+def _identity(run: FinishedRun) -> str:
+    """Equal for runs of one model on the same pairs with thoughts of one kind."""
+    asked = run.spec.get("spec", {})
+    shared = [asked.get(name) for name in SHARED]
+    return json.dumps([run.spec.get("model"), run.spec.get("pairs"), shared], sort_keys=True)
+
+
+def _fits(run: FinishedRun, runs: Sequence[FinishedRun]) -> bool:
     taken = {group for each in runs for group in each.groups}
-    return run.identity == runs[0].identity and run.table.schema == runs[0].table.schema and not taken & {*run.groups}
+    if _identity(run) != _identity(runs[0]) or run.records.schema != runs[0].records.schema:
+        return False
+    return not taken & {*run.groups}
 
 
-def _join(runs: Sequence[Run]) -> Study:
+def _join(runs: Sequence[FinishedRun]) -> Study:
     first = runs[0]
-    table = pa.concat_tables([run.table for run in runs])
+    table = pa.concat_tables([run.records for run in runs])
     if len(runs) == 1:
         summary = first.summary
     else:

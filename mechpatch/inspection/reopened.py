@@ -10,7 +10,8 @@ from mechpatch.experiments.spec import Spec
 from mechpatch.models import ThoughtModel
 from mechpatch.pairs import Pair, Side, answer_text
 from mechpatch.reprs import short_repr
-from mechpatch.storage.results import PAIRS, read_pairs, read_spec
+from mechpatch.stats.finished import FinishedRun
+from mechpatch.storage.results import PAIRS
 
 _OTHER = "the run was made by another version of mechpatch, or by hand; run it again"
 
@@ -52,14 +53,14 @@ class Reopened:
             )
 
 
-def reopen(folder: Path) -> Reopened:
-    """Read what a run was asked. Raises `StorageError` if it is no run or its files do not fit together."""
-    found = read_spec(folder)
+def reopen(run: FinishedRun) -> Reopened:
+    """Understand what a run was asked. Raises `StorageError` if it is no run or its files do not fit together."""
+    found, folder = run.spec, run.folder
     try:
         spec = spec_from(_object(found["spec"]))
         environment, model = _object(found["environment"]), _object(found["model"])
         about, fingerprint, kept = _object(environment["model"]), str(model["fingerprint"]), _object(found["pairs"])
-        pairs = [_pair(_object(each)) for each in read_pairs(folder)["pairs"]]
+        pairs = [_pair(_object(each)) for each in run.pairs["pairs"]]
         names = [str(name) for name in kept["run"]]
         if [pair.pair_id for pair in pairs] != kept["kept"] or not {*names} <= {*kept["kept"]}:
             raise StorageError(f"{folder / PAIRS}: holds other pairs than spec.json says; {_OTHER}")
