@@ -16,6 +16,7 @@ from mechpatch.experiments.running.footprint import LIBRARIES, PER_TOKEN
 from mechpatch.experiments.running.notes import wrong_base
 from mechpatch.experiments.spec import Spec
 from mechpatch.families import PLAIN
+from mechpatch.formats import amount, duration, scientific, significant, written
 from mechpatch.models import ThoughtModel
 from mechpatch.models.checkpoint import said
 from mechpatch.models.trial import Contents, Trial
@@ -36,7 +37,7 @@ def show_model(name: str, model: ThoughtModel) -> None:
     thoughts = f", {model.n_latents} latent thoughts" if model.n_latents else ""
     typer.echo(
         f"model {name}{family}{adapted}{thoughts}{without}; {about['dtype']} on {about['device']}; "
-        f"fingerprint {model.fingerprint}; max |Δlogit| to Hugging Face {model.parity:.1e}",
+        f"fingerprint {model.fingerprint}; max |Δlogit| to Hugging Face {scientific(model.parity)}",
         err=True,
     )
 
@@ -65,8 +66,8 @@ def show_trial(found: Trial | None, dtype: str) -> None:
         return
     ids = ", ".join(f"{role} {token}" for role, token in found.special.items())
     taken = LIBRARIES + PER_TOKEN * found.n_tokens + found.weights
-    memory = f"about {_amount(taken)}B in {dtype}: weights {_amount(found.weights)}B, the rest libraries and tokenizer"
-    memory += f"; while it loads {_amount(found.passing)}B more" if found.passing else ""
+    memory = f"about {amount(taken)}B in {dtype}: weights {amount(found.weights)}B, the rest libraries and tokenizer"
+    memory += f"; while it loads {amount(found.passing)}B more" if found.passing else ""
     base = f"may be the wrong one: {found.doubt}" if found.doubt else ""
     _show_lines({"loads as": found.architecture, "missing": "nothing", "ids": ids, "memory": memory, "base": base})
 
@@ -109,33 +110,18 @@ def show_plan(plan: Plan, spec: Spec, doubt: str) -> None:
     directions = f" × {len(spec.directions)} directions" if len(spec.directions) > 1 else ""
     lines = {
         "to run": f"{plan.pairs} pairs × {plan.cells} cells{donors}{directions} = {counts.records:,} patched runs",
-        "plain hooks": f"{counts.plain_runs:,} forward passes, {_amount(counts.plain.token_layers)} token-layers, "
-        f"{_amount(counts.plain.flops)}FLOP",
-        f"{spec.engine} engine": f"{_amount(computed.token_layers)} token-layers, {_amount(computed.flops)}FLOP "
-        f"({fewer:.1f} × fewer), and {_amount(counts.checks.flops)}FLOP for its checks",
-        "memory": f"weights {_amount(plan.weights)}B, peak about {_amount(plan.peak_memory)}B, libraries included",
+        "plain hooks": f"{counts.plain_runs:,} forward passes, {amount(counts.plain.token_layers)} token-layers, "
+        f"{amount(counts.plain.flops)}FLOP",
+        f"{spec.engine} engine": f"{amount(computed.token_layers)} token-layers, {amount(computed.flops)}FLOP "
+        f"({written(fewer, '.1f')} × fewer), and {amount(counts.checks.flops)}FLOP for its checks",
+        "memory": f"weights {amount(plan.weights)}B, peak about {amount(plan.peak_memory)}B, libraries included",
         "model": f"answers {plan.answered} of the {plan.calibrated_on} tried pairs right on both sides",
         "base": wrong_base(doubt, plan.answered, plan.calibrated_on),
-        "storage": f"about {_amount(plan.storage)}B, records and cache",
-        "time": f"about {_duration(plan.seconds)} (timed on {plan.timed:,} patched runs of "
+        "storage": f"about {amount(plan.storage)}B, records and cache",
+        "time": f"about {duration(plan.seconds)} (timed on {plan.timed:,} patched runs of "
         f"{plan.calibrated_on} of the pairs; loading, summary and figures come on top)",
     }
     _show_lines(lines)
-
-
-def _amount(number: int | float) -> str:
-    """A number with a prefix of the SI, and a space where a unit can follow."""
-    for prefix in ("", "k", "M", "G", "T"):
-        if number < 1000:
-            return f"{number:.3g} {prefix}"
-        number /= 1000
-    return f"{number:,.3g} P"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.3g} s"
-    return f"{seconds / 60:.3g} min" if seconds < 7200 else f"{seconds / 3600:.3g} h"
 
 
 def show_summary(summary: RunSummary) -> None:
@@ -143,7 +129,7 @@ def show_summary(summary: RunSummary) -> None:
     typer.echo("\n".join(ending(summary)))
     if expected := summary.run.expected:
         took = summary.run.run_seconds
-        typer.echo(f"The runs took {_duration(took)}; {_duration(expected.seconds)} were predicted from {expected.of}.")
+        typer.echo(f"The runs took {duration(took)}; {duration(expected.seconds)} were predicted from {expected.of}.")
 
 
 def show_paths(folder: Path, figures: Sequence[Path], report: Path | None = None) -> None:
@@ -160,7 +146,7 @@ def show_findings(findings: Findings, pairs: Sequence[str]) -> None:
     for column in table.columns[2:4]:
         column.justify = "right"
     for each in findings.verdicts:
-        numbers = ["—" if value is None else f"{value:.1e}" for value in (each.deviation, each.tolerance)]
+        numbers = [scientific(value) for value in (each.deviation, each.tolerance)]
         style = "red" if each.failed else "dim" if each.deviation is None else ""
         table.add_row(str(each.number), each.says, *numbers, each.verdict, style=style)
     typer.echo(f"verified on {', '.join(pairs)}; deviations of logits unless the law says otherwise")
@@ -171,8 +157,8 @@ def show_findings(findings: Findings, pairs: Sequence[str]) -> None:
         if each.failed or each.deviation is None or each.key == "alpha":  # how many are right is worth knowing anyway
             typer.echo(f"  {each.number}, {each.says}: {each.verdict}{f': {each.note}' if each.note else ''}")
     for relation in findings.relations:
-        value = "—" if relation["value"] is None else f"{relation['value']:.3g}"
-        typer.echo(f"  reported, not asserted: {relation['name'].replace('_', ' ')}: {value}")
+        name, value = relation["name"].replace("_", " "), significant(relation["value"])
+        typer.echo(f"  reported, not asserted: {name}: {value}")
     if not findings.failed:
         tried = sum(each.deviation is not None for each in findings.verdicts)
         typer.echo(f"All {tried} laws that apply hold.")

@@ -12,7 +12,7 @@ import mechpatch
 PACKAGE = Path(mechpatch.__file__).parent
 # Each layer may import from the layers before it, and a package from itself.
 LAYERS = [
-    {"errors", "axes", "catalogue", "data", "names", "reprs", "sequences", "values"},
+    {"errors", "axes", "catalogue", "data", "formats", "names", "reprs", "sequences", "values"},
     {"points"},
     {"kinds"},
     {"own"},

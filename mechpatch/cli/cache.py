@@ -7,6 +7,7 @@ import typer
 
 from mechpatch.cli.app import app
 from mechpatch.cli.options import OUTPUT, Cache, Json, cache_folder, flag
+from mechpatch.formats import amount, megabytes
 from mechpatch.storage.cache_folder import LIMIT_VARIABLE, entries, remove, size_limit
 
 
@@ -30,7 +31,7 @@ def cache(
         return
     if clear:
         in_use = f"; {len(found)} are in use or not yours to delete" if found else ""
-        typer.echo(f"{place}: deleted {len(gone)} files, {sum(entry.size for entry in gone) / 1e6:.1f} MB{in_use}")
+        typer.echo(f"{place}: deleted {len(gone)} files, {megabytes(sum(entry.size for entry in gone))}{in_use}")
         return
-    typer.echo(f"{place}: {len(found)} files, {size / 1e6:.1f} MB")
-    typer.echo(f"limit {limit / 1e9:g} GB (set {LIMIT_VARIABLE}=GB); files that were used longest ago go first")
+    typer.echo(f"{place}: {len(found)} files, {megabytes(size)}")
+    typer.echo(f"limit {amount(limit)}B (set {LIMIT_VARIABLE}=GB); files that were used longest ago go first")

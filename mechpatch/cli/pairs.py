@@ -33,6 +33,7 @@ from mechpatch.cli.options import (
 from mechpatch.data import SHIPPED, pair_path
 from mechpatch.errors import PairError
 from mechpatch.experiments.spec import Spec
+from mechpatch.formats import significant
 from mechpatch.pairs import (
     Pair,
     Screening,
@@ -196,9 +197,8 @@ def _show(path: Path, found: Mapping[str, Any]) -> None:
         for name, count in told["failed"].items():
             typer.echo(f"  {name}: {count} of {told['asked'] // 2} pairs fail")
     if (difference := found["answer_difference"]) is not None:
-        typer.echo(
-            f"|clean − corrupted|: min {difference['min']:g}, mean {difference['mean']:.4g}, max {difference['max']:g}"
-        )
+        least, mean, most = (significant(difference[name], 6) for name in ("min", "mean", "max"))
+        typer.echo(f"|clean − corrupted|: min {least}, mean {mean}, max {most}")
     if found["answer_tokens"] is None:
         typer.echo("tokens per answer: give --model to count them")
     else:

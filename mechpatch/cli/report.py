@@ -7,6 +7,7 @@ import typer
 
 from mechpatch.cli.app import app
 from mechpatch.cli.options import OUTPUT, option
+from mechpatch.formats import megabytes
 from mechpatch.storage.folders import require_run
 
 
@@ -27,4 +28,4 @@ def report(
     from mechpatch.views.report import write_report
 
     written = write_report(runs, out)
-    typer.echo(f"wrote {written} ({written.stat().st_size / 1e6:.1f} MB); open it in a browser, no network is needed")
+    typer.echo(f"wrote {written} ({megabytes(written.stat().st_size)}); open it in a browser, no network is needed")

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from mechpatch.errors import CheckpointError
 from mechpatch.families import Family
+from mechpatch.formats import amount
 from mechpatch.models import adapter
 from mechpatch.models.architectures import EMBEDDINGS, Architecture
 from mechpatch.reprs import short_repr
@@ -113,7 +114,7 @@ def summary(left_out: Mapping[str, Tensor], prefixes: Sequence[str]) -> dict[str
 def said(left_out: Mapping[str, Mapping[str, int]]) -> str:
     """A summary in words."""
     counts = {name: f"{each['keys']} {'key' if each['keys'] == 1 else 'keys'}" for name, each in left_out.items()}
-    return ", ".join(f"{name} ({counts[name]}, {each['bytes'] / 1e6:.3g} MB)" for name, each in left_out.items())
+    return ", ".join(f"{name} ({counts[name]}, {amount(each['bytes'])}B)" for name, each in left_out.items())
 
 
 def lora_config(rank: int, alpha: float, targets: Sequence[str]) -> LoraConfig:

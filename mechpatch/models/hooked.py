@@ -18,6 +18,7 @@ from transformer_lens.utilities.activation_functions import apply_softcap
 from transformers import PreTrainedModel
 
 from mechpatch.errors import CheckpointError
+from mechpatch.formats import scientific
 from mechpatch.models.architectures import architecture_of
 
 # ‖Δlogits‖ over ‖logits‖, mean over positions: wrong weights give about 1. Not the largest difference, because in
@@ -118,8 +119,8 @@ def parity(model: HookedTransformer, hf: PreTrainedModel, tokens: Int[Tensor, "r
     largest = difference.abs().max().item()
     if not share <= PARITY_TOLERANCE[hf.dtype]:  # NaN fails too
         raise CheckpointError(
-            f"HookedTransformer and Hugging Face differ by {largest:.2e} in a logit of the same weights, and by "
-            f"{share:.1e} of the logits' norm; at most {PARITY_TOLERANCE[hf.dtype]:.0e} of it was expected. "
-            "Either config.json asks for something that transformer-lens does not do, or a weight is damaged"
+            f"HookedTransformer and Hugging Face differ by {scientific(largest)} in a logit of the same weights, and "
+            f"by {scientific(share)} of the logits' norm; at most {scientific(PARITY_TOLERANCE[hf.dtype])} of it was "
+            "expected. Either config.json asks for something that transformer-lens does not do, or a weight is damaged"
         )
     return largest

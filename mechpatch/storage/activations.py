@@ -19,6 +19,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from mechpatch.errors import StorageError
+from mechpatch.formats import amount
 from mechpatch.storage.atomic import remove_stale, write_bytes, writing
 from mechpatch.storage.cache_folder import LIMIT_VARIABLE, entries, make_room, size_limit
 from mechpatch.storage.keys import canonical_json, digest
@@ -88,10 +89,10 @@ class ActivationCache:
             self._writable = self._size + needed <= self._limit
         if not self._writable:
             logger.warning(
-                "%s: full, at most %.3g GB, and this run uses all of it; further unpatched runs are not kept. Set %s "
+                "%s: full, at most %sB, and this run uses all of it; further unpatched runs are not kept. Set %s "
                 "to more GB to keep them",
                 self._folder,
-                self._limit / 1e9,
+                amount(self._limit),
                 LIMIT_VARIABLE,
             )
         return self._writable

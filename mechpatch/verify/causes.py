@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from mechpatch.formats import significant, written
 from mechpatch.models.memory import standing_hooks
 from mechpatch.patching import Read, Write, capture, patch_positions, rollout
 from mechpatch.patching.engine.decoder import read_decoder
@@ -68,8 +69,8 @@ def adapter(context: Context) -> str:
         return ""
     if abs(share := parity.base_share(checkpoint)) > parity.BASE_SHARE:
         return (
-            f"the adapter is merged twice: the base weights hold {share:.2f} times its change already. Give the base "
-            "that the adapter was trained on, or leave the adapter out"
+            f"the adapter is merged twice: the base weights hold {written(share)} times its change already. Give the "
+            "base that the adapter was trained on, or leave the adapter out"
         )
     inside, total, rest = 0.0, 0.0, 0.0
     for weight in parity.hooked_weights(context):
@@ -88,14 +89,14 @@ def adapter(context: Context) -> str:
         return ""
     alphas = sorted({delta.alpha for delta in checkpoint.deltas.values()})
     listed = ", ".join(f"{alpha:g}" for alpha in alphas)
-    actual = ", ".join(f"{alpha * factor:.4g}" for alpha in alphas)
+    actual = ", ".join(significant(alpha * factor, 4) for alpha in alphas)
     if abs(factor) < NEAR:
         return "the adapter is not merged: the weights are those of the base"
     if abs(factor - round(factor)) < NEAR:
         times = {2: "twice"}.get(round(factor), f"{round(factor)} times")
         return (
             f"the adapter is merged {times}, or with alpha {actual} instead of {listed}: "
-            f"its change is in the weights {factor:.3g} times"
+            f"its change is in the weights {significant(factor)} times"
         )
     return f"wrong alpha: the adapter is merged as if alpha were {actual}, but files and options say {listed}"
 

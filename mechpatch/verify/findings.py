@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from mechpatch.experiments.running.numerics import drowned
+from mechpatch.formats import scientific
 from mechpatch.verify import causes, parity, patches, runs
 from mechpatch.verify.context import Context, Floors
 from mechpatch.verify.law import Law, NotApplicable, Verdict
@@ -139,7 +140,7 @@ def _rounding(context: Context) -> tuple[Floors | None, str]:
     try:
         floors = context.floors
         kind = str(context.unpatched.logits.dtype).removeprefix("torch.")
-        said = f"Two plain {kind} computations of this model differ by {floors.logits:.1e} in a logit."
+        said = f"Two plain {kind} computations of this model differ by {scientific(floors.logits)} in a logit."
         tables = [table for (_, direction), table in context.tables.items() if direction == "denoise"]
         return floors, " ".join([said, *filter(None, (drowned(table, kind, floors.logits) for table in tables[:1]))])
     except Exception:  # the laws have said what is wrong

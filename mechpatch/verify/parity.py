@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mechpatch.experiments.layouts import pair_layouts
+from mechpatch.formats import written
 from mechpatch.kinds.position import position_cells
 from mechpatch.models.hooked import converted
 from mechpatch.patching import Outcome, Write, rollout
@@ -48,7 +49,7 @@ def base(context: Context) -> Measured:
     if not checkpoint.deltas:
         raise NotApplicable("there is no adapter")
     share = base_share(checkpoint)
-    return Measured(abs(share), BASE_SHARE, f"the base holds {share:.2f} times the adapter")
+    return Measured(abs(share), BASE_SHARE, f"the base holds {written(share)} times the adapter")
 
 
 def alpha(context: Context) -> Measured:

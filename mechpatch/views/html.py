@@ -12,6 +12,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
+from mechpatch.formats import in_powers
+
 
 def render(package: str, name: str, **values: object) -> str:
     """The template `name` of the folder `templates` of `package`, filled with `values`."""
@@ -33,16 +35,6 @@ def style_sheet(text: str) -> Markup:
     return Markup(text.replace("</", ""))
 
 
-def number(value: float | None) -> tuple[str, str]:
-    """A number to two digits, and its power of ten where it is under a thousandth; a dash for None."""
-    if value is None:
-        return "–", ""
-    if value == 0 or abs(value) >= 1e-3:
-        return f"{value:.2g}".replace("-", "−"), ""
-    digits, exponent = f"{value:.1e}".split("e")
-    return digits.replace("-", "−"), f"−{abs(int(exponent))}"
-
-
 @cache
 def environment(package: str) -> Environment:
     """Templates of the folder `templates` of `package`, whose values are escaped."""
@@ -54,5 +46,5 @@ def environment(package: str) -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    found.filters |= {"json": json_text, "script": inline, "style": style_sheet, "number": number}
+    found.filters |= {"json": json_text, "script": inline, "style": style_sheet, "number": in_powers}
     return found

@@ -19,6 +19,7 @@ from torch import Tensor
 from mechpatch.axes import Logits
 from mechpatch.errors import NumericsError
 from mechpatch.experiments.running.finite import Written
+from mechpatch.formats import scientific, significant
 from mechpatch.models import ThoughtModel
 from mechpatch.patching import Batch, collate, rollout
 from mechpatch.patching.rounding import FACTOR, moved_input, spread, tolerance
@@ -82,8 +83,9 @@ class Rounding:
     def __str__(self) -> str:
         asked = f"; float64 was asked about {len(self.refereed)} of them" if self.refereed else ""
         return (
-            f"Two plain {self.dtype} computations of this model differ by {self.floor:.1e} in a logit; engine and "
-            f"plain hooks by at most {self.difference:.1e}, in {self.cells} cells that were computed both ways{asked}."
+            f"Two plain {self.dtype} computations of this model differ by {scientific(self.floor)} in a logit; engine "
+            f"and plain hooks by at most {scientific(self.difference)}, in {self.cells} cells that were computed both "
+            f"ways{asked}."
         )
 
     @classmethod
@@ -122,8 +124,8 @@ def drowned(records: pa.Table, dtype: str, rounding: float) -> str:
         return ""
     advice = "no dtype is wider, so read no small effect" if dtype == "float64" else "run with --dtype float64"
     return (
-        f"Rounding is large beside the effects: it moves a logit by {rounding:.1e}, and a patch that moves everything "
-        f"moves the answer by {usual:.1e} nats (median of the pairs); {advice}."
+        f"Rounding is large beside the effects: it moves a logit by {scientific(rounding)}, and a patch that moves "
+        f"everything moves the answer by {scientific(usual)} nats (median of the pairs); {advice}."
     )
 
 
@@ -226,7 +228,7 @@ class EngineCheck:
                 values = {each: float(logits.flatten()[at]) for each, logits in ways.items()}
                 raise NumericsError(f"{where}: {_verdict(way, off[way], values, rounding)}")
         self.refereed.append(where)
-        distances = f"{off[ENGINE]:.1e} and {off[PLAIN]:.1e}"
+        distances = f"{scientific(off[ENGINE])} and {scientific(off[PLAIN])}"
         log.warning("%s: engine and plain hooks are %s away from float64 in a logit, as rounding is", where, distances)
 
 
@@ -236,6 +238,7 @@ def _allowed(plain: OwnLogits, floor: float) -> float:
 
 def _verdict(wrong: str, off: float, values: Mapping[str, float], rounding: float) -> str:
     """Which of the two is wrong, by how much, and what to do."""
-    listed = ", ".join(f"{way} gives {value:.6g}" for way, value in values.items()).replace("hooks gives", "hooks give")
-    verb = "is" if wrong == ENGINE else "are"
-    return f"{wrong} {verb} wrong by {off:.1e} in a logit ({listed}); rounding explains {rounding:.1e}. {ADVICE[wrong]}"
+    listed = ", ".join(f"{way} gives {significant(value, 6)}" for way, value in values.items())
+    verb, explained = "is" if wrong == ENGINE else "are", f"rounding explains {scientific(rounding)}"
+    said = f"{wrong} {verb} wrong by {scientific(off)} in a logit ({listed}); {explained}. {ADVICE[wrong]}"
+    return said.replace("hooks gives", "hooks give")

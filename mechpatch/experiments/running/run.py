@@ -19,6 +19,7 @@ from mechpatch.experiments.running.batches import BatchRunner, Tick
 from mechpatch.experiments.running.found import arrange, describe, describe_part, find, rounding_of, rows, superseded
 from mechpatch.experiments.running.headline import headline
 from mechpatch.experiments.running.numerics import Rounding
+from mechpatch.formats import amount
 from mechpatch.patching.memory import peak_memory
 from mechpatch.storage.memory import MemoryRun
 from mechpatch.storage.results import RunDirectory
@@ -101,6 +102,6 @@ def run_experiment(
     directory.finish(arrange(pa.concat_tables([rows(directory, held) for held in whole]), experiment))
     for shard in superseded(experiment, shards):
         directory.remove_shard(shard)
-    log.info("all records are there; peak memory %.0f MB", peak_memory(experiment.model.device) / 1e6)
+    log.info("all records are there; peak memory %sB", amount(peak_memory(experiment.model.device)))
     done_in(Pace(time.monotonic() - started, unbegun, expected, runner.watch.seconds, rounding))
     return directory.records()

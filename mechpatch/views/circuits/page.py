@@ -10,6 +10,7 @@ from typing import Any
 from markupsafe import Markup
 
 from mechpatch.errors import SpecError
+from mechpatch.formats import written
 from mechpatch.sequences import common_ends
 from mechpatch.storage.atomic import write_text
 from mechpatch.storage.inspections import read_inspection
@@ -76,5 +77,5 @@ def _pair(about: Mapping[str, Any]) -> dict[str, Any]:
                 ("corrupted", corrupted, len(corrupted) - end),
             )
         ],
-        "differences": [(label, f"{differences[name]:+.2f}".replace("-", "−")) for name, label in labels.items()],
+        "differences": [(label, written(differences[name], "+.2f")) for name, label in labels.items()],
     }

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mechpatch.formats import percent, significant, written
 from mechpatch.storage.inspections import Inspection, read_inspections
 from mechpatch.views.circuits.attention import answer_attention as answer_attention
 from mechpatch.views.circuits.attention import head_attention as head_attention
@@ -53,8 +54,8 @@ def effect_tokens(inspection: Inspection) -> View:
         about["pair_id"],
         "Effect of a patch at each position",
         "The corrupted question. Each site is coloured by what the clean vector written there does to the answer: "
-        f"{unit}. Blue moves it towards the clean answer ({answers_of(about)}), red away; full colour is {bound:.3g}. "
-        "Hover over a button for a layer, over a token for all of them. Only sites are "
+        f"{unit}. Blue moves it towards the clean answer ({answers_of(about)}), red away; full colour is "
+        f"{significant(bound)}. Hover over a button for a layer, over a token for all of them. Only sites are "
         f"patched: {', '.join(about['sites'])}; the last of them is the token before the answer.",
         "ColoredTokensMulti",
         {
@@ -86,7 +87,7 @@ def answer_tokens(inspection: Inspection) -> View:
                 for i, (before, text) in enumerate(zip(["the thoughts", *tokens], tokens, strict=False))
             ]
             label = f"{shown(about['answers'][side])}, {name} run"
-            rows.append((label, [*cells, Cell(f"log p = {total:.2f}".replace("-", "−"))]))
+            rows.append((label, [*cells, Cell(f"log p = {written(total)}")]))
     return View(
         about["pair_id"],
         "The answers, token by token",
@@ -155,7 +156,7 @@ def activations(inspection: Inspection) -> View:
         "What resid_post holds at every token of the clean, the corrupted and the patched run "
         f"({patched_cell(about)}). {first}"
         f"The last {len(coordinates)} are the dimensions that hold most of the clean–corrupted difference at the "
-        f"sites, {100 * float(shares.sum()):.0f} % of its square. Blue is positive, red negative. Each quantity is "
+        f"sites, {percent(float(shares.sum()))} of its square. Blue is positive, red negative. Each quantity is "
         "divided by its largest size over all layers, tokens and runs, given in brackets; the first token does not "
         "count, and is capped.",
         "TextNeuronActivations",
@@ -165,6 +166,8 @@ def activations(inspection: Inspection) -> View:
             "firstDimensionName": "Layer",
             "secondDimensionName": "Quantity",
             "firstDimensionLabels": [str(layer) for layer in reversed(range(len(stacks[0])))],
-            "secondDimensionLabels": [f"{name} (1 = {size:.3g})" for name, size in zip(names, scale, strict=True)],
+            "secondDimensionLabels": [
+                f"{name} (1 = {significant(float(size))})" for name, size in zip(names, scale, strict=True)
+            ],
         },
     )

@@ -9,11 +9,11 @@ from matplotlib.patches import Patch, Rectangle
 
 from mechpatch.catalogue import PAIRED, direction_label, donor_label, is_null
 from mechpatch.errors import SpecError
+from mechpatch.formats import written
 from mechpatch.stats import Cells, Interval, bootstrap_mean, groups, select
 from mechpatch.stats.cells import Group
 from mechpatch.stats.sets import Difference
 from mechpatch.views.figures.theme import HATCH, HATCH_INK, MUTED, STRUCTURAL, ink_on
-from mechpatch.views.words.claims import written
 
 SEED = 0  # of the intervals: a figure drawn twice is the same figure
 BY_CONSTRUCTION = "zero by construction"
@@ -62,7 +62,7 @@ def write_numbers(
         axes.text(
             column,
             row,
-            "–" if np.isnan(value) else written(value, form),
+            written(None if np.isnan(value) else value, form),
             ha="center",
             va="center_baseline",
             fontsize=7,

@@ -6,6 +6,7 @@ from pathlib import PurePath
 from typing import Any
 
 from mechpatch.catalogue import PAIRED, direction_label, donor_label, is_null
+from mechpatch.formats import amount, duration
 from mechpatch.kinds import kind_of
 from mechpatch.stats.cells import Group
 from mechpatch.stats.finished import FinishedRun
@@ -138,20 +139,13 @@ def _laws(summary: Summary) -> list[Part]:
 
 def _cost(runs: Sequence[FinishedRun]) -> list[Part]:
     memory = [run.summary.run.peak_memory_bytes for run in runs if run.summary.run.peak_memory_bytes]
-    peak = f", peak memory {max(memory) / 1e9:.2g} GB" if memory else ""
+    peak = f", peak memory {amount(max(memory))}B" if memory else ""
     return [Part(f"{duration(sum(run.summary.run.seconds for run in runs))}{peak}")]
 
 
 def _place(path: object) -> str:
     """The last two parts of a path, which a hub's name has: enough to know a model by."""
     return "/".join(PurePath(str(path)).parts[-2:])
-
-
-def duration(seconds: float) -> str:
-    """Seconds under two minutes, else minutes or hours."""
-    if seconds < 120:
-        return f"{seconds:.1f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 def _spans(numbers: Sequence[int]) -> str:

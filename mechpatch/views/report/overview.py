@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from mechpatch.formats import probability, written
 from mechpatch.kinds import kind_of
 from mechpatch.stats import CellSummary
 from mechpatch.views.report.parts import Part, Row, entry
 from mechpatch.views.report.studies import Study
-from mechpatch.views.words.claims import written
 from mechpatch.views.words.switching import share
 
 HEADS = ("Runs", "Model", "Experiment", "Direction", "Leading cell", "Switched", "Effect", "95 % interval", "n", "q")
@@ -39,7 +39,7 @@ def _best(study: Study) -> Iterator[CellSummary]:
 
 
 def _row(study: Study, cell: CellSummary) -> Row:
-    effect, q = cell.effect, cell.q
+    effect = cell.effect
     fingerprint = study.runs[0].spec.get("model", {}).get("fingerprint", "")
     return [
         entry(study.name, "foreign"),
@@ -51,5 +51,5 @@ def _row(study: Study, cell: CellSummary) -> Row:
         Part(written(effect.mean), value=effect.mean),
         entry(f"{written(effect.low)} to {written(effect.high)}"),
         entry(effect.n),
-        Part("–" if q is None else "< 0.001" if q < 0.001 else f"{q:.3f}", value=q),
+        Part(probability(cell.q), value=cell.q),
     ]

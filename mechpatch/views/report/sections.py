@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mechpatch.catalogue import DIRECTIONS
+from mechpatch.formats import percent, written
 from mechpatch.kinds import kind_of
 from mechpatch.stats.contrasts import LEVEL
 from mechpatch.stats.finished import FinishedRun
@@ -12,7 +13,6 @@ from mechpatch.stats.summary_values import Check
 from mechpatch.views.report import facts
 from mechpatch.views.report.parts import Part, Row, entry
 from mechpatch.views.report.studies import Study
-from mechpatch.views.words.claims import written
 from mechpatch.views.words.reading import paragraphs
 
 SECTIONS = (
@@ -125,8 +125,8 @@ def _method(seed: int) -> list[str]:
         "Recovery is the share of the gap between the unpatched corrupted and clean run, in log p(clean answer) − "
         "log p(corrupted answer), that a write closes: 0 none, 1 all. Destruction is its mirror when corrupted vectors "
         "are written into the clean run.",
-        f"Means are over pairs; intervals are {LEVEL:.0%} bias-corrected and accelerated bootstrap intervals over "
-        f"pairs (seed {seed}). Bold numbers in maps: the interval excludes 0.",
+        f"Means are over pairs; intervals are {percent(LEVEL)} bias-corrected and accelerated bootstrap intervals "
+        f"over pairs (seed {seed}). Bold numbers in maps: the interval excludes 0.",
         "q is the false discovery rate (Benjamini–Hochberg) of a two-sided sign-flip test that the answer’s "
         "log-probability difference changed at all, among the cells of the map in which it is shown; cells that are "
         "zero by construction are no tests.",

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol, runtime_checkable
 
 from mechpatch.catalogue import donor_label
+from mechpatch.formats import written
 from mechpatch.kinds import kind_of
 from mechpatch.kinds.kind import Placed
 from mechpatch.stats.cell_values import CellSummary, Estimate, SetDifference, Tested
@@ -68,7 +69,7 @@ def could_show(cell: CellSummary) -> str:
         return ""
     if effect.n < FEWEST_PAIRS:
         return ""
-    return f", where {effect.n} pairs would show {detectable:.2f} or more four times in five"
+    return f", where {effect.n} pairs would show {written(detectable)} or more four times in five"
 
 
 def near_nulls(cell: CellSummary) -> list[str]:
@@ -98,14 +99,6 @@ def share(estimate: Estimate) -> str:
 def limits(estimate: Estimate) -> str:
     """An interval, low to high."""
     return f"{written(estimate.low)} to {written(estimate.high)}"
-
-
-def written(value: float | None, form: str = ".2f") -> str:
-    """A number with a true minus and no minus on a rounded zero; a dash for one that is not defined."""
-    if value is None:
-        return "–"
-    text = format(value, form)
-    return text.lstrip("-") if not float(text) else text.replace("-", "−")
 
 
 def place(cell: Named) -> str:

@@ -1,9 +1,10 @@
 """A comparison in words: how many cells clearly differ, and which most."""
 
 from mechpatch.catalogue import PAIRED, direction_label, donor_label, measure_of
+from mechpatch.formats import equals, written
 from mechpatch.stats.cell_values import Tested
 from mechpatch.stats.comparison import CellComparison, Compared, ComparedCell, Place, RunComparison
-from mechpatch.views.words.claims import called, differs, limits, place, written
+from mechpatch.views.words.claims import called, differs, limits, place
 
 SHOWN = 10
 
@@ -63,7 +64,7 @@ def _verdict(cell: Compared) -> str:
     said = "a clear difference" if clear else "no clear difference"
     could = cell.minimum_detectable_difference
     if not clear and could:
-        said += f"; so many pairs would show {could:.2f} or more four times in five"
+        said += f"; so many pairs would show {written(could)} or more four times in five"
     return f"A − B is {_estimate(difference)}: {said}."
 
 
@@ -76,10 +77,10 @@ def _line(cell: ComparedCell) -> str:
 def _estimate(difference: Tested) -> str:
     if difference.low is None:
         return f"{written(difference.mean)} (one pair)"
-    q = "" if difference.q is None else f", q {difference.q:.2g}"
+    tests = [equals(name, value) for name, value in (("p", difference.p), ("q", difference.q)) if value is not None]
     return (
-        f"{written(difference.mean)} (95 % interval {limits(difference)}, {difference.n} pairs, "
-        f"p {difference.p:.2g}{q})"
+        f"{written(difference.mean)} "
+        f"({', '.join([f'95 % interval {limits(difference)}', f'{difference.n} pairs', *tests])})"
     )
 
 

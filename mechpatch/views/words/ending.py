@@ -7,11 +7,12 @@ cell of every other experiment after it, as far as there is room.
 import textwrap
 from collections.abc import Iterator, Sequence
 
+from mechpatch.formats import percent, scientific, written
 from mechpatch.stats.cell_values import CellSummary
 from mechpatch.stats.cells import at_thoughts
 from mechpatch.stats.summary_values import RunSummary
-from mechpatch.views.words.claims import FEWEST_PAIRS, written
-from mechpatch.views.words.switching import controls, percent, share, unbeaten
+from mechpatch.views.words.claims import FEWEST_PAIRS
+from mechpatch.views.words.switching import controls, share, unbeaten
 
 LINES, WIDTH = 12, 80  # of a terminal; two more lines say where everything is
 FEWEST_ROWS = 2
@@ -109,8 +110,8 @@ def _remarks(summary: RunSummary) -> Iterator[str]:
         yield textwrap.shorten(f"Checks: {said}", WIDTH, placeholder=" …")
     if rounding := summary.run.rounding:
         yield (
-            f"Two plain {rounding.dtype} runs differ by {rounding.floor:.0e} in a logit, engine and hooks by "
-            f"{rounding.difference:.0e}."
+            f"Plain {rounding.dtype} runs differ by {scientific(rounding.floor)} in a logit, engine and hooks by "
+            f"{scientific(rounding.difference)}."
         )
 
 

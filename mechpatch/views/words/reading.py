@@ -6,6 +6,7 @@ Only what is clear (`mechpatch.views.words.claims`) is claimed.
 from collections.abc import Sequence
 
 from mechpatch.catalogue import DONORS, PAIRED, donor_label, role_of
+from mechpatch.formats import significant, written
 from mechpatch.stats.cell_values import CellSummary
 from mechpatch.stats.summary_values import Check, DirectionPair, Power, Summary
 from mechpatch.views.words.claims import (
@@ -19,7 +20,6 @@ from mechpatch.views.words.claims import (
     listed,
     place,
     share,
-    written,
 )
 from mechpatch.views.words.sentences import sentence
 from mechpatch.views.words.switching import switching
@@ -149,7 +149,10 @@ def _controls(cells: Sequence[CellSummary]) -> str:
 def _checks(summary: Summary) -> str:
     asserted, failed = summary.asserted(), summary.failed()
     if failed:
-        named = [f"{_named(check)} ({check.value:.2g}, at most {check.tolerance:.2g})" for check in failed]
+        named = [
+            f"{_named(check)} ({significant(check.value, 2)}, at most {significant(check.tolerance, 2)})"
+            for check in failed
+        ]
         return f"{len(failed)} of {len(asserted)} checks fail, so do not rely on these numbers: {listed(named)}."
     return f"All {len(asserted)} checks of the records hold." if asserted else ""
 

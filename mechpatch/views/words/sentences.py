@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from mechpatch.formats import written
 from mechpatch.kinds import kind_of
 from mechpatch.stats.cell_values import CellSummary, Gain, Tested
 from mechpatch.views.words.claims import (
@@ -18,7 +19,6 @@ from mechpatch.views.words.claims import (
     nearest,
     place,
     share,
-    written,
 )
 
 

@@ -5,6 +5,7 @@ A switch is claimed where six pairs or more can switch and more of them do than 
 """
 
 from mechpatch.catalogue import donor_label, role_of
+from mechpatch.formats import percent
 from mechpatch.stats.cell_values import CellSummary, Share, ShareTest
 from mechpatch.stats.cells import at_thoughts
 from mechpatch.stats.summary_values import Summary
@@ -56,18 +57,6 @@ def switching(summary: Summary, direction: str) -> str:
 def share(entry: Share | ShareTest) -> str:
     """A share in percent; a dash where no pair has it."""
     return percent(entry.share)
-
-
-def percent(value: float | None) -> str:
-    """Whole percents, one decimal under ten; no share is written as 0 % or 100 % that is not. A dash for None."""
-    if value is None:
-        return "–"
-    if 0 < value < 0.0005:
-        return "< 0.1 %"
-    if 0.99 < value < 1:
-        return "> 99 %"
-    text = f"{100 * value:.1f}" if value < 0.0995 else f"{100 * value:.0f}"
-    return f"{text.removesuffix('.0')} %"
 
 
 def _verdict(cell: CellSummary) -> str:

@@ -49,7 +49,7 @@ def test_it_is_short_whatever_was_run_and_found(failed: int):
     assert max(map(len, lines)) <= WIDTH
     text = " ".join(" ".join(lines).split())
     assert ("FAILED: do not rely" in text) == (failed > 0)
-    assert "Two plain float32 runs differ by 3e-04 in a logit, engine and hooks by 4e-04" in text
+    assert "Plain float32 runs differ by 3.0e-04 in a logit, engine and hooks by 4.0e-04" in text
     assert "Note: No thought was rolled out: " in text
     assert any(line.startswith("…") and "summary.json" in line for line in lines)
 

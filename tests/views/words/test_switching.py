@@ -10,7 +10,7 @@ from run_directories import run_facts
 from mechpatch.stats import RunSummary, summarise
 from mechpatch.views.words.ending import ending
 from mechpatch.views.words.reading import reading
-from mechpatch.views.words.switching import percent, switching
+from mechpatch.views.words.switching import switching
 
 D, P, OTHER = "denoise", "paired", "other_pair"
 
@@ -120,19 +120,3 @@ def test_a_write_that_is_no_thought_is_not_called_one():
     assert "at the best cell of position-wise patching, layer 1, answer" in switching(summarise(planted(effects), 0), D)
     none = {("position", D, P, 1, "answer"): [0.1] * 8}
     assert "no pair switches to the clean answer anywhere: 0 of 8" in switching(summarise(planted(none), 0), D)
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (0.0, "0 %"),
-        (0.0528, "5.3 %"),
-        (0.5, "50 %"),
-        (0.0997, "10 %"),
-        (0.0002, "< 0.1 %"),
-        (0.996, "> 99 %"),
-        (1.0, "100 %"),
-    ],
-)
-def test_a_share_is_rounded_to_what_it_is_not_to_none_or_all(value: float, text: str):
-    assert percent(value) == text
