@@ -31,7 +31,7 @@ from mechpatch.formats import amount, duration, equals, megabytes, percent, scie
         (amount, 999, "999 "),
         (amount, 999.7, "1 k"),
         (amount, 3.45e9, "3.45 G"),
-        (amount, 2e19, "20,000 P"),
+        (amount, 2e17, "200 P"),
         (megabytes, 1_250_000, "1.2 MB"),
         (duration, 119.0, "119 s"),
         (duration, 150.0, "2.5 min"),

@@ -25,6 +25,7 @@ from transformer_lens import HookedTransformer, HookedTransformerConfig
 import mechpatch as mp
 from mechpatch.errors import CheckpointError, SpecError
 from mechpatch.metrics import Answers
+from mechpatch.models.tokens import load_tokenizer
 from mechpatch.patching import collate
 from mechpatch.storage.results import read_effects
 
@@ -276,6 +277,10 @@ def test_a_model_that_cannot_be_patched_exactly_is_refused(demo_model):
         mp.wrap(tiny(), demo_model.tokenizer, "cody")
     with pytest.raises(CheckpointError, match="needs the head that makes its thoughts"):
         mp.wrap(tiny(), demo_model.tokenizer, "codi", special_ids=(197, 198, 199))
+    with pytest.raises(CheckpointError, match=r"needs tokens that its tokenizer has not: .* --special-ids PAD,BOT,EOT"):
+        mp.wrap(tiny(), load_tokenizer("demo"), "codi")
+    with pytest.raises(CheckpointError, match="--special-ids 1,2: expected 3 different ids for CODI: pad, bot, eot"):
+        mp.wrap(tiny(), demo_model.tokenizer, "codi", special_ids=(1, 2))
     with pytest.raises(CheckpointError, match=r"special_ids \[500\]: no such token"):
         mp.wrap(tiny(), demo_model.tokenizer, "codi", special_ids=(1, 2, 500))
 

@@ -16,7 +16,7 @@ from mechpatch.models.architectures import ROWS
 from mechpatch.models.heads import LatentHead, SoftHead
 from mechpatch.models.memory import standing_hooks, weight_digests
 from mechpatch.models.thought_model import ThoughtModel
-from mechpatch.models.tokens import identity
+from mechpatch.models.tokens import assign_ids, identity
 from mechpatch.names import not_known
 from mechpatch.patching.engine.decoder import ACTIVATIONS
 from mechpatch.source import SOFT_TEMPERATURE, SOFT_TOP_K
@@ -63,7 +63,7 @@ def wrap(
     if "biases" not in vars(hooked.cfg):
         row = next((row for row in ROWS if row.cls.__name__ == hooked.cfg.original_architecture), None)
         vars(hooked.cfg)["biases"] = EVERY_BIAS if row is None else row.biases
-    special = _special(chosen, tokenizer, special_ids, hooked.cfg.d_vocab)
+    special = _special(chosen, tokenizer, special_ids, hooked)
     made = _head(chosen, hooked, head)
     hooked.eval().requires_grad_(False)
     weights = weight_digests(hooked, made)
@@ -125,23 +125,15 @@ def _problems(hooked: HookedTransformer) -> Iterator[str]:
 
 
 def _special(
-    family: Family, tokenizer: PreTrainedTokenizerFast, given: Sequence[int] | None, rows: int
+    family: Family, tokenizer: PreTrainedTokenizerFast, given: Sequence[int] | None, hooked: HookedTransformer
 ) -> dict[str, int]:
-    """Ids of the family's special tokens, by role."""
-    names, known = [token for _, token in family.special], tokenizer.get_vocab()
-    if given is None and family.ids != "given":
-        if missing := [name for name in names if name not in known]:
-            raise CheckpointError(
-                f"family {family.name!r} needs tokens that the tokenizer has not: {', '.join(missing)}; give "
-                f"the ids of {', '.join(family.roles)} with special_ids"
-            )
-        given = [known[name] for name in names]
-    ids = [*(given or ())]
-    if len(ids) not in ({len(names)} if family.ids != "given" else {0, len(names)}) or len({*ids}) < len(ids):
-        raise CheckpointError(f"special_ids {ids}: expected {len(names)} different ids: {', '.join(family.roles)}")
-    if outside := [each for each in ids if not 0 <= each < rows]:
+    """Ids of the family's special tokens, by role: rows of the embedding as it is."""
+    known = family if family.ids == "given" else replace(family, ids="names")  # no rows are added for them here
+    rows = hooked.cfg.d_vocab
+    special = assign_ids(known, tokenizer, rows, given, f"HookedTransformer {hooked.cfg.model_name}")
+    if outside := [each for each in special.values() if each >= rows]:
         raise CheckpointError(f"special_ids {outside}: no such token; the embedding has rows 0 to {rows - 1}")
-    return dict(zip(family.roles, ids, strict=False))
+    return special
 
 
 def _head(family: Family, hooked: HookedTransformer, head: nn.Module | None) -> nn.Module | None:
