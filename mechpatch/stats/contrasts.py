@@ -1,6 +1,6 @@
-"""Differences between cells, pair by pair: each with an interval, and a test of that very difference.
+"""Differences between cells, taken pair by pair. Each has an interval, and a test of the difference itself.
 
-Axes are those of `Cells.values`: pair × layer × column.
+Arrays have the axes of `Cells.values`: pair × layer × column.
 """
 
 import math
@@ -20,12 +20,12 @@ LEVEL = 0.95
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Contrast:
-    """A difference of each cell, tested.
+    """One difference for each cell, with its test.
 
     Attributes:
-        interval: of its mean.
-        p: two-sided, of the same values, by sign flips.
-        q: false discovery rate among the cells that were tested together; NaN for those that were not.
+        interval: the mean over pairs with its confidence interval.
+        p: the two-sided p value of a sign-flip test of the same values.
+        q: the false discovery rate among the cells that were tested together; NaN for cells that were not tested.
     """
 
     interval: Interval
@@ -38,7 +38,11 @@ class Contrast:
 def contrast(
     difference: Float[np.ndarray, " pair *cell"], structural: Bool[np.ndarray, "*cell"], seed: int
 ) -> Contrast:
-    """Test a difference over all cells but those in which it is `structural`, zero by construction."""
+    """Test the difference in every cell.
+
+    Args:
+        structural: cells in which the difference is zero by construction; they are no tests and do not count for q.
+    """
     p = sign_flip_p(difference, seed)
     return Contrast(
         interval=bootstrap_mean(difference, seed, LEVEL),
@@ -50,7 +54,7 @@ def contrast(
 def aligned(
     onto: Cells, cells: Cells, values: Float[np.ndarray, "pair layer column"]
 ) -> Float[np.ndarray, "pair2 layer2 column2"]:
-    """`values` of `cells` in the places of `onto`; NaN where `cells` has none."""
+    """Rearrange `values` of `cells` to the pairs, layers and columns of `onto`; NaN where `cells` does not have one."""
     columns = [onto.columns.index(column) if column in onto.columns else -1 for column in cells.columns]
     kept = np.flatnonzero(np.array(columns) >= 0)
     _, to_pair, from_pair = np.intersect1d(onto.pairs, cells.pairs, return_indices=True)
@@ -61,17 +65,17 @@ def aligned(
 
 
 def estimate_at(interval: Interval, at: tuple[int, ...]) -> Estimate:
-    """The estimate of the cell `at`."""
+    """The estimate for the cell with index `at`."""
     return Estimate(**_numbers(interval, at))
 
 
 def tested_at(found: Contrast, at: tuple[int, ...]) -> Tested:
-    """The difference of the cell `at`."""
+    """The tested difference for the cell with index `at`."""
     return Tested(**_numbers(found.interval, at), p=number(found.p, at), q=number(found.q, at))
 
 
 def set_difference_at(found: Contrast, at: tuple[int, ...], structural: bool) -> SetDifference:
-    """What the set of the cell `at` does beyond its parts."""
+    """What the set in the cell with index `at` does beyond its parts."""
     numbers = _numbers(found.interval, at)
     return SetDifference(**numbers, p=number(found.p, at), q=number(found.q, at), structural=structural)
 
@@ -87,6 +91,6 @@ def _numbers(interval: Interval, at: tuple[int, ...]) -> dict[str, Any]:
 
 
 def number(array: np.ndarray, at: tuple[int, ...]) -> float | None:
-    """A Python float; None where it is not finite."""
+    """One number of an array as a Python float; None where it is not finite."""
     value = float(array[at])
     return value if math.isfinite(value) else None

@@ -1,6 +1,7 @@
-"""Sufficiency beside necessity: what the clean vectors restore, and what the corrupted ones destroy, at the same cell.
+"""Sufficiency and necessity of each cell: what clean vectors restore there, and what corrupted vectors destroy there.
 
-Both are shares of the same gap of the same pair. Where the first is larger, other places can stand in for this one.
+Both are shares of the gap between the clean and the corrupted run of a pair. Where sufficiency is larger than
+necessity, other cells can do the work of this one.
 """
 
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ from mechpatch.stats.summary_values import DirectionPair
 
 
 def both_directions(laid_out: Mapping[Group, Cells], seed: int) -> list[DirectionPair]:
-    """Both directions of each cell that was patched in both, and their difference pair by pair."""
+    """Sufficiency, necessity and their difference pair by pair, for each cell that was patched in both directions."""
     found: list[DirectionPair] = []
     for group, cells in laid_out.items():
         other = laid_out.get(group._replace(direction="noise"))

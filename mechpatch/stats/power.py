@@ -1,8 +1,9 @@
-"""How many pairs an effect needs: the smallest mean that so many pairs would find, from the spread seen in this run.
+"""Planning: the smallest mean effect that a given number of pairs would find, from the spread seen in this run.
 
-A share of the gap that two-sided tests at 5 % find four times in five. Two figures for each number of pairs bound what
-to expect: `typical` for a cell of median spread, tested alone; `worst` for the cell of largest spread, tested with all
-the others under Bonferroni's correction, which asks more than the false discovery rate does.
+The effect is a share of the gap, and "find" means that a two-sided test at 5 % finds it four times in five. Two numbers
+say what to expect: `typical` is for the cell with the median spread, tested alone; `worst` is for the cell with the
+largest spread, tested together with all others under Bonferroni's correction, which is stricter than the false
+discovery rate.
 """
 
 import numpy as np
@@ -17,7 +18,7 @@ ALPHA = 0.05
 
 
 def power(group: Group, cells: Cells) -> Power | None:
-    """The effects that pairs can find in one experiment and direction; None where no cell has a spread."""
+    """The smallest effects that pairs find in one experiment and direction; None where no cell has any spread."""
     spread = standard_deviation(cells.values("effect"))[~cells.structural]
     spread = spread[~np.isnan(spread)]
     if not spread.size or not spread.max() > 0:

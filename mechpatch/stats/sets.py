@@ -1,11 +1,12 @@
-"""What sets of sites or layers do beyond their parts, pair by pair, in shares of the gap.
+"""What a set of sites or layers does beyond its parts: differences pair by pair, in shares of the gap.
 
-    lost       layer-wise effect − effect without one thought: what the others do not make up for
+    lost       layer-wise effect − effect without one thought: what the other thoughts do not make up for
     synergy    effect of a set of sites − sum of the effects of its sites alone
-    gain       effect of a window of layers − that of each of its layers alone, and − their mean
+    gain       effect of a window of layers − effect of each of its layers alone; and − the mean of these effects
 
-A window is not held against the best of its layers: which is best would be picked on the pairs that then judge it.
-Instead it must beat each of them (the largest of the p values is a test of that, without correction for their number).
+A window is not compared with its best layer, because the same pairs would first choose that layer and then judge it.
+Instead the window must beat every one of its layers. The largest of the p values tests that; their number needs no
+correction.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,7 +28,7 @@ Beyond = dict[str, SetDifference | Gain | None]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Difference:
-    """A difference of each cell of a grid.
+    """One difference for each pair, layer and column.
 
     Attributes:
         values: NaN where a part was not run or is undefined.
@@ -41,12 +42,13 @@ class Difference:
 
 
 def lost(cells: Cells, whole: Cells, single: Cells | None) -> Difference:
-    """What leaving each thought out costs.
+    """How much effect is lost when one thought is left out.
 
     Args:
-        cells: leave-one-out, whose columns are named by the thought that is left out.
-        whole: layer-wise.
-        single: position-wise, if it was run; a thought that moves nothing there by construction costs nothing here.
+        cells: the cells of leave-one-out, whose columns are named by the thought that is left out.
+        whole: the cells of layer-wise patching.
+        single: the cells of position-wise patching, if it was run. A thought that moves nothing there by construction
+            loses nothing here by construction.
     """
     effects, dead = _columns(whole, cells, [Column("all", 0)] * len(cells.columns))
     if single is not None:
@@ -55,9 +57,9 @@ def lost(cells: Cells, whole: Cells, single: Cells | None) -> Difference:
 
 
 def synergy(cells: Cells, single: Cells) -> Difference:
-    """What the sites of each set do together, beyond the sum of what they do alone.
+    """The effect of each set of sites minus the sum of the effects of its sites alone.
 
-    Zero by construction where not more than one of them can move anything.
+    It is zero by construction where at most one of the sites can move anything.
     """
     sets = [column.site.split(JOIN) for column in cells.columns]
     total, alive = np.zeros((len(cells.pairs), *cells.structural.shape)), np.zeros(cells.structural.shape, dtype=int)
@@ -70,16 +72,17 @@ def synergy(cells: Cells, single: Cells) -> Difference:
 
 
 def gains(cells: Cells, single: Cells) -> list[Difference]:
-    """What each window of layers does beyond its first, second, … layer alone."""
+    """The effect of each window of layers minus that of its first layer alone, of its second layer alone, and so on."""
     effect = cells.values("effect")
     parts = [_columns(single, cells, cells.columns, above)[0] for above in range(cells.width)]
     return [Difference(values=effect - part, structural=cells.structural) for part in parts]
 
 
 def beyond_parts(group: Group, laid_out: Mapping[Group, Cells], seed: int) -> list[list[Beyond]]:
-    """What each cell of `group`, by layer and column, does beyond its parts, by the name of the difference.
+    """What each cell of `group` does beyond its parts: a list of layers, each a list of columns.
 
-    Empty for experiments that are no sets; None where the parts were not run.
+    Each entry is {name of the difference: its test}, with None where the parts were not run. It is empty for an
+    experiment that writes no sets.
     """
     cells = laid_out[group]
     grid = [(row, column) for row in range(len(cells.layers)) for column in range(len(cells.columns))]
@@ -100,7 +103,7 @@ def beyond_parts(group: Group, laid_out: Mapping[Group, Cells], seed: int) -> li
 
 
 def notes(groups: Sequence[Group]) -> list[str]:
-    """Which of these differences could not be had, and what to run for them."""
+    """Sentences that say which of these differences are missing, and what to run for them."""
     said = []
     for name, kind in KINDS.items():
         needed = kind.needs
@@ -135,16 +138,16 @@ def _gain_entries(cells: Cells, found: list[Difference], seed: int, grid: list[t
 
 
 def _one_sided(gain: Contrast) -> Float[np.ndarray, "layer column"]:
-    """p of "no gain" where there is one, 1 where there is a loss; two-sided, to be safe."""
+    """p value of "there is no gain": 1 where there is a loss, else the two-sided p value, which is the stricter one."""
     return np.where(gain.interval.mean <= 0, 1.0, gain.p)
 
 
 def _columns(
     cells: Cells, onto: Cells, columns: Sequence[Column], above: int = 0
 ) -> tuple[Float[np.ndarray, "pair layer column"], Bool[np.ndarray, "layer column"]]:
-    """Effects of `cells` for the pairs and layers (plus `above`) of `onto` and the `columns`; and which are structural.
+    """Effects of `cells`, rearranged to the pairs of `onto`, to its layers plus `above`, and to `columns`.
 
-    NaN, and not structural, where `cells` has no such cell.
+    Also returns which of them are structural. Where `cells` has no such cell the effect is NaN and not structural.
     """
     effects, structural = cells.values("effect"), cells.structural
     # One more pair, layer and column, empty, for all that is not there.

@@ -1,4 +1,4 @@
-"""The summary of a run, computed from its records alone."""
+"""The summary of a run, computed from nothing but its records."""
 
 from collections.abc import Iterator, Mapping
 
@@ -35,22 +35,23 @@ def summarise(
     include_incorrect: bool = False,
     tolerance: float = 1e-3,
 ) -> Summary:
-    """Means, intervals, tests and checks of every cell; nothing in it is NaN or infinite (None instead).
+    """Means, intervals, tests and checks of every cell; None stands for what is NaN or infinite.
 
-    A cell's `switched` and `neither`, the headline, count the pairs whose answer it changes (see
-    `mechpatch.stats.switching`). Its `effect` is the share of the clean-corrupted gap that the patch moved: `recovery`
-    for denoise, 1 − recovery for noise. `p` tests `answer_logprob_change`, which is defined for every pair; `q` is its
-    false discovery rate among the non-structural cells of the same experiment, direction and donor. Differences are
-    taken pair by pair, and their own p and q test the very difference: `beyond` holds the effect minus that of each
-    null donor at the same cell, `sets` what a set does beyond its parts (`mechpatch.stats.sets`), `directions`
-    sufficiency beside necessity. `planning` says what so many pairs would find. `top` holds the cells at which most
-    pairs switch, of each experiment and direction; `Summary.leading` picks from it.
+    The headline of a cell is `switched` and `neither`: how many pairs change their answer (see
+    `mechpatch.stats.switching`). `effect` is the share of the clean-corrupted gap that the patch moved: `recovery` for
+    denoise, 1 − recovery for noise. `p` tests `answer_logprob_change`, which is defined for every pair, and `q` is its
+    false discovery rate among the non-structural cells of the same experiment, direction and donor.
+
+    Differences are taken pair by pair, and each has p and q of its own. `beyond` holds the effect minus that of each
+    null donor at the same cell; `sets`, what a set does beyond its parts (see `mechpatch.stats.sets`); `directions`,
+    sufficiency minus necessity. `planning` says what a given number of pairs would find. `top` holds, for each
+    experiment and direction, the cells at which most pairs switch; `Summary.leading` chooses from it.
 
     Args:
-        table: records of one run.
-        seed: of the resamples and sign flips.
+        table: the records of one run.
+        seed: the seed of resamples and sign flips.
         include_incorrect: use pairs that the unpatched model gets wrong, too.
-        tolerance: largest difference, in nats or logits, between two computations that must agree.
+        tolerance: the largest difference, in nats or logits, between two computations that must agree.
 
     Raises:
         StorageError: the records lack a column or hold a cell twice.
@@ -154,7 +155,7 @@ def _describe(
 def _beyond_nulls(
     group: Group, laid_out: Mapping[Group, Cells], effects: Mapping[Group, np.ndarray], seed: int
 ) -> dict[str, Contrast]:
-    """The effect minus that of each null donor, for the cells of `group`; empty for the nulls themselves."""
+    """For each null donor, the effect in the cells of `group` minus that donor's; empty for a null donor's group."""
     if is_null(group.donor):
         return {}
     cells = laid_out[group]
@@ -166,10 +167,10 @@ def _beyond_nulls(
 
 
 def _top(group: Group, described: list[CellSummary]) -> list[CellSummary]:
-    """The cells of the group at which most pairs switch, then those with the largest mean effect either way.
+    """The cells of the group at which most pairs switch; where equally many do, the larger mean effect comes first.
 
-    The best write at thoughts alone comes first, whatever the others do: that the last token before the answer carries
-    the answer is no finding. Nor are zeros by construction.
+    The best cell that writes at thoughts alone comes before all others, because it is no finding that the last token
+    before the answer carries the answer. Cells that are zero by construction are left out.
     """
     measured = [
         cell

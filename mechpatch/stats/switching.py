@@ -1,7 +1,7 @@
 """How many pairs change their answer: the share that switches to the other side's, and the share that gives neither.
 
-Both are shares of the pairs whose two answers differ and are given by the unpatched runs. A mean recovery is moved by a
-half where a write wrecks both answers; a switch is not.
+Both are shares of the pairs whose two answers differ and are both given by the unpatched runs. A write that wrecks both
+answers moves the mean recovery by a half, but it makes no pair switch.
 """
 
 from collections.abc import Mapping
@@ -22,9 +22,9 @@ SHARES = ("switched", "neither")
 def proportion_limits(
     hits: Int[np.ndarray, "*cell"], n: Int[np.ndarray, "*cell"], level: float = LEVEL
 ) -> tuple[Float[np.ndarray, "*cell"], Float[np.ndarray, "*cell"]]:
-    """Low and high limit of a share by Clopper and Pearson: exact, so it covers at least as often as `level` says.
+    """Low and high limit of the share `hits` / `n`, after Clopper and Pearson; NaN where `n` is 0.
 
-    NaN where `n` is 0.
+    They are exact, so they hold the true share at least as often as `level` says.
     """
     tail = (1 - level) / 2
     low = np.where(hits == 0, 0.0, stats.beta.ppf(tail, hits, n - hits + 1))
@@ -33,12 +33,16 @@ def proportion_limits(
 
 
 def mcnemar_p(more: Int[np.ndarray, "*cell"], less: Int[np.ndarray, "*cell"]) -> Float[np.ndarray, "*cell"]:
-    """Exact two-sided p of "either is as likely", for pairs that did it in one of two runs alone; 1 without any."""
+    """McNemar's exact two-sided p value; 1 without any pair.
+
+    Args:
+        more, less: how many pairs changed in the first run alone, and in the second run alone.
+    """
     return np.asarray(np.minimum(1.0, 2 * stats.binom.cdf(np.minimum(more, less), more + less, 0.5)))
 
 
 def switching(group: Group, laid_out: Mapping[Group, Cells]) -> list[list[dict[str, Share]]]:
-    """`switched` and `neither` of each cell of `group`, by layer and column."""
+    """The shares `switched` and `neither` of each cell of `group`: a list of layers, each a list of columns."""
     cells = laid_out[group]
     nulls = (
         {}
