@@ -9,7 +9,17 @@ from mechpatch.kinds.position import POSITION
 from mechpatch.kinds.sets import LEAVE_ONE_OUT, PAIRWISE, SUBSET, WINDOW
 
 # In the order of every list and table.
-KINDS = {kind.name: kind for kind in (LAYER, POSITION, RELAY, CUMULATIVE, LEAVE_ONE_OUT, PAIRWISE, SUBSET, WINDOW)}
+_TABLE = (
+    LAYER,
+    POSITION,
+    RELAY,
+    CUMULATIVE,
+    LEAVE_ONE_OUT,
+    PAIRWISE,
+    SUBSET,
+    WINDOW,
+)
+KINDS = {kind.name: kind for kind in _TABLE}
 SHORT = {"chained": ("relay", "cumulative"), "all": ("layer", "position", "relay", "cumulative")}
 
 
