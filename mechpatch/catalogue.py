@@ -14,10 +14,12 @@ class DonorWords:
         label: as it stands within a sentence.
         role: "effect", what is asked; "law", what must move nothing; "control", what a finding must exceed; "ablation",
             an effect of its own that takes something away.
+        made: its vectors are those of no question, nor their mean.
     """
 
     label: str
     role: str
+    made: bool = False
 
 
 DONORS = {
@@ -25,11 +27,16 @@ DONORS = {
     "self": DonorWords(label="the run's own vectors", role="law"),
     "other_pair": DonorWords(label="vectors of another pair", role="control"),
     "same_value": DonorWords(label="a donor with an equal answer", role="control"),
-    "gaussian": DonorWords(label="Gaussian vectors", role="control"),
-    "zero": DonorWords(label="the zero vector", role="ablation"),
+    "gaussian": DonorWords(label="Gaussian vectors", role="control", made=True),
+    "zero": DonorWords(label="the zero vector", role="ablation", made=True),
     "mean": DonorWords(label="the mean over all pairs", role="ablation"),
 }
 NULLS = tuple(name for name in DONORS if name != PAIRED)
+
+
+def from_question(donor: str) -> bool:
+    """Whether a donor's vectors are those that some question has, or their mean; not known of the user's own."""
+    return donor in DONORS and not DONORS[donor].made
 
 
 def direction_label(direction: str) -> str:

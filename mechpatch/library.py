@@ -18,6 +18,7 @@ from mechpatch.models import ThoughtModel
 from mechpatch.own import Donor, Metric, Own
 from mechpatch.pairs import Pair, pairs_from
 from mechpatch.pairs import load_pairs as read_file
+from mechpatch.points import point_of
 from mechpatch.stats import RunSummary
 from mechpatch.stats.finished import FinishedRun
 from mechpatch.views.figures import files as figures
@@ -64,7 +65,7 @@ class Run:
         """One row per cell and donor: share of pairs that switch, that give neither, mean effect, q."""
         import pandas as pd
 
-        names = ("experiment", "direction", "donor", "layer", "site", "step", "structural", "q")
+        names = ("experiment", "direction", "donor", "hook", "head", "layer", "site", "step", "structural", "q")
         return pd.DataFrame(
             [
                 {name: getattr(cell, name) for name in names}
@@ -81,6 +82,7 @@ class Run:
         experiment: str | None = None,
         direction: str | None = None,
         donor: str = PAIRED,
+        hook: str | None = None,
     ) -> "Figure":
         """A figure of one experiment: a map, a profile over layers, the steps of a chain, or triangles of two sites.
 
@@ -88,20 +90,24 @@ class Run:
             metric: a column of the records, or switched, neither, effect, recovery; chains are always of recovery.
             experiment: by default the first that was run.
             direction: by default the first that was run.
+            hook: the hook point that was written, by default the first; those with heads have a map of layers × heads
+                for every position.
 
         Raises:
-            SpecError: the run has no such experiment, direction or donor.
+            SpecError: the run has no such experiment, direction, donor or hook point.
         """
         spec = self._kept.spec["spec"]
         experiment, direction = str(experiment or spec["experiments"][0]), str(direction or spec["directions"][0])
+        point = point_of(hook or spec["hooks"][0])
         drawing, incorrect = kind_of(experiment).drawing, self.summary.include_incorrect
-        if drawing == "profile" and donor == PAIRED:
-            return figures.layer_profile(self.records, metric, direction, incorrect)
-        if drawing == "chain" and donor == PAIRED:
-            return figures.trajectories(self.records, experiment, direction, incorrect)
-        if drawing == "triangle" and donor == PAIRED:
-            return figures.pair_maps(self.records, metric, direction, incorrect)
-        return figures.heatmap(self.records, metric, experiment, direction, donor, incorrect)
+        if donor == PAIRED and point.heads is None:
+            if drawing == "profile":
+                return figures.layer_profile(self.records, metric, direction, incorrect, point.name)
+            if drawing == "chain":
+                return figures.trajectories(self.records, experiment, direction, incorrect, point.name)
+            if drawing == "triangle":
+                return figures.pair_maps(self.records, metric, direction, incorrect, point.name)
+        return figures.heatmap(self.records, metric, experiment, direction, donor, incorrect, point.name)
 
     def save(self, folder: str | Path) -> Path:
         """Write the run as a directory, which `mechpatch report`, `plot` and `compare` take.
@@ -155,8 +161,8 @@ def run(
         out: directory that keeps the run and lets it grow; None for memory alone.
         cache: folder of unpatched runs; None for none.
         include_incorrect: let pairs that the unpatched model gets wrong into means and figures.
-        settings: further fields of `Spec`: layers, sites, subsets, window, directions, thoughts, n_thoughts, prefix,
-            batch_size, seed, engine, checks, memory …
+        settings: further fields of `Spec`: hooks, layers, sites, subsets, window, directions, thoughts, n_thoughts,
+            prefix, batch_size, seed, engine, checks, memory …
 
     Returns:
         The run: `effects`, `cells`, `summary`, `plot()`, `report()`.

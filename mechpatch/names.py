@@ -13,6 +13,7 @@ DTYPE_NAMES = ("float32", "float64", "bfloat16")
 # What each field of `Spec` is called on the command line; messages use these words.
 OPTIONS = {
     "experiments": "experiments",
+    "hooks": "--hooks",
     "layers": "--layers",
     "sites": "--sites",
     "subsets": "--sets",
@@ -47,6 +48,8 @@ def as_typed(field: str, value: Any) -> str:
         return "(not given)"
     if field == "memory":  # the command line takes MB
         return f"{value / 2**20:g}"
+    if field == "hooks":  # transformer-lens' names have no hyphens
+        return ",".join(value) if isinstance(value, tuple | list) else str(value)
     if field == "own":
         return ", ".join(f"{what} {name} (version {version})" for what, name, version in value)
     if field in ("prefix", "separator"):

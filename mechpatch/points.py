@@ -11,6 +11,8 @@ from typing import Literal
 
 from mechpatch.errors import SpecError
 
+RESID_POST = "resid_post"  # the hook point that is meant where none is named
+
 Where = Literal["input", "start", "keys and values", "heads", "attention", "middle", "MLP", "end"]
 
 

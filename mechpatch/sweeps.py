@@ -1,6 +1,6 @@
 """A map of your own text: every layer and position of one prompt, patched from another one."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -10,7 +10,9 @@ from torch import Tensor
 from mechpatch.errors import SpecError
 from mechpatch.experiments.running.intact import require_intact
 from mechpatch.models import ThoughtModel
+from mechpatch.patching.hooks import patch_position
 from mechpatch.patching.rollout import unembed
+from mechpatch.points import RESID_POST, HookPoint, point_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,23 +43,26 @@ def sweep(
     clean: Text,
     metric: NextToken = logit_recovery,
     *,
+    hook: str = RESID_POST,
     layers: Sequence[int] | None = None,
     rows: int = 16,
 ) -> "pd.DataFrame":
-    """Write the clean text's `resid_post` into the corrupted text's run at every layer and position, one at a time, and
-    measure the next token's logits. One plain forward pass each: no thought is rolled out here (see `run` for that).
+    """Write what the clean text has at a hook point into the corrupted text's run, at each layer and position, one at a
+    time, and measure the next token's logits. One plain forward pass each: no thought is rolled out here (see `run`).
 
     Args:
         corrupted, clean: texts, tokenised with the tokenizer's own special tokens, or token ids; of equal length.
         metric: gives one value per row, of logits [row, vocab], [vocab] and [vocab]: patched, corrupted, clean.
+        hook: see `mechpatch guide hook-points`; every head of `z`, `k` and `v` is written by itself.
         layers: by default all.
         rows: patched runs in one forward pass.
 
     Returns:
-        One row per layer, one column per position, named by its number and the corrupted text's token.
+        One row per layer, or per (layer, head); one column per position, named by its number and the corrupted text's
+        token.
 
     Raises:
-        SpecError: the texts differ in length, a layer does not exist, or `metric` gives something else.
+        SpecError: the texts differ in length, a layer or hook point does not exist, or `metric` gives something else.
         CheckpointError: the model changed since it was loaded, or hooks stand on it.
     """
     import pandas as pd
@@ -70,6 +75,9 @@ def sweep(
             f"corrupted has {len(tokens[0])} tokens and clean {len(tokens[1])}; positions are matched one by one, so "
             "both need equally many"
         )
+    point = point_of(hook)
+    if not point.hooks:
+        raise SpecError(f"hook={hook!r}: a text has no thought that is fed back; see mechpatch.run for that")
     asked = range(hooked.cfg.n_layers) if layers is None else layers
     if outside := [layer for layer in asked if not 0 <= layer < hooked.cfg.n_layers]:
         raise SpecError(f"layers {outside}: no such layer; the model has layers 0 to {hooked.cfg.n_layers - 1}")
@@ -78,41 +86,57 @@ def sweep(
     for ids in tokens:
         resid, found = hooked.run_with_cache(
             torch.tensor([ids], device=model.device),
-            names_filter=lambda name: name.endswith("hook_resid_post"),
+            names_filter=lambda name: name.endswith(("hook_resid_pre", *point.hooks)),
             stop_at_layer=hooked.cfg.n_layers,
         )
         kept.append({name: found[name] for name in found})
         final.append(_next_token(hooked, resid))
-    places = torch.arange(len(tokens[0]), device=model.device)
-    values = [_layer(hooked, kept, final, layer, places, metric, rows) for layer in asked]
+    values: dict[int | tuple[int, int], list[float]] = {}
+    for layer in asked:
+        for head in _heads(kept[0], layer, point):
+            key = layer if head is None else (layer, head)
+            values[key] = [
+                value
+                for at in torch.arange(len(tokens[0]), device=model.device).split(rows)
+                for value in _measured(hooked, kept, final, layer, head, at, point, metric)
+            ]
     labels = [f"{at} {token}" for at, token in enumerate(model.tokenizer.convert_ids_to_tokens(tokens[0]))]
-    return pd.DataFrame(values, index=pd.Index(list(asked), name="layer"), columns=labels)
+    found = pd.DataFrame([*values.values()], index=pd.Index([*values]), columns=labels)
+    return found.rename_axis(index=["layer"] if point.heads is None else ["layer", "head"])
 
 
-def _layer(
+def _heads(kept: dict[str, Tensor], layer: int, point: HookPoint) -> Sequence[int | None]:
+    """The heads that are written one by one; None where all is written at once."""
+    return range(kept[f"blocks.{layer}.{point.hooks[0]}"].shape[2]) if point.heads else [None]
+
+
+def _measured(
     hooked: Any,
     kept: Sequence[dict[str, Tensor]],
     final: Sequence[Tensor],
     layer: int,
-    places: Int[Tensor, " position"],
+    head: int | None,
+    at: Int[Tensor, " row"],
+    point: HookPoint,
     metric: NextToken,
-    rows: int,
-) -> list[float]:
-    """One value for each position of a layer; everything above it is run anew."""
-    corrupted, clean = (each[f"blocks.{layer}.hook_resid_post"] for each in kept)
-    values: list[float] = []
-    for at in places.split(rows):
-        resid = corrupted.repeat(len(at), 1, 1)
-        resid[torch.arange(len(at)), at] = clean[0, at]
-        if layer + 1 < hooked.cfg.n_layers:
-            resid = hooked(resid, start_at_layer=layer + 1, stop_at_layer=hooked.cfg.n_layers)
-        found = torch.as_tensor(metric(_next_token(hooked, resid), final[0][0], final[1][0]))
-        if found.shape != at.shape:
-            raise SpecError(
-                f"the metric gave {[*found.shape]} for {len(at)} rows, expected [{len(at)}], one value a row"
-            )
-        values += found.double().tolist()
-    return values
+) -> Iterator[float]:
+    """The metric with the clean vector at each of some positions, a row of its own for each; run from this block on."""
+    corrupted, clean = kept
+
+    def write(name: str) -> tuple[str, Any]:
+        vectors = clean[name][0, at]
+        return name, patch_position(at, vectors if head is None else vectors[:, head], head=head)
+
+    resid = hooked.run_with_hooks(
+        corrupted[f"blocks.{layer}.hook_resid_pre"].expand(len(at), -1, -1),
+        start_at_layer=layer,
+        stop_at_layer=hooked.cfg.n_layers,
+        fwd_hooks=[write(f"blocks.{layer}.{each}") for each in point.hooks],
+    )
+    found = torch.as_tensor(metric(_next_token(hooked, resid), final[0][0], final[1][0]))
+    if found.shape != at.shape:
+        raise SpecError(f"the metric gave {[*found.shape]} for {len(at)} rows, expected [{len(at)}], one value a row")
+    yield from found.double().tolist()
 
 
 def _next_token(hooked: Any, resid: Float[Tensor, "row position d_model"]) -> Float[Tensor, "row vocab"]:

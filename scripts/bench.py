@@ -3,6 +3,7 @@
     python scripts/bench.py --shape demo                    # seconds
     python scripts/bench.py --shape 1b --out bench-1b.json  # LLaMA-3.2-1B's, random weights; 12 GB, an hour
     python scripts/bench.py --shape 1b --scaling            # cost against pairs, layers, thoughts, question
+    python scripts/bench.py --shape 1b --hooks attn_out z   # other hook points, against plain hooks
 
 One process measures everything in interleaved rounds; a ratio is formed within a round, and its median over rounds is
 shown, by wall time and, in brackets, by CPU time, which other processes disturb less. Slow contenders run a few patches
@@ -21,9 +22,11 @@ from benchmark.cases import KINDS, PREFIX, make_case, make_model
 from benchmark.contenders import CONTENDERS
 from benchmark.journal import Journal
 from benchmark.measure import OURS, Group, warm_up
+from benchmark.points import measure_points, show_points
 from benchmark.scaling import draw, measure_scaling
 from benchmark.table import EXACT, inexact, show, summarise
 
+from mechpatch.points import POINTS
 from mechpatch.storage.atomic import write_bytes
 
 NAMES = (*OURS, *(each.name for each in CONTENDERS))
@@ -41,6 +44,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--cells", type=int, default=2, help="patches that a slow contender runs in each round")
     parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES, help="measure these alone")
+    parser.add_argument("--hooks", nargs="+", choices=POINTS, help="measure these hook points alone, latent thoughts")
     parser.add_argument("--scaling", action="store_true", help="measure what the cost depends on, and draw it")
     parser.add_argument("--out", type=Path, default=Path("bench.json"))
     args = parser.parse_args()
@@ -54,6 +58,11 @@ def main() -> None:
     try:
         if args.scaling:
             measure_scaling(model, key, journal, args.rounds, say)
+        elif args.hooks:
+            warm_up(model)
+            case = make_case(model, "latent", args.thoughts[-1], args.question, args.prefix)
+            key |= {"kind": "latent", "thoughts": args.thoughts[-1], "question": args.question, "prefix": args.prefix}
+            measure_points(case, key, journal, args.hooks, args.rounds, args.cells, say)
         else:
             warm_up(model)
             groups = [
@@ -73,7 +82,7 @@ def main() -> None:
     finally:
         say("")
         summary = summarise(journal)
-        sys.stdout.write("\n".join(show(summary)) + "\n")
+        sys.stdout.write("\n".join(show_points(journal) if args.hooks else show(summary)) + "\n")
     if args.scaling:
         picture = args.out.with_suffix(".png")
         write_bytes(picture, draw(journal))

@@ -286,3 +286,17 @@ def test_fewer_blocks_share_the_weights(model: Model):
     assert lower.depth == 2
     mine, whole = (each.hooked.state_dict() for each in (lower, model))
     assert all(whole[name].data_ptr() == tensor.data_ptr() for name, tensor in mine.items() if "W_" in name)
+
+
+def test_hook_points_are_measured_against_plain_hooks_and_once(tmp_path, monkeypatch, capsys):
+    out = tmp_path / "bench.json"
+    asked = [*SMALL, "--rounds", "1", "--hooks", "resid_mid", "z", "kv", "thought", "--out", str(out)]
+    monkeypatch.setattr(sys, "argv", ["bench.py", *asked])
+    bench.main()
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["hook", "resid_mid", "z", "kv", "thought"]
+    records = json.loads(out.read_text())["measurements"]
+    assert all(record["difference"] < TOLERANCE[torch.float32] for record in records)
+    assert {record["value"]: record["patches"] for record in records}["thought"] == 2
+    bench.main()
+    assert json.loads(out.read_text())["measurements"] == records

@@ -233,6 +233,28 @@ def test_a_sweep_is_what_hooks_give(demo_model):
             assert found.loc[layer].iloc[place] == pytest.approx(expected.item(), abs=2e-5)
 
 
+@pytest.mark.parametrize("point", ["attn_out", "z", "kv"])
+def test_a_sweep_of_another_hook_point_is_what_hooks_give(demo_model, point):
+    corrupted, clean = ("Sam has 3 boxes of 5 pens.", "Sam has 4 boxes of 5 pens.")
+    found = mp.sweep(demo_model, corrupted, clean, lambda patched, *_: patched[:, 7], hook=point, layers=(1,))
+    hooked = demo_model.hooked
+    tokens = [torch.tensor([demo_model.tokenizer.encode(text)]) for text in (corrupted, clean)]
+    _, cache = hooked.run_with_cache(tokens[1])
+    names = {"attn_out": ["hook_attn_out"], "z": ["attn.hook_z"], "kv": ["attn.hook_k", "attn.hook_v"]}[point]
+    for place in (0, 2, tokens[0].shape[1] - 1):
+        for head in range(hooked.cfg.n_heads) if point == "z" else [None]:
+            hooks = []
+            for name in (f"blocks.1.{each}" for each in names):
+                there = cache[name][:, place]
+                hooks.append((name, mp.patch_position(place, there if head is None else there[:, head], head=head)))
+            expected = hooked.run_with_hooks(tokens[0], fwd_hooks=hooks)[0, -1, 7].item()
+            row = found.loc[1] if head is None else found.loc[1, head]
+            assert row.iloc[place] == pytest.approx(expected, abs=2e-5)
+    assert found.index.names == (["layer", "head"] if point == "z" else ["layer"])
+    with pytest.raises(SpecError, match="a text has no thought that is fed back"):
+        mp.sweep(demo_model, corrupted, clean, hook="thought")
+
+
 @pytest.mark.parametrize(
     ("given", "problem"),
     [

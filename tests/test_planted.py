@@ -11,6 +11,7 @@ from rewriting import rewrite
 from mechpatch.experiments.running.run import Experiment, run_experiment
 from mechpatch.experiments.spec import Spec, parse_experiments
 from mechpatch.patching import collate, reference
+from mechpatch.points import POINTS
 from mechpatch.stats import summarise
 from mechpatch.storage.results import open_run
 from mechpatch.thoughts import latent as latent_module
@@ -121,6 +122,50 @@ def test_summary_and_reading_name_the_planted_site(circuit, kind, tmp_path):
     text = reading(summary)
     assert f"the largest at layer {circuit.write}, t{circuit.thought}: 1.00 of the gap" in text
     assert f"1 of {LAYERS * THOUGHTS - _dead(kind)} cells has a clear effect" in text
+
+
+def carries(circuit: Circuit, hook: str, head: int | None) -> set[tuple[int, str]]:
+    """Where, by the definitions, a write at a hook point must bring the other run's answer."""
+    thought, write, read = f"t{circuit.thought}", circuit.write, circuit.read
+    writes, reads, above = (write, thought), (read, "answer"), {(layer, "answer") for layer in range(read + 1, LAYERS)}
+    return {
+        "resid_pre": {(read, thought), *above},
+        "resid_mid": {writes, reads, *above},
+        "resid_post": {writes, reads, *above},
+        "attn_out": {writes, reads},
+        "mlp_out": {reads},
+        "z": {writes, reads} if head == 0 else set(),  # head 1 writes the decoy
+        "k": set(),  # its keys tell thoughts apart, and not numbers
+        "v": {(read, thought)} if head == 0 else set(),
+        "kv": {(read, thought)},
+        "thought": set(),  # what is fed back holds the decoy alone
+    }[hook]
+
+
+@pytest.mark.parametrize(
+    ("circuit", "kind", "engine"),
+    [*((*case, "fast") for case in CASES[:4]), (MIDDLE, "text", "reference")],  # plain hooks take their time
+    ids=[*NAMES[:4], "middle-text-reference"],
+)
+def test_every_hook_point_finds_what_one_head_writes_at_one_thought(circuit, kind, engine, tmp_path):
+    hooks = tuple(hook for hook, point in POINTS.items() if point.hooks or kind == "latent")
+    records = run(circuit, kind, tmp_path / "run", "position", 2, engine=engine, hooks=hooks).to_pylist()
+    assert {row["hook"] for row in records} == {*hooks}
+    for row in records:
+        must = (row["layer"], row["site"]) in carries(circuit, row["hook"], row["head"])
+        name = [row[key] for key in ("hook", "head", "layer", "site", "pair_id")]
+        assert row["recovery"] == pytest.approx(float(must), abs=EXACT), name
+        assert not (must and row["structural"]), name
+
+
+def test_the_ranking_and_the_words_name_the_head(tmp_path):
+    records = run(MIDDLE, "latent", tmp_path / "run", "position", 12, sites=("thoughts",), hooks=("z", "attn_out"))
+    summary = summarise(records, seed=0)
+    best = {cell.hook: (cell.head, cell.layer, cell.site) for cell in summary.top[::-1]}
+    assert best == {"z": (0, MIDDLE.write, "t1"), "attn_out": (None, MIDDLE.write, "t1")}
+    told = reading(summary)
+    assert f"layer {MIDDLE.write}, t1, head 0 of z" in told
+    assert f"layer {MIDDLE.write}, t1, attn_out" in told
 
 
 def _dead(kind: str) -> int:

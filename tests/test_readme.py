@@ -34,7 +34,7 @@ def test_the_first_example_of_the_readme_begins_by_line_15_and_runs(tmp_path, mo
     assert {path.name for path in tmp_path.iterdir()} == {"map.png", "report.html"}
 
 
-@pytest.mark.parametrize("name", ["first-map.md", "your-experiment.md", "hooks.md"])
+@pytest.mark.parametrize("name", ["first-map.md", "your-experiment.md", "hooks.md", "hook-points.md"])
 def test_the_scripts_of_the_guide_run(name, tmp_path, monkeypatch, demo_model, shipped_pairs, capsys):
     script = scripts(name)[-1]
     assert len(script.splitlines()) <= 40

@@ -79,6 +79,16 @@ def request(
     answer_prefix: AnswerPrefix = None,
     separator: Separator = "",
     placeholder_token: PlaceholderToken = None,
+    hooks: Annotated[
+        str,
+        option(
+            "--hooks",
+            panel=EXPERIMENT,
+            metavar="LIST",
+            help="Hook points that are written: resid_pre, resid_mid, resid_post, attn_out, mlp_out; z, k, v head by "
+            "head; kv; thought, the vector that is fed back.",
+        ),
+    ] = "resid_post",
     layers: Annotated[
         str | None,
         option("--layers", panel=EXPERIMENT, metavar="LIST", help="For example 0-3,7.", show_default="all"),
@@ -179,6 +189,7 @@ def request(
     """Refuse at once what can be, then load the model, read and screen the pairs."""
     spec = Spec(
         experiments=parse_experiments(experiments),
+        hooks=tuple(name.replace("-", "_") for name in split(hooks)),
         layers=parse_layers(layers) if layers else (),
         sites=split(sites),
         subsets=tuple(tuple(names.split("+")) for names in split(sets)),

@@ -1,32 +1,53 @@
 """Which cells a spec has in questions with given sites, and what each of them writes."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
+from mechpatch.errors import SpecError
 from mechpatch.experiments.spec import Spec, require_distinct
 from mechpatch.kinds import Cell, Frame
 from mechpatch.models import ThoughtModel
 from mechpatch.own import NOTHING, Own
 from mechpatch.patching.patch import Patch
-from mechpatch.thoughts import select_sites, thought_sites
+from mechpatch.points import POINTS, RESID_POST
+from mechpatch.thoughts import Layout, select_sites, thought_sites
 
 
-def frame_of(model: ThoughtModel, spec: Spec, sites: tuple[str, ...]) -> Frame:
-    """Which cells questions with these sites can have under `spec`."""
+def frame_of(
+    model: ThoughtModel, spec: Spec, sites: tuple[str, ...], hook: str = RESID_POST, fixed: Sequence[str] = ()
+) -> Frame:
+    """Which cells questions with these sites can have at one hook point.
+
+    Args:
+        fixed: the sites at which every question has the same token, see `fixed_sites`.
+    """
     subsets = tuple(select_sites(names, sites) for names in spec.subsets)
     require_distinct(subsets, spec.subsets)  # `thoughts` may stand for what another set names
+    asked, thoughts = select_sites(spec.sites, sites), thought_sites(sites)
+    n_layers = POINTS[hook].n_layers(model.n_layers)
+    if not POINTS[hook].hooks:  # it is found at thoughts alone, and in no block
+        asked = tuple(site for site in asked if site in thoughts)
+        subsets = tuple(each for each in subsets if {*each} <= {*thoughts})
+        if not asked:
+            raise SpecError(
+                f"--hooks {hook}: it is written at thoughts alone, and --sites {','.join(spec.sites)} has none"
+            )
     return Frame(
-        n_layers=model.n_layers,
-        layers=spec.select_layers(model.n_layers),
-        sites=select_sites(spec.sites, sites),
-        thoughts=thought_sites(sites),
+        n_layers=n_layers,
+        layers=spec.select_layers(model.n_layers) if POINTS[hook].hooks else (0,),
+        sites=asked,
+        thoughts=thoughts,
         feedback=spec.thoughts == "latent",
+        hook=hook,
+        fixed=tuple(fixed),
+        learned_positions=model.hooked.cfg.positional_embedding_type == "standard",
         subsets=subsets,
         window=spec.window,
     )
 
 
 def cells_of(spec: Spec, frame: Frame, own: Own = NOTHING) -> list[Cell]:
-    """Every cell of `spec`, in the order in which they are run.
+    """Every cell of `spec` in one frame, in the order in which they are run.
 
     Args:
         own: kinds of the user's own.
@@ -34,6 +55,37 @@ def cells_of(spec: Spec, frame: Frame, own: Own = NOTHING) -> list[Cell]:
     return [cell for experiment in spec.experiments for cell in own.kind(experiment).cells(frame)]
 
 
+def all_cells(
+    model: ThoughtModel, spec: Spec, sites: tuple[str, ...], own: Own = NOTHING, fixed: Sequence[str] = ()
+) -> list[Cell]:
+    """Every cell of `spec`: hook point by hook point, there head by head. Arguments as in `frame_of`."""
+    frames = [frame_of(model, spec, sites, hook, fixed) for hook in spec.hooks]
+    return [
+        replace(cell, hook=frame.hook, head=head)
+        for frame in frames
+        for head in heads_of(model, frame.hook)
+        for cell in cells_of(spec, frame, own)
+    ]
+
+
+def heads_of(model: ThoughtModel, hook: str) -> list[int | None]:
+    """The heads of a hook point, each of which has cells of its own; [None] where it has none."""
+    cfg = model.hooked.cfg
+    counts = {"query": cfg.n_heads, "key-value": cfg.n_key_value_heads or cfg.n_heads}
+    heads = POINTS[hook].heads
+    return [None] if heads is None else [*range(counts[heads])]
+
+
+def fixed_sites(layouts: Sequence[tuple[Layout, Layout]]) -> tuple[str, ...]:
+    """The sites at which all questions have one and the same token; a thought that is fed back has none."""
+    tokens: dict[str, set[int | None]] = {}
+    for layout in (side for pair in layouts for side in pair):
+        row = [*layout.prompt, *[None] * layout.n_latents, *layout.tails[0].tokens]
+        for site, position in zip(layout.sites, layout.positions(0), strict=True):
+            tokens.setdefault(site, set()).add(row[position])
+    return tuple(site for site, found in tokens.items() if len(found) == 1 and None not in found)
+
+
 def patch_of(cell: Cell, sites: Sequence[str]) -> Patch:
     """What a cell writes in questions that have these sites."""
-    return Patch(cell.layer, tuple(sites.index(site) for site in cell.sites), cell.width)
+    return Patch(cell.layer, tuple(sites.index(site) for site in cell.sites), cell.width, cell.head)

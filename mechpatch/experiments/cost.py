@@ -159,7 +159,7 @@ def make_plan(experiment: Experiment) -> Plan:
     shapes = [
         shape
         for index in experiment.asked
-        for question in ENGINES[spec.engine].shapes(model.hooked, experiment.layouts[index])
+        for question in ENGINES[spec.engine].shapes(model.hooked, experiment.layouts[index], spec.hooks)
         for shape in question.values()
     ]
     cached = sum(map(prod, shapes)) * model.hooked.cfg.dtype.itemsize
@@ -180,13 +180,13 @@ def make_plan(experiment: Experiment) -> Plan:
     )
 
 
-def patches_of(cells: Sequence[Cell], sites: Sequence[str]) -> list[list[Patch]]:
-    """The patches of some cells, in the sweeps in which the fast engine runs them: relays step by step."""
-    sweeps: dict[int, list[Patch]] = {}
+def patches_of(cells: Sequence[Cell], sites: Sequence[str]) -> list[tuple[str, list[Patch]]]:
+    """Hook point and patches of each sweep in which the fast engine runs some cells: relays step by step."""
+    sweeps: dict[tuple[str, str, int], list[Patch]] = {}
     for cell in cells:
-        step = cell.step if cell.source == "step before" else -1
-        sweeps.setdefault(step, []).append(patch_of(cell, sites))
-    return list(sweeps.values())
+        chain, step = (cell.experiment, cell.step) if cell.source == "step before" else ("", -1)
+        sweeps.setdefault((cell.hook, chain, step), []).append(patch_of(cell, sites))
+    return [(hook, patches) for (hook, *_), patches in sweeps.items()]
 
 
 def _unpatched(experiment: Experiment, index: int) -> Work:
@@ -215,7 +215,7 @@ def _count(experiment: Experiment, todo: Todo) -> Counts:
         base = engine.empty_base(model.hooked, model.head, batch)
         for donor, cells in donors.items():
             if donor != "self":
-                patched += sum((sweep_work(base, patches) for patches in patches_of(cells, batch.sites)), Work())
+                patched += sum((sweep_work(base, each, hook) for hook, each in patches_of(cells, batch.sites)), Work())
         if checked := min(spec.checks, len(donors.get(PAIRED, ()))):
             checks += once * checked + plain_work(model.hooked, collate(layouts[:1])) * FLOOR_RUNS
     return Counts(
@@ -233,7 +233,7 @@ def _affordable(experiment: Experiment, indices: Sequence[int]) -> Todo:
     direction and with the donor that is checked."""
     whole, spec = Todo.whole(experiment, indices), experiment.spec
     work, layers = count(experiment, [whole]), spec.select_layers(experiment.model.n_layers)
-    runs = UnpatchedRuns(experiment.model, experiment.layouts, spec.engine, None)
+    runs = UnpatchedRuns(experiment.model, experiment.layouts, spec.engine, None, spec.hooks)
     started = time.perf_counter()
     for index in indices:
         runs.get(index)
@@ -258,7 +258,8 @@ def _timed(experiment: Experiment, todo: Todo) -> tuple[Timing, int]:
         experiment = replace(experiment, spec=replace(experiment.spec, checks=min(1, experiment.spec.checks)))
     answered = 0
     with TemporaryDirectory() as folder, open_run(Path(folder) / "run", {}) as directory:
-        runs = UnpatchedRuns(experiment.model, experiment.layouts, experiment.spec.engine, Path(folder) / "cache")
+        spec, kept = experiment.spec, Path(folder) / "cache"
+        runs = UnpatchedRuns(experiment.model, experiment.layouts, spec.engine, kept, spec.hooks)
         runner = BatchRunner.prepare(experiment, runs, lambda cells: None)
         for part in runner.run(todo):
             with runner.watch.measure("records"):
@@ -271,4 +272,4 @@ def _timed(experiment: Experiment, todo: Todo) -> tuple[Timing, int]:
 def _largest_sweep(experiment: Experiment, indices: Sequence[int]) -> int:
     """The most patches that are run together."""
     sites = experiment.layouts[indices[0]][0].sites
-    return max(map(len, patches_of(experiment.cells(indices), sites)))
+    return max(len(patches) for _, patches in patches_of(experiment.cells(indices), sites))

@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from mechpatch.errors import SpecError, ThoughtError
-from mechpatch.experiments.cells import cells_of, frame_of
+from mechpatch.experiments.cells import all_cells, fixed_sites
 from mechpatch.experiments.layouts import groups, pair_layouts
 from mechpatch.experiments.spec import Spec, as_typed
 from mechpatch.kinds import Cell
@@ -25,6 +25,7 @@ class Experiment:
         layouts: clean and corrupted layout of each pair.
         asked: indices of the pairs that are run, rising.
         own: kinds, donors and metrics of the user's own.
+        fixed: the sites at which every question has the same token.
     """
 
     model: ThoughtModel
@@ -33,6 +34,7 @@ class Experiment:
     layouts: Sequence[tuple[Layout, Layout]]
     asked: Sequence[int]
     own: Own = NOTHING
+    fixed: tuple[str, ...] = ()
 
     __repr__ = short_repr
 
@@ -61,7 +63,15 @@ class Experiment:
         if not asked:
             raise ThoughtError("no pair is left to run; `mechpatch pairs FILE` says why each was dropped")
         layouts = [pair_layouts(model, spec, pair) for pair in pairs]
-        experiment = cls(model=model, spec=spec, pairs=pairs, layouts=layouts, asked=sorted(asked), own=own)
+        experiment = cls(
+            model=model,
+            spec=spec,
+            pairs=pairs,
+            layouts=layouts,
+            asked=sorted(asked),
+            own=own,
+            fixed=fixed_sites(layouts),
+        )
         experiment.check()
         return experiment
 
@@ -91,7 +101,7 @@ class Experiment:
     def cells(self, batch: Sequence[int]) -> list[Cell]:
         """The cells of a batch, in one direction; all its pairs have the same sites."""
         sites = self.layouts[batch[0]][0].sites
-        return cells_of(self.spec, frame_of(self.model, self.spec, sites), self.own)
+        return all_cells(self.model, self.spec, sites, self.own, self.fixed)
 
     def work(self, batch: Sequence[int]) -> int:
         """Patched runs of a batch, counted per pair."""

@@ -1,7 +1,7 @@
 """What a run directory holds once a request has joined it, and what cannot join it.
 
-It grows by pairs, directions, null donors, experiments, layers, sites and sets, and keeps what it has: who asks for
-less, or for something else, gets both. What decides the numbers themselves cannot change.
+It grows by pairs, directions, null donors, experiments, hook points, layers, sites and sets, and keeps what it has: who
+asks for less, or for something else, gets both. What decides the numbers themselves cannot change.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,6 +13,7 @@ from mechpatch.errors import SpecError
 from mechpatch.experiments.spec import Spec
 from mechpatch.kinds import KINDS
 from mechpatch.names import OPTIONS, as_typed
+from mechpatch.points import POINTS
 
 T = TypeVar("T")
 
@@ -34,7 +35,7 @@ MODEL = {
     "soft_temperature": "--soft-temperature",
     "dtype": "--dtype",
 }
-GROWING = ("experiments", "directions", "nulls", "layers", "sites", "subsets")
+GROWING = ("experiments", "hooks", "directions", "nulls", "layers", "sites", "subsets")
 # Fields of a spec that decide numbers, those that matter most first, and the thoughts that read them where not all do.
 FIXED = {
     "thoughts": None,
@@ -93,6 +94,7 @@ def union(found: Spec, asked: Spec) -> Spec:
     return replace(
         asked,
         experiments=_both(found.experiments, asked.experiments, (*KINDS, *asked.own_names("kind"))),
+        hooks=_both(found.hooks, asked.hooks, tuple(POINTS)),
         directions=_both(found.directions, asked.directions, tuple(DIRECTIONS)),
         nulls=_both(found.nulls, asked.nulls, (*NULLS, *asked.own_names("donor"))),
         layers=() if everything else _both(found.layers, asked.layers, sorted({*found.layers, *asked.layers})),

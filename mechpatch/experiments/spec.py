@@ -12,6 +12,7 @@ from mechpatch.kinds import KINDS, SHORT
 from mechpatch.names import OPTIONS as OPTIONS
 from mechpatch.names import as_typed as as_typed
 from mechpatch.names import not_known
+from mechpatch.points import POINTS, RESID_POST
 
 THOUGHT_KINDS = ("latent", "text", "placeholder")
 ENGINE_NAMES = ("fast", "reference")
@@ -28,6 +29,7 @@ class Spec:
 
     Attributes:
         experiments: names of kinds (`mechpatch.kinds.KINDS`); they share every unpatched run.
+        hooks: hook points to write, see `mechpatch.points`; one cell for each head of `z`, `k` and `v`.
         layers: blocks to patch; empty for all.
         sites: names as `select_sites` takes them; read by `position`, `pairwise` and `window`.
         subsets: sets of sites to write at once, names as in `sites`; read by `subset`.
@@ -51,6 +53,7 @@ class Spec:
     """
 
     experiments: tuple[str, ...]
+    hooks: tuple[str, ...] = (RESID_POST,)
     layers: tuple[int, ...] = ()
     sites: tuple[str, ...] = ("all",)
     subsets: tuple[tuple[str, ...], ...] = ()
@@ -87,6 +90,7 @@ class Spec:
     def _check_names(self) -> None:
         known = {
             "experiments": (*KINDS, *self.own_names("kind")),
+            "hooks": tuple(POINTS),
             "directions": tuple(DIRECTIONS),
             "nulls": (*NULLS, *self.own_names("donor")),
             "thoughts": THOUGHT_KINDS,
@@ -98,12 +102,16 @@ class Spec:
             found = (value,) if isinstance(value, str) else value
             if unknown := [as_typed(field, each) for each in found if each not in allowed]:
                 raise SpecError(not_known(OPTIONS[field], unknown, [as_typed(field, each) for each in allowed]))
-        for field in ("experiments", "directions"):
+        for field in ("experiments", "hooks", "directions"):
             if not getattr(self, field):
                 allowed = ", ".join(as_typed(field, each) for each in known[field])
                 raise SpecError(f"{OPTIONS[field]}: nothing was asked for, expected some of {allowed}")
-        for field in ("experiments", "layers", "directions", "nulls"):
+        for field in ("experiments", "hooks", "layers", "directions", "nulls"):
             _each_once(field, getattr(self, field))
+        if self.thoughts != "latent" and (fed := [hook for hook in self.hooks if not POINTS[hook].hooks]):
+            raise SpecError(
+                f"--hooks {fed[0]}: with --thoughts {self.thoughts} no thought is fed back; expected other hook points"
+            )
         if not self.sites:
             raise SpecError(
                 "--sites: nothing was asked for, expected all, or some of thoughts, bot, eot, answer, t0, t1, …"

@@ -9,6 +9,7 @@ TOPICS = {
     "first-map": "from installation to the first map, in Python and on the command line",
     "definitions": "sites, donors, metrics, and the laws that every run obeys",
     "hooks": "the hook functions in a plain HookedTransformer",
+    "hook-points": "attention, MLP, heads, keys and values, the thought itself",
     "your-model": "checkpoints of all families, and pairs",
     "your-experiment": "your own metric, donor and kind of experiment",
     "reading-a-report": "what to believe, and what not",

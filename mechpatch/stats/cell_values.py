@@ -127,6 +127,7 @@ class CellSummary:
     """What the records say of one cell with one donor.
 
     Attributes:
+        hook, head: the hook point that is written, and its head; None where it has no heads.
         layer: the first layer that is written.
         width: how many layers are written, from there upwards.
         site, step: the column of the grid.
@@ -147,6 +148,8 @@ class CellSummary:
     experiment: str
     direction: str
     donor: str
+    hook: str
+    head: int | None
     layer: int
     width: int
     site: str

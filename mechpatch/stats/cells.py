@@ -1,6 +1,7 @@
 """Records as arrays: the rows of one experiment, laid out as pair × layer × column.
 
-A *column* is a (site, step): the sites of a position-wise run, the steps of a chained one, one column for layer-wise.
+A *column* is a (site, step, head): the sites of a position-wise run, the steps of a chained one, one column for
+layer-wise; each of them once for every head, where a hook point has heads.
 """
 
 import re
@@ -19,14 +20,18 @@ from mechpatch.kinds import KINDS
 from mechpatch.kinds.cells import ALL as ALL
 from mechpatch.kinds.cells import JOIN as JOIN
 from mechpatch.names import OUTCOMES
+from mechpatch.points import POINTS, RESID_POST
 from mechpatch.reprs import short_repr
 from mechpatch.values import Value, answer_value
 
-KEYS = ("experiment", "direction", "donor", "pair_index", "layer", "width", "site", "site_index", "step")
+KEYS = (
+    "experiment", "direction", "donor", "pair_index", "hook", "head", "layer", "width", "site", "site_index", "step",
+)  # fmt: skip
 FLAGS = ("both_correct", "structural")
 # Made of several columns of the records, beside which they may be named.
 DERIVED = ("effect", "answer_logprob_change", "switched", "neither")
 THOUGHT = re.compile(r"t\d+")
+NO_HEAD = -1
 
 
 class Group(NamedTuple):
@@ -35,6 +40,7 @@ class Group(NamedTuple):
     experiment: str
     direction: str
     donor: str
+    hook: str = RESID_POST
 
 
 def at_thoughts(site: str) -> bool:
@@ -47,6 +53,7 @@ class Column(NamedTuple):
 
     site: str
     step: int
+    head: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -56,7 +63,7 @@ class Cells:
     Attributes:
         pairs: `pair_index` of the pairs that are used, rising.
         layers: rising.
-        columns: in the order of the steps, then of the sequence.
+        columns: in the order of the steps, then of the sequence, then of the heads.
         structural: True where any row of the cell is zero by construction.
         width: layers that each cell writes, from its own upwards.
         rows: one row per used pair and cell that was run.
@@ -72,6 +79,11 @@ class Cells:
     address: Int[np.ndarray, " row"]
 
     __repr__ = short_repr
+
+    @property
+    def heads(self) -> list[int]:
+        """The heads that have columns; none where the hook point has no heads."""
+        return sorted({column.head for column in self.columns if column.head is not None})
 
     @property
     def thoughts(self) -> list[int]:
@@ -108,10 +120,13 @@ def groups(table: pa.Table) -> list[Group]:
     return sorted((Group(**row) for row in found), key=_reading_order)
 
 
-def select(table: pa.Table, group: Group, include_incorrect: bool = False) -> Cells:
+def select(table: pa.Table, group: Group, include_incorrect: bool = False, head: int | None = None) -> Cells:
     """Lay out one group; pairs that the unpatched model gets wrong are left out unless asked for.
 
     The layers and columns are those of all pairs, so a grid keeps its shape when no pair is left.
+
+    Args:
+        head: keep the columns of this head alone; by default all.
 
     Raises:
         StorageError: two rows claim the same pair and cell.
@@ -120,7 +135,10 @@ def select(table: pa.Table, group: Group, include_incorrect: bool = False) -> Ce
         (pc.field("experiment") == group.experiment)
         & (pc.field("direction") == group.direction)
         & (pc.field("donor") == group.donor)
+        & (pc.field("hook") == group.hook)
     )
+    if head is not None:
+        rows = rows.filter(pc.field("head") == head)
     layers = np.unique(_array(rows, "layer"))
     widths = np.unique(_array(rows, "width")).tolist()
     if len(widths) > 1:
@@ -129,9 +147,9 @@ def select(table: pa.Table, group: Group, include_incorrect: bool = False) -> Ce
             "joined in one table: summarise each alone."
         )
     # The largest index: what follows the thoughts comes after those of the pair that has most.
-    places = rows.group_by(["step", "site"]).aggregate([("site_index", "max")]).to_pylist()
-    ordered = sorted(places, key=lambda place: (place["step"], place["site_index_max"]))
-    columns = tuple(Column(place["site"], place["step"]) for place in ordered)
+    places = rows.group_by(["step", "site", "head"]).aggregate([("site_index", "max")]).to_pylist()
+    ordered = sorted(places, key=lambda place: (place["step"], place["site_index_max"], place["head"] or 0))
+    columns = tuple(Column(place["site"], place["step"], place["head"]) for place in ordered)
 
     structural = np.zeros((len(layers), len(columns)), dtype=bool)
     np.logical_or.at(structural.reshape(-1), _cell_of(rows, layers, columns), _array(rows, "structural"))
@@ -155,12 +173,12 @@ def select(table: pa.Table, group: Group, include_incorrect: bool = False) -> Ce
     )
 
 
-def _reading_order(group: Group) -> tuple[int, str, str, int, str]:
+def _reading_order(group: Group) -> tuple[int, int, str, str, int, str]:
     def rank(name: str, known: Iterable[str]) -> int:
         return [*known, name].index(name)
 
-    experiment, direction, donor = group
-    return rank(experiment, KINDS), experiment, direction, rank(donor, DONORS), donor
+    experiment, direction, donor, hook = group
+    return rank(hook, (RESID_POST, *POINTS)), rank(experiment, KINDS), experiment, direction, rank(donor, DONORS), donor
 
 
 def _metric(rows: pa.Table, metric: str) -> Float[np.ndarray, " row"]:
@@ -197,9 +215,13 @@ def _cell_of(rows: pa.Table, layers: Int[np.ndarray, " layer"], columns: tuple[C
     sites = rows["site"].combine_chunks().dictionary_encode()
     names = sites.dictionary.to_pylist()
     steps, step_of = np.unique(_array(rows, "step"), return_inverse=True)
+    heads, head_of = np.unique(pc.fill_null(rows["head"], NO_HEAD).to_numpy(), return_inverse=True)
     index_of = {column: index for index, column in enumerate(columns)}
-    place = np.array([[index_of.get(Column(name, int(step)), -1) for step in steps] for name in names], dtype=np.int64)
-    column = place.reshape(len(names), len(steps))[sites.indices.to_numpy(), step_of]
+    place = np.full((len(names), len(steps), len(heads)), -1, dtype=np.int64)
+    for at in np.ndindex(place.shape):
+        name, step, head = names[at[0]], int(steps[at[1]]), int(heads[at[2]])
+        place[at] = index_of.get(Column(name, step, None if head == NO_HEAD else head), -1)
+    column = place[sites.indices.to_numpy(), step_of, head_of]
     return np.searchsorted(layers, _array(rows, "layer")) * len(columns) + column
 
 

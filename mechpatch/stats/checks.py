@@ -3,7 +3,7 @@
 Identities are checked on every pair, relations on the pairs that the headline means use.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from itertools import combinations
 
@@ -26,20 +26,38 @@ def checks(table: pa.Table, include_incorrect: bool, tolerance: float) -> list[C
     """Every check that the experiments in `table` allow."""
     found = groups(table)
     results = _baselines(table, tolerance)
-    for direction in sorted({group.direction for group in found}):
-        whole = {group: select(table, group, include_incorrect=True) for group in found if group.direction == direction}
-        used = {group.experiment: select(table, group, include_incorrect) for group in whole if group.donor == PAIRED}
-        paired = {group.experiment: cells for group, cells in whole.items() if group.donor == PAIRED}
-        identities = (*_same_cells(paired, tolerance), *_zero_cells(whole, tolerance))
+    for direction, hook in sorted({(group.direction, group.hook) for group in found}):
+        of_both = [group for group in found if (group.direction, group.hook) == (direction, hook)]
+        whole = {group: select(table, group, include_incorrect=True) for group in of_both}
+        heads = sorted({head for cells in whole.values() for head in cells.heads})
+        paired = [group for group in of_both if group.donor == PAIRED]
+        identities = [_same_cells(_laid_out(table, paired, head), tolerance) for head in heads or [None]]
+        identities.append(_zero_cells(whole, tolerance))
+        used = {} if heads else {group.experiment: select(table, group, include_incorrect) for group in paired}
         relations = (*_kl_sum(used), *_layer_ranks(used))
-        results += [replace(check, direction=direction) for check in (*identities, *relations)]
+        results += [replace(check, direction=direction, hook=hook) for check in (*_worst(identities), *relations)]
     return results
+
+
+def _laid_out(table: pa.Table, groups: Sequence[Group], head: int | None) -> dict[str, Cells]:
+    """The cells of one head, by experiment, for every pair."""
+    return {group.experiment: select(table, group, include_incorrect=True, head=head) for group in groups}
+
+
+def _worst(found: Iterable[Iterable[Check]]) -> list[Check]:
+    """Each identity once, with the largest value that any head has."""
+    worst: dict[str, Check] = {}
+    for check in (check for checks in found for check in checks):
+        if check.name not in worst or (check.value or 0.0) > (worst[check.name].value or 0.0):
+            worst[check.name] = check
+    return list(worst.values())
 
 
 def _asserted(name: str, value: float, tolerance: float, explanation: str) -> Check:
     return Check(
         name=name,
         direction=None,
+        hook=None,
         kind="asserted",
         value=value,
         tolerance=tolerance,
@@ -52,6 +70,7 @@ def _reported(name: str, value: float | None, explanation: str) -> Check:
     return Check(
         name=name,
         direction=None,
+        hook=None,
         kind="reported",
         value=value,
         tolerance=None,
@@ -170,9 +189,10 @@ def _profile(cells: Cells) -> Float[np.ndarray, " layer"]:
 
 def _at(cells: Cells, column: Column, metric: str = "answer_logprob_diff") -> Slice:
     """One column; NaN throughout where the run does not have it."""
-    if column not in cells.columns:
+    names = [each._replace(head=None) for each in cells.columns]  # of one head, or of none
+    if column not in names:
         return np.full((len(cells.pairs), len(cells.layers)), np.nan)
-    return cells.values(metric)[:, :, cells.columns.index(column)]
+    return cells.values(metric)[:, :, names.index(column)]
 
 
 def _every_thought(cells: Cells) -> Slice:

@@ -3,6 +3,7 @@
 A pair that the unpatched model gets wrong on either side of a comparison is left out of it, unless asked for.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -13,7 +14,9 @@ import pyarrow.compute as pc
 
 from mechpatch.catalogue import PAIRED
 from mechpatch.errors import SpecError
+from mechpatch.kinds.cells import spelt
 from mechpatch.names import not_known
+from mechpatch.points import RESID_POST
 from mechpatch.stats.cells import DERIVED, FLAGS, Cells, Column, Group, groups, select
 from mechpatch.stats.comparison import (
     CellComparison,
@@ -26,21 +29,34 @@ from mechpatch.stats.comparison import (
 from mechpatch.stats.contrasts import LEVEL, aligned, contrast, estimate_at, number, tested_at
 from mechpatch.stats.estimates import bootstrap_mean, effect_size, minimum_detectable_effect, standard_deviation
 
-FORM = "experiment:layer:site, and if needed :direction, :donor; for example position:1:t2 or position:1:t2:noise"
+FORM = (
+    "experiment:layer:site, and if needed :direction, :donor; for example position:1:t2 or position:1:t2:noise; "
+    "position@attn_out:1:t2 and position@z.5:1:t2 (head 5) name another hook point than resid_post"
+)
 
 
 def parse_place(text: str) -> Place:
-    """A place from `experiment:layer:site[:direction[:donor]]`, where a hyphen stands for an underscore.
+    """A place from `experiment[@hook[.head]]:layer:site[:direction[:donor]]`, where a hyphen stands for an underscore.
 
     Raises:
         SpecError: not of that form.
     """
-    experiment, *rest = text.split(":")
-    if not 2 <= len(rest) <= 4 or not all(rest) or not rest[0].isdecimal() or not experiment:
+    first, *rest = text.split(":")
+    named = re.fullmatch(r"([^@]+)(?:@([a-z_]+)(?:\.(\d+))?)?", first.replace("-", "_"))
+    if not 2 <= len(rest) <= 4 or not all(rest) or not rest[0].isdecimal() or not named:
         raise SpecError(f"cell {text!r} is not of the form {FORM}")
+    experiment, hook, head = named.groups()
     layer, site, *more = rest
     direction, donor = (*more, *(None, PAIRED)[len(more) :])
-    return Place(experiment.replace("-", "_"), int(layer), site, direction, str(donor).replace("-", "_"))
+    return Place(
+        experiment,
+        int(layer),
+        site,
+        direction,
+        str(donor).replace("-", "_"),
+        hook or RESID_POST,
+        None if head is None else int(head),
+    )
 
 
 def compare_cells(
@@ -173,26 +189,39 @@ def _find(table: pa.Table, place: Place, include_incorrect: bool) -> tuple[Cells
     """The cells of a place's group, and its layer and column among them."""
     found = groups(table)
     directions = [place.direction] if place.direction else [group.direction for group in found]
-    wanted = [Group(place.experiment, direction, place.donor) for direction in directions]
+    wanted = [Group(place.experiment, direction, place.donor, place.hook) for direction in directions]
     group = next((each for each in wanted if each in found), None)
     if group is None:
         raise SpecError(f"the run has no cell {_spelt(place)}; it has {_named(found)}")
     cells = select(table, group, include_incorrect)
-    columns = [index for index, column in enumerate(cells.columns) if column.site == place.site]
+    columns = [
+        index
+        for index, column in enumerate(cells.columns)
+        if column.site == place.site and place.head in (column.head, None)
+    ]
+    if cells.heads and place.head is None:
+        raise SpecError(
+            f"the run has no cell {_spelt(place)} without a head; name one, as in "
+            f"{place.experiment}@{place.hook}.{cells.heads[0]}"
+        )
     if place.layer not in cells.layers or not columns:
         raise SpecError(
             f"the run has no cell {_spelt(place)}; {group.experiment} has the layers "
-            f"{', '.join(map(str, cells.layers))} and the sites {', '.join(column.site for column in cells.columns)}"
+            f"{', '.join(map(str, cells.layers))}"
+            f"{', the heads ' + ', '.join(map(str, cells.heads)) if cells.heads else ''} and the sites "
+            f"{', '.join(dict.fromkeys(column.site for column in cells.columns))}"
         )
     return cells, (int(np.searchsorted(cells.layers, place.layer)), columns[0])
 
 
 def _spelt(place: Place) -> str:
-    return ":".join(str(part) for part in place if part is not None)
+    cell = spelt(place.experiment, place.hook, place.head), place.layer, place.site, place.direction, place.donor
+    return ":".join(str(part) for part in cell if part is not None)
 
 
 def _named(found: list[Group]) -> str:
-    return "; ".join(", ".join(group) for group in found) or "nothing"
+    named = (f"{spelt(each.experiment, each.hook, None)}, {each.direction}, {each.donor}" for each in found)
+    return "; ".join(named) or "nothing"
 
 
 def _ids(table: pa.Table) -> dict[str, int]:

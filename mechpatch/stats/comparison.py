@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from mechpatch.catalogue import PAIRED
+from mechpatch.points import RESID_POST
 from mechpatch.reprs import short_repr
 from mechpatch.stats.cell_values import Estimate, Tested
 
@@ -13,6 +14,7 @@ class Place(NamedTuple):
 
     Attributes:
         direction: None for the first direction that was run.
+        hook, head: the hook point, and its head where it has some.
     """
 
     experiment: str
@@ -20,6 +22,8 @@ class Place(NamedTuple):
     site: str
     direction: str | None = None
     donor: str = PAIRED
+    hook: str = RESID_POST
+    head: int | None = None
 
     @property
     def step(self) -> None:
@@ -59,12 +63,15 @@ class ComparedPlaces(Compared):
 class ComparedCell(Compared):
     """One cell of two runs, compared.
 
-    The q of its difference is the false discovery rate among the cells of the same experiment, direction and donor.
+    The q of its difference is the false discovery rate among the cells of the same experiment, direction, donor and
+    hook point.
     """
 
     experiment: str
     direction: str
     donor: str
+    hook: str
+    head: int | None
     layer: int
     width: int
     site: str

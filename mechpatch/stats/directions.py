@@ -27,6 +27,8 @@ def both_directions(laid_out: Mapping[Group, Cells], seed: int) -> list[Directio
         found += [
             DirectionPair(
                 experiment=group.experiment,
+                hook=group.hook,
+                head=column.head,
                 layer=int(layer),
                 width=cells.width,
                 site=column.site,

@@ -27,6 +27,7 @@ def power(group: Group, cells: Cells) -> Power | None:
     return Power(
         experiment=group.experiment,
         direction=group.direction,
+        hook=group.hook,
         cells=int(spread.size),
         spread=Spread(typical=typical, worst=worst),
         detectable=tuple(

@@ -50,7 +50,7 @@ def lost(cells: Cells, whole: Cells, single: Cells | None) -> Difference:
         single: the cells of position-wise patching, if it was run. A thought that moves nothing there by construction
             loses nothing here by construction.
     """
-    effects, dead = _columns(whole, cells, [Column("all", 0)] * len(cells.columns))
+    effects, dead = _columns(whole, cells, [Column("all", 0, column.head) for column in cells.columns])
     if single is not None:
         dead = dead | _columns(single, cells, cells.columns)[1]
     return Difference(values=effects - cells.values("effect"), structural=dead)
@@ -61,11 +61,12 @@ def synergy(cells: Cells, single: Cells) -> Difference:
 
     It is zero by construction where at most one of the sites can move anything.
     """
-    sets = [column.site.split(JOIN) for column in cells.columns]
+    sets = [(column.site.split(JOIN), column.head) for column in cells.columns]
     total, alive = np.zeros((len(cells.pairs), *cells.structural.shape)), np.zeros(cells.structural.shape, dtype=int)
-    for place in range(max(map(len, sets), default=0)):
-        has = np.array([len(sites) > place for sites in sets])
-        effects, dead = _columns(single, cells, [Column(sites[place % len(sites)], 0) for sites in sets])
+    for place in range(max((len(sites) for sites, _ in sets), default=0)):
+        has = np.array([len(sites) > place for sites, _ in sets])
+        alone = [Column(sites[place % len(sites)], 0, head) for sites, head in sets]
+        effects, dead = _columns(single, cells, alone)
         total += np.where(has, effects, 0.0)
         alive += has & ~dead
     return Difference(values=cells.values("effect") - total, structural=alive < 2)

@@ -40,12 +40,13 @@ def summarise(
     The headline of a cell is `switched` and `neither`: how many pairs change their answer (see
     `mechpatch.stats.switching`). `effect` is the share of the clean-corrupted gap that the patch moved: `recovery` for
     denoise, 1 − recovery for noise. `p` tests `answer_logprob_change`, which is defined for every pair, and `q` is its
-    false discovery rate among the non-structural cells of the same experiment, direction and donor.
+    false discovery rate among the non-structural cells of the same experiment, direction, donor and hook point, all its
+    heads together.
 
     Differences are taken pair by pair, and each has p and q of its own. `beyond` holds the effect minus that of each
     null donor at the same cell; `sets`, what a set does beyond its parts (see `mechpatch.stats.sets`); `directions`,
     sufficiency minus necessity. `planning` says what a given number of pairs would find. `top` holds, for each
-    experiment and direction, the cells at which most pairs switch; `Summary.leading` chooses from it.
+    experiment, direction and hook point, the cells at which most pairs switch; `Summary.leading` chooses from it.
 
     Args:
         table: the records of one run.
@@ -162,7 +163,7 @@ def _beyond_nulls(
     return {
         null.donor: contrast(effects[group] - aligned(cells, other, effects[null]), cells.structural, seed)
         for null, other in laid_out.items()
-        if null[:2] == group[:2] and is_null(null.donor)
+        if null._replace(donor=group.donor) == group and is_null(null.donor)
     }
 
 
@@ -175,7 +176,7 @@ def _top(group: Group, described: list[CellSummary]) -> list[CellSummary]:
     measured = [
         cell
         for cell in described
-        if (cell.experiment, cell.direction, cell.donor) == group
+        if Group(cell.experiment, cell.direction, cell.donor, cell.hook) == group
         and not cell.structural
         and (cell.switched.n or cell.effect.n)
     ]

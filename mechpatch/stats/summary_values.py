@@ -18,6 +18,8 @@ class DirectionPair:
     """
 
     experiment: str
+    hook: str
+    head: int | None
     layer: int
     width: int
     site: str
@@ -47,7 +49,7 @@ class Detectable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Power:
-    """What pairs can find in one experiment and direction.
+    """What pairs can find in one experiment, direction and hook point.
 
     Attributes:
         cells: how many cells have a spread.
@@ -56,6 +58,7 @@ class Power:
 
     experiment: str
     direction: str
+    hook: str
     cells: int
     spread: Spread
     detectable: tuple[Detectable, ...]
@@ -75,7 +78,7 @@ class Check:
     """An identity that must hold, or a relation that is worth knowing.
 
     Attributes:
-        direction: None for a check of both directions.
+        direction, hook: None for a check of all of them.
         kind: "asserted" for an identity, "reported" for a relation.
         tolerance, holds: None for a relation.
         per_layer: the two numbers of each layer, for a check that compares layers.
@@ -83,6 +86,7 @@ class Check:
 
     name: str
     direction: str | None
+    hook: str | None
     kind: str
     value: float | None
     tolerance: float | None

@@ -47,7 +47,11 @@ def switching(group: Group, laid_out: Mapping[Group, Cells]) -> list[list[dict[s
     nulls = (
         {}
         if is_null(group.donor)
-        else {null.donor: other for null, other in laid_out.items() if null[:2] == group[:2] and is_null(null.donor)}
+        else {
+            null.donor: other
+            for null, other in laid_out.items()
+            if null._replace(donor=group.donor) == group and is_null(null.donor)
+        }
     )
     found = {name: _share(cells, name, nulls) for name in SHARES}
     rows, across = cells.structural.shape

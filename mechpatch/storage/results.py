@@ -44,7 +44,8 @@ PAIRS = "pairs.json"
 # Raise when a file of a run holds something else, or the same under another name: older runs are then refused.
 #   2: one shard for each batch, direction and donor; `pairs.json` holds every pair of the file; donors drawn by key
 #   3: the donor that was called noise is called gaussian; `spec` has what is the user's own
-FORMAT = 3
+#   4: `hook` and `head` are columns, and `spec` has the hook points
+FORMAT = 4
 
 # Entries of a spec that say how a run came about and do not decide its numbers.
 PROVENANCE = frozenset({"command", "created", "environment", "history"})

@@ -6,7 +6,7 @@ from typing import Any
 
 from mechpatch.experiments.running.numerics import drowned
 from mechpatch.formats import scientific
-from mechpatch.verify import causes, parity, patches, runs
+from mechpatch.verify import causes, parity, patches, points, runs
 from mechpatch.verify.context import Context, Floors
 from mechpatch.verify.law import Law, NotApplicable, Verdict
 
@@ -16,9 +16,11 @@ LAWS = (
     Law(1, "hooks", "hooks leave their input alone", causes.hooks_leave_input),
     Law(2, "clean-everywhere", "clean vectors everywhere: the clean run", patches.clean_everywhere),
     Law(3, "chains", "chains begin and end as the others", patches.chains),
+    Law(3, "same-point", "hook points that hold the same write the same", points.same_point),
     Law(4, "handed-on", "what was handed on can be written back", patches.handed_on),
     Law(5, "last-layer", "no feedback: last-layer patches are silent", patches.last_layer),
     Law(6, "engine", "fast engine = plain hooks", patches.fast_engine),
+    Law(6, "hook-points", "fast engine = plain hooks at every hook point", points.hook_points),
     Law(7, "weights", "weights = files, merged once by formula", parity.weights),
     Law(7, "base", "share of the adapter that the base holds", parity.base),
     Law(7, "alpha", "nats that another alpha would gain", parity.alpha),
@@ -40,7 +42,7 @@ CAUSES: tuple[tuple[Callable[[Context], str], frozenset[str]], ...] = (
     (causes.behaviour, frozenset({"alpha"})),
     (causes.feedback, ANYWHERE - {"weights", "base", "alpha"}),
     (causes.shift, ANYWHERE - {"weights", "base", "alpha", "latents"}),
-    (causes.padding, frozenset({"engine", "batch", "baselines", "chains", "self-patch-fast"})),
+    (causes.padding, frozenset({"engine", "hook-points", "batch", "baselines", "chains", "self-patch-fast"})),
 )
 
 

@@ -1,7 +1,12 @@
-from mechpatch.kinds.cells import Frame
+from dataclasses import replace
+
+import pytest
+
+from mechpatch.kinds.cells import Frame, spelt
 from mechpatch.kinds.chained import cumulative_cells, relay_cells
 from mechpatch.kinds.layer import layer_cells
 from mechpatch.kinds.position import position_cells
+from mechpatch.points import POINTS
 
 SITES = ("bot", "t0", "t1", "eot", "answer")
 
@@ -40,3 +45,38 @@ def test_structural_without_feedback():
 def test_cumulative_writes_every_thought_so_far():
     assert [cell.sites for cell in cumulative_cells(frame(True, layers=(0,)))] == [("t0",), ("t0", "t1")]
     assert [cell.sites for cell in relay_cells(frame(True, layers=(0,)))] == [("t0",), ("t1",)]
+
+
+LAST = {(1, site, 0) for site in ("t1", "eot")}
+SILENT = {(1, site, 0) for site in ("bot", "t0", "t1", "eot")}
+
+
+@pytest.mark.parametrize("hook", [name for name, point in POINTS.items() if point.hooks])
+def test_structural_at_every_hook_point(hook):
+    """Keys, values and what they are made of are read by later positions, in the last layer too; the rest is not."""
+    for feedback, zeros in ((True, LAST), (False, SILENT)):
+        found = structural(position_cells(replace(frame(feedback), hook=hook)))
+        assert found == (set() if hook in ("resid_pre", "k", "v", "kv") else zeros)
+
+
+def test_a_vector_that_is_made_of_a_fixed_token_is_alike_in_all_questions():
+    of_tokens = replace(frame(True), fixed=("bot", "eot", "answer"))
+    for hook in POINTS:
+        found = {(cell.layer, cell.site) for cell in position_cells(replace(of_tokens, hook=hook)) if cell.alike}
+        expected = {(0, site) for site in ("bot", "eot", "answer")} if hook in ("resid_pre", "k", "v", "kv") else set()
+        assert found == expected, hook
+    learned = replace(of_tokens, hook="resid_pre", learned_positions=True)
+    assert not any(cell.alike for cell in position_cells(learned))
+
+
+def test_without_feedback_no_hook_point_hands_on():
+    for hook in POINTS:
+        steps = [cell for cell in relay_cells(replace(frame(False), hook=hook)) if cell.step > 0]
+        assert steps
+        assert all(cell.structural for cell in steps)
+
+
+def test_a_hook_point_is_named_where_it_is_not_the_usual_one():
+    assert spelt("position", "resid_post", None) == "position"
+    assert spelt("position", "attn_out", None) == "position@attn_out"
+    assert spelt("relay", "z", 5) == "relay@z.5"

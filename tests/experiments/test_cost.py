@@ -24,6 +24,7 @@ from mechpatch.storage.results import open_run
 def experiment(demo_model, shipped_pairs) -> Experiment:
     spec = Spec(
         experiments=("layer", "position", "relay", "window"),
+        hooks=("resid_post", "kv"),
         directions=("denoise", "noise"),
         nulls=("self",),
         layers=(0, 2),
@@ -44,11 +45,11 @@ def test_what_is_counted_is_what_is_run(experiment, monkeypatch):
     real = engine.run_block
     monkeypatch.setattr(engine, "run_block", lambda block, h, *rest: (rows.append(len(h)), real(block, h, *rest)))
     counts = count(experiment)
-    runs = UnpatchedRuns(experiment.model, experiment.layouts, "fast", None)
+    runs = UnpatchedRuns(experiment.model, experiment.layouts, "fast", None, experiment.spec.hooks)
     runner = BatchRunner.prepare(experiment, runs, lambda cells: None)
     whole = [Todo.whole(experiment, batch) for batch in experiment.batches]
     records = sum(part.table.num_rows for todo in whole for part in runner.run(todo))
-    assert counts.records == records == 3 * (2 + 2 * 8 + 2 * 5 + 2 * 8) * 2 * 2
+    assert counts.records == records == 3 * (2 + 2 * 8 + 2 * 5 + 2 * 8) * 2 * 2 * 2
     assert counts.plain_runs == records + 3 * 3
     # Fewer, where a donor's vector is the run's own: the clean and the corrupted `bot` of one pair may be alike.
     assert 0.9 * (counts.unpatched + counts.patched).token_layers <= sum(rows)
@@ -129,7 +130,7 @@ def test_noise_gives_no_negative_overhead():
 
 
 def test_a_plan_is_of_its_run(experiment, made, demo_model):
-    assert (made.pairs, made.cells) == (3, 44)
+    assert (made.pairs, made.cells) == (3, 88)
     assert made.counts == count(experiment)
     assert made.weights == pytest.approx(
         sum({p.data_ptr(): p.nbytes for p in demo_model.hooked.parameters()}.values()), rel=0.1

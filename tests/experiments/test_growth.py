@@ -149,6 +149,19 @@ def test_it_grows_by_experiments_layers_sites_and_sets(run, tmp_path):
     assert grown.filter(stands).equals(before)
 
 
+def test_it_grows_by_hook_points_and_heads(run, tmp_path):
+    small, large = (replace(SMALL, experiments=("position",), hooks=hooks) for hooks in (("z",), ("attn_out", "z")))
+    run(tmp_path / "grown", small, limit=3)
+    assert run(tmp_path / "grown", large, limit=3) == ["found 60 of 75 patched runs (1 of 2 hooks); 3 pairs to run"]
+    run(tmp_path / "nothing", large, limit=3)
+    grown, nothing = (read_effects(tmp_path / name / "run") for name in ("grown", "nothing"))
+    assert grown.drop_columns(list(STORED)).equals(nothing.drop_columns(list(STORED)))
+    assert read_spec(tmp_path / "grown" / "run")["spec"]["hooks"] == ["attn_out", "z"]
+    assert run(tmp_path / "grown", small, limit=3)[0].startswith(
+        "holds more than is asked for, and keeps it: --hooks attn_out"
+    )
+
+
 def test_who_asks_for_less_keeps_what_stands(run, whole, tmp_path):
     shutil.copytree(whole, tmp_path / "copy")
     assert run(tmp_path / "copy", SMALL, limit=1) == [

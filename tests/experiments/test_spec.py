@@ -71,6 +71,10 @@ def test_experiments_are_read():
         ({"nulls": ("noise",)}, r"--nulls: 'noise' is not known; did you mean gaussian\? expected self, other-pair"),
         ({"nulls": ("self", "gaussian", "self")}, "--nulls self,gaussian,self: expected each once"),
         ({"nulls": ("self", "other_pairs")}, "--nulls: 'other-pairs' is not known; did you mean other-pair[?]"),
+        ({"hooks": ("attn",)}, "--hooks: 'attn' is not known; did you mean attn_out"),
+        ({"hooks": ()}, "--hooks: nothing was asked for, expected some of resid_pre, resid_mid"),
+        ({"hooks": ("z", "v", "z")}, "--hooks z,v,z: expected each once"),
+        ({"hooks": ("thought",), "thoughts": "text"}, "--hooks thought: with --thoughts text no thought is fed back"),
         ({"engine": "hooks"}, "--engine: 'hooks' is not known; expected fast, reference"),
         ({"layers": (1, 0, 1)}, "--layers 1,0,1: expected each once"),
         ({"memory": 0}, "--max-memory is 0, expected at least 1 MB"),
@@ -107,6 +111,7 @@ def test_every_field_has_its_name_on_the_command_line():
     [
         ("experiments", ("relay", "leave_one_out"), "relay leave-one-out"),
         ("nulls", ["other_pair", "self"], "other-pair,self"),
+        ("hooks", ("resid_post", "z"), "resid_post,z"),
         ("layers", (0, 3), "0,3"),
         ("layers", (), "(not given)"),
         ("subsets", [["t0", "t2"], ["bot"]], "t0+t2,bot"),

@@ -45,8 +45,56 @@ def test_cells_of_both_directions_and_of_null_donors_can_be_named():
         assert cell.difference.mean == pytest.approx(difference)
 
 
+def test_cells_of_other_hook_points_and_of_their_heads_can_be_named():
+    effects = {
+        ("position@attn_out", *HERE[1:]): 0.8 + SPREAD,
+        ("position@z.0", *HERE[1:]): 0.6 + SPREAD,
+        ("position@z.5", *HERE[1:]): 0.1 + SPREAD,
+    }
+    table = planted(effects)
+    one = parse_place("position@attn_out:1:t2")
+    assert parse_place("leave-one-out@attn-out:1:t2").hook == "attn_out"
+    for other, difference in (("position@z.0:1:t2", 0.2), ("position@z.5:1:t2", 0.7)):
+        (cell,) = compare_cells(table, one, parse_place(other)).cells
+        assert cell.difference.mean == pytest.approx(difference)
+    for text, message in (
+        ("position@z:1:t2", r"without a head; name one, as in position@z\.0"),
+        ("position@z.3:1:t2", "heads 0, 5"),
+        ("position:1:t2", "it has position@attn_out, denoise, paired; position@z"),
+        ("position@attn_out.1:1:t2", "no cell position@attn_out.1:1:t2"),
+    ):
+        with pytest.raises(SpecError, match=message):
+            compare_cells(table, one, parse_place(text))
+
+
+def test_two_runs_are_compared_at_every_hook_point_and_head():
+    a, b = (
+        planted({("position@z.0", *HERE[1:]): first + SPREAD, ("position@z.1", *HERE[1:]): 0.1 - SPREAD, HERE: SPREAD})
+        for first in (0.8, 0.3)
+    )
+    found = {(cell.hook, cell.head): cell.difference.mean for cell in compare_runs(a, b).cells}
+    assert found == {
+        ("resid_post", None): pytest.approx(0.0),
+        ("z", 0): pytest.approx(0.5),
+        ("z", 1): pytest.approx(0.0),
+    }
+
+
 @pytest.mark.parametrize(
-    "text", ["position", "position:1", "position:x:t2", "position:-1:t2", "position:1:", ":1:t2", "position:1:t2:a:b:c"]
+    "text",
+    [
+        "position",
+        "position:1",
+        "position:x:t2",
+        "position:-1:t2",
+        "position:1:",
+        ":1:t2",
+        "position:1:t2:a:b:c",
+        "position@:1:t2",
+        "position@z.:1:t2",
+        "position@z.x:1:t2",
+        "@z:1:t2",
+    ],
 )
 def test_a_cell_that_is_not_spelt_right_is_refused(text: str):
     with pytest.raises(SpecError, match="is not of the form experiment:layer:site"):

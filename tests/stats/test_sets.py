@@ -159,7 +159,7 @@ def test_windows_of_two_widths_are_no_one_map():
     table = make_records(experiments=("position", "window"), pairs=6, layers=3)
     widths = [3 if row["experiment"] == "window" and row["layer"] == 1 else row["width"] for row in table.to_pylist()]
     mixed = table.set_column(table.column_names.index("width"), "width", pa.array(widths))
-    with pytest.raises(StorageError, match="window, denoise, paired write 2 and 3 layers in a row"):
+    with pytest.raises(StorageError, match="window, denoise, paired, resid_post write 2 and 3 layers in a row"):
         summarise(mixed, seed=0)
 
 

@@ -108,7 +108,8 @@ def make_records(
     return pa.Table.from_pylist(rows, schema=_schema())
 
 
-Cell = tuple[str, str, str, int, str]  # experiment, direction, donor, layer, site
+# Experiment (another hook point and head than usual: `position@z.5`), direction, donor, layer, site.
+Cell = tuple[str, str, str, int, str]
 
 
 def planted(
@@ -127,7 +128,7 @@ def planted(
     sites = list(dict.fromkeys(site for *_, site in effects))
     rows = []
     for (experiment, direction, donor, layer, site), values in effects.items():
-        step = int(site[1:]) if experiment in ("relay", "cumulative") else 0
+        step = int(site[1:]) if experiment.partition("@")[0] in ("relay", "cumulative") else 0
         for pair, effect in enumerate(values):
             dead = (experiment, direction, donor, layer, site) in structural
             cell = (layer, site, sites.index(site), step, 0.0, dead)
@@ -157,6 +158,7 @@ def _row(
     generator: np.random.Generator,
 ) -> dict[str, Any]:
     layer, site, site_index, step, mean, structural = cell
+    hook, _, head = experiment.partition("@")[2].partition(".")
     moved = 0.0 if structural or donor == "self" else mean + deviation * (0.1 + abs(mean))
     if donor not in ("paired", "self") and not structural:
         moved = float(generator.normal(0.0, 0.02))
@@ -164,11 +166,13 @@ def _row(
     logprob = corrupted + recovery * (clean - corrupted)
     similarity = 0.2 + 0.6 * abs(mean), 0.9 - 0.6 * abs(mean)
     return {
-        "experiment": experiment,
+        "experiment": experiment.partition("@")[0],
         "direction": direction,
         "donor": donor,
         "pair_index": pair,
         "pair_id": f"pair-{pair:03d}",
+        "hook": hook or "resid_post",
+        "head": int(head) if head else None,
         "layer": layer,
         "width": 2 if experiment == "window" else 1,
         "site": site,
@@ -203,9 +207,19 @@ def _row(
 
 
 def _schema() -> pa.Schema:
-    strings = ("experiment", "direction", "donor", "pair_id", "site", "clean_answer", "corrupted_answer", "field.steps")
+    strings = (
+        "experiment",
+        "direction",
+        "donor",
+        "pair_id",
+        "hook",
+        "site",
+        "clean_answer",
+        "corrupted_answer",
+        "field.steps",
+    )
     strings += ("outcome", "outcome_clean_run", "outcome_corrupted_run")
-    integers = ("pair_index", "layer", "width", "site_index", "step")
+    integers = ("pair_index", "head", "layer", "width", "site_index", "step")
     flags = ("both_correct", "structural")
     example = _row("layer", "denoise", "paired", 0, (0, "all", 0, 0, 0.0, False), 0, 1, 0, np.random.default_rng(0))
     kinds = {

@@ -20,6 +20,8 @@ from mechpatch.pairs import Pair
 from mechpatch.patching import batch as batch_module
 from mechpatch.patching import hooks as hooks_module
 from mechpatch.patching import segment as segment_module
+from mechpatch.patching.engine import block as block_module
+from mechpatch.patching.engine import runs as runs_module
 from mechpatch.patching.rounding import tolerance
 from mechpatch.source import ModelSource
 from mechpatch.thoughts import latent as latent_module
@@ -208,6 +210,16 @@ def test_a_write_that_lands_one_step_late(source: ModelSource, monkeypatch: pyte
     assert not failed(findings) & {"sites", "logits", "weights"}
     (cause,) = findings.causes
     assert cause.startswith("sites are shifted by -1 step: a write lands beside")
+
+
+def test_a_value_that_is_written_over_a_key(source: ModelSource, monkeypatch: pytest.MonkeyPatch):
+    """Only who patches `v` or `kv` with the fast engine ever sees it."""
+    old = 'tap("attn.hook_v", v, None)'
+    broken = rewrite(monkeypatch, block_module, "run_block", old, old.replace(", v,", ", k,"))
+    monkeypatch.setattr(runs_module, "run_block", broken)
+    findings = tried(loaded(source), source)
+    assert failed(findings) == {"hook-points"}
+    assert any(verdict.note.startswith(("v, ", "kv, ")) for verdict in findings.failed)
 
 
 def test_left_padding_without_mask(source: ModelSource, monkeypatch: pytest.MonkeyPatch):

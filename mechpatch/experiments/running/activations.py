@@ -11,7 +11,9 @@ from torch import Tensor
 
 from mechpatch.experiments.running.engines import ENGINES
 from mechpatch.models import ThoughtModel
+from mechpatch.patching.engine.base import beside_the_stream, both_continuations
 from mechpatch.patching.engine.recording import Recording
+from mechpatch.points import RESID_POST
 from mechpatch.storage.activations import ActivationCache
 from mechpatch.thoughts import Layout
 
@@ -20,41 +22,49 @@ SIDES = ("clean", "corrupted")
 KEPT = 256  # pairs whose site vectors are held in memory
 
 RecordedPair = tuple[Recording, Recording]
-Vectors = Float[Tensor, "layer site d_model"]
+Vectors = dict[str, Float[Tensor, "layer site *vector"]]  # by hook point
 
 
 class UnpatchedRuns:
     """Recordings of both questions of each pair, clean then corrupted.
 
     A pair is recorded by itself, so what is stored does not depend on its neighbours. The cache key covers weights,
-    adapter, tokens, sites, hook, dtype, device type, engine and schema.
+    adapter, tokens, sites, hook points, dtype, device type, engine and schema.
     """
 
     def __init__(
-        self, model: ThoughtModel, layouts: Sequence[tuple[Layout, Layout]], engine: str, folder: Path | None
+        self,
+        model: ThoughtModel,
+        layouts: Sequence[tuple[Layout, Layout]],
+        engine: str,
+        folder: Path | None,
+        hooks: Sequence[str] = (RESID_POST,),
     ) -> None:
-        self._model, self._layouts, self._engine = model, layouts, engine
+        self._model, self._layouts, self._engine, self._hooks = model, layouts, engine, tuple(hooks)
         self._cache = ActivationCache(folder) if folder is not None else None
         self._vectors: OrderedDict[int, tuple[Vectors, Vectors]] = OrderedDict()
 
     def get(self, index: int) -> RecordedPair:
         """The runs of pair `index`, from the cache if they are there."""
         clean, corrupted = pair = self._load_or_record(index)
-        self._vectors[index] = clean.vectors(), corrupted.vectors()  # small; all else is let go of
+        self._vectors[index] = self._kept(clean), self._kept(corrupted)  # small; all else is let go of
         self._vectors.move_to_end(index)
         if len(self._vectors) > KEPT:
             self._vectors.popitem(last=False)
         return pair
 
-    def vectors(self, index: int, side: int) -> Float[Tensor, "1 2 layer site d_model"]:
-        """`resid_post` at every site of question `side` (0 clean, 1 corrupted) of pair `index`."""
+    def vectors(self, index: int, side: int, hook: str = RESID_POST) -> Float[Tensor, "1 2 layer site *vector"]:
+        """A hook point at every site of question `side` (0 clean, 1 corrupted) of pair `index`."""
         if index not in self._vectors:
             self.get(index)
-        return self._vectors[index][side].expand(1, 2, -1, -1, -1)
+        return both_continuations(self._vectors[index][side][hook][None])
 
     def has(self, index: int) -> bool:
         """Whether the runs of pair `index` are in the cache."""
         return self._cache is not None and self._cache.has(self._about(index))
+
+    def _kept(self, recording: Recording) -> Vectors:
+        return {hook: recording.vectors(hook) for hook in self._hooks}
 
     def _load_or_record(self, index: int) -> RecordedPair:
         if self._cache is None:
@@ -68,14 +78,14 @@ class UnpatchedRuns:
 
     def _record(self, index: int) -> RecordedPair:
         model = self._model
-        clean, corrupted = ENGINES[self._engine].record(model.hooked, model.head, self._layouts[index])
+        clean, corrupted = ENGINES[self._engine].record(model.hooked, model.head, self._layouts[index], self._hooks)
         return clean, corrupted
 
     def _about(self, index: int) -> dict[str, object]:
         return {
             "model": self._model.fingerprint,
             "layouts": [asdict(layout) for layout in self._layouts[index]],
-            "hook": "hook_resid_post",
+            "hooks": sorted(each.name for each in beside_the_stream(self._hooks)),  # the stream is there in any case
             "dtype": str(self._model.hooked.cfg.dtype),
             "device": self._model.device.type,
             "engine": self._engine,
@@ -83,7 +93,7 @@ class UnpatchedRuns:
         }
 
     def _expected(self, index: int) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
-        shapes = ENGINES[self._engine].shapes(self._model.hooked, self._layouts[index])
+        shapes = ENGINES[self._engine].shapes(self._model.hooked, self._layouts[index], self._hooks)
         return {
             f"{side}.{name}": (shape, torch.int64 if name == "sites" else self._model.hooked.cfg.dtype)
             for side, named in zip(SIDES, shapes, strict=True)

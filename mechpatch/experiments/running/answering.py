@@ -50,7 +50,8 @@ def answer(
     """
     layouts = [pair_layouts(model, spec, pair) for pair in pairs]
     openings = Openings.of(model.tokenizer, model.hooked.cfg.d_vocab, model.device)
-    runs = UnpatchedRuns(model, layouts, spec.engine, cache)
+    runs = UnpatchedRuns(model, layouts, spec.engine, cache, spec.hooks)
+    record = ENGINES[spec.engine].record
     outcomes: list[Outcomes] = []
     for index, pair in enumerate(pairs):
         outcomes.append(_outcomes(openings, pair, layouts[index], runs.get(index)))
@@ -67,7 +68,7 @@ def answer(
         without: tuple[str | None, str | None] = (None, None)
         if NEEDS_THOUGHTS in criteria and found == SIDES:
             less = _without_thoughts(model, spec, pair, layouts[index])
-            without = _outcomes(openings, pair, less, ENGINES[spec.engine].record(model.hooked, model.head, less))
+            without = _outcomes(openings, pair, less, record(model.hooked, model.head, less, spec.hooks))
         clean, corrupted = (
             Said(
                 text=_said(pair, found[side]) or texts[index, side],

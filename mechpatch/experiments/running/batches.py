@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import pyarrow as pa
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -17,7 +18,7 @@ from mechpatch.experiments.cells import patch_of
 from mechpatch.experiments.experiment import Experiment
 from mechpatch.experiments.running.activations import SIDES, UnpatchedRuns
 from mechpatch.experiments.running.continuations import Openings
-from mechpatch.experiments.running.donors import DONOR_FUNCTIONS, HOOK, DonorFunction, Everyone, Recipients, vectors_of
+from mechpatch.experiments.running.donors import DONOR_FUNCTIONS, DonorFunction, Everyone, Recipients, vectors_of
 from mechpatch.experiments.running.engines import ENGINES, Runner
 from mechpatch.experiments.running.finite import Written, require_finite
 from mechpatch.experiments.running.footprint import footprint_of_batch
@@ -86,7 +87,7 @@ class BatchRunner:
     """Runs the batches of an experiment, one after the other.
 
     Attributes:
-        everyone: all pairs, as donors of each direction.
+        everyone: all pairs, as donors of each direction and hook point.
         donors: where the vectors of each donor come from.
         openings: how each token goes on with an answer before it.
         tick: progress.
@@ -95,7 +96,7 @@ class BatchRunner:
 
     experiment: Experiment
     runs: UnpatchedRuns
-    everyone: dict[str, Everyone]
+    everyone: dict[tuple[str, str], Everyone]
     donors: Mapping[str, DonorFunction]
     builder: RecordBuilder
     openings: Openings
@@ -115,7 +116,8 @@ class BatchRunner:
             experiment=experiment,
             runs=runs,
             everyone={
-                direction: Everyone(
+                (direction, hook): Everyone(
+                    hook=hook,
                     runs=runs,
                     names=names,
                     answers=answers,
@@ -124,6 +126,7 @@ class BatchRunner:
                     seed=spec.seed,
                 )
                 for direction in spec.directions
+                for hook in spec.hooks
             },
             donors={**DONOR_FUNCTIONS, **{donor.name: donor.function for donor in experiment.own.donors}},
             builder=RecordBuilder(pairs, experiment.site_index(), spec.own_names("metric")),
@@ -157,18 +160,19 @@ class BatchRunner:
         )
         memory = footprint_of_batch(self.experiment, indices).chunk
         kept = [[pair[each] for pair in recorded] for each in (0, 1)]
-        runner = ENGINES[spec.engine].runner(model.hooked, model.head, batch, kept[side], memory)
+        runner = ENGINES[spec.engine].runner(model.hooked, model.head, batch, kept[side], memory, spec.hooks)
         baseline = runner.baseline
         names = [self.experiment.pairs[index].pair_id for index in indices]
         layouts = [[self.experiment.layouts[index][each] for index in indices] for each in (0, 1)]
-        sides = [stack_vectors(each) for each in kept]
-        sides[side] = baseline.resid
-        given = (baseline.logits, baseline.resid)
+        vectors = {hook: [stack_vectors(each, hook) for each in kept] for hook in spec.hooks}
+        for hook, sides in vectors.items():
+            sides[side] = baseline.vectors[hook]
+        given = (baseline.logits, *baseline.vectors.values())
         require_finite(model, layouts[side], names, given, f"the unpatched {SIDES[side]} run")
         pairs = [self.experiment.pairs[index] for index in indices]
         continues = self.openings.after([(pair.clean.answer, pair.corrupted.answer) for pair in pairs])
         values = [answer_columns(baseline.logits, batch, side, continues)]
-        given = (stack_logits(kept[1 - side], other), sides[1 - side])
+        given = (stack_logits(kept[1 - side], other), *(sides[1 - side] for sides in vectors.values()))
         require_finite(model, layouts[1 - side], names, given, f"the unpatched {SIDES[1 - side]} run")
         values.insert(1 - side, answer_columns(given[0], other, 1 - side, continues))
         del given  # at a large vocabulary its logits are worth a patch
@@ -184,25 +188,28 @@ class BatchRunner:
         )
         checked = self._checked(direction, indices, donors.get(PAIRED, ()))
         for donor, cells in donors.items():
-            into = Recipients(everyone=self.everyone[direction], indices=indices, baseline=baseline.resid)
-            source, present = vectors_of(donor, self.donors[donor], into)
             gathered = Gathered(len(cells), len(indices), spec.own_names("metric"))
             check = EngineCheck(model=model, seed=spec.seed)
-            for cell, done in self.watch.each("patched", _patched_runs(runner, batch, source, cells)):
-                where = f"{cell.experiment}, {direction}, layer {cell.layer}, site {cell.site}, donor {donor}"
-                written = Written(done.patch, done.written)
-                require_finite(model, layouts[side], names, [done.logits], where, written)
-                if donor == PAIRED and cell in checked:
-                    with self.watch.measure("checks"):
-                        check.compare(batch, layouts[side], names, written, done.logits, where)
-                with self.watch.measure("records"):
-                    columns = effect_columns(
-                        done.logits, batch, unpatched, continues, spec.min_gap, self.experiment.own.metrics
-                    )
-                    compared = [each[:, :, cell.layer, done.compared_at] for each in sides]
-                    columns |= similarity_columns(done.compared, *compared)
-                    gathered.add(cell, donor, columns, present)
-                self.tick(len(indices))
+            for hook, sides in vectors.items():
+                there = [cell for cell in cells if cell.hook == hook]
+                into = Recipients(everyone=self.everyone[direction, hook], indices=indices, baseline=sides[side])
+                source, present = vectors_of(donor, self.donors[donor], into)
+                runs = _patched_runs(runner, batch, source, there, sides[side])
+                for cell, done in self.watch.each("patched", runs):
+                    where = f"{cell.name}, {direction}, donor {donor}"
+                    written = Written(done.patch, done.written, hook)
+                    require_finite(model, layouts[side], names, [done.logits], where, written)
+                    if donor == PAIRED and cell in checked:
+                        with self.watch.measure("checks"):
+                            check.compare(batch, layouts[side], names, written, done.logits, where)
+                    with self.watch.measure("records"):
+                        columns = effect_columns(
+                            done.logits, batch, unpatched, continues, spec.min_gap, self.experiment.own.metrics
+                        )
+                        compared = [_at(each, cell.layer, done.compared_at, cell.head) for each in sides]
+                        columns |= similarity_columns(done.compared, *compared)
+                        gathered.add(cell, donor, columns, present)
+                    self.tick(len(indices))
             with self.watch.measure("records"):
                 table = pa.concat_tables(self.builder.tables(direction, indices, gathered, unpatched))
             yield Part(direction, donor, cells, table, check.found)
@@ -210,7 +217,7 @@ class BatchRunner:
     def _checked(self, direction: str, indices: Sequence[int], cells: Sequence[Cell]) -> set[Cell]:
         """Some of the cells, drawn by name."""
         spec, name = self.experiment.spec, self.experiment.pairs[indices[0]].pair_id
-        drawn = sorted(cells, key=lambda cell: digest([spec.seed, "check", direction, name, HOOK, *cell.key]))
+        drawn = sorted(cells, key=lambda cell: digest([spec.seed, "check", direction, name, *cell.key]))
         return {*drawn[: spec.checks if spec.engine == "fast" else 0]}
 
 
@@ -218,40 +225,55 @@ class _Done(NamedTuple):
     """A patched run.
 
     Attributes:
-        written: at the patch's layers and sites.
+        written: at the patch's layers and sites; of its head alone where it has one.
         compared, compared_at: vectors whose similarity is reported, and their sites: those written; for a cumulative
             step, what the run with the earlier writes had at this step's site itself.
     """
 
     patch: Patch
     logits: Logits
-    written: Float[Tensor, "pair 2 layer site d_model"]
-    compared: Float[Tensor, "pair 2 site d_model"]
+    written: Float[Tensor, "pair 2 layer site *vector"]
+    compared: Float[Tensor, "pair 2 site *vector"]
     compared_at: list[int]
 
 
 def _patched_runs(
-    runner: Runner, batch: Batch, source: SiteVectors, cells: Sequence[Cell]
+    runner: Runner, batch: Batch, source: SiteVectors, cells: Sequence[Cell], baseline: SiteVectors
 ) -> Iterator[tuple[Cell, _Done]]:
-    """Run each cell; chains that hand on first, then the others in their order."""
-    index = {site: place for place, site in enumerate(batch.sites)}
+    """Run each cell of one hook point; chains that hand on first, then the others in their order.
+
+    Args:
+        baseline: what the unpatched runs have there.
+    """
+    if not cells:
+        return
+    hook, index = cells[0].hook, {site: place for place, site in enumerate(batch.sites)}
     chained = [cell for cell in cells if cell.source == "step before"]
     for experiment in dict.fromkeys(cell.experiment for cell in chained):
-        relays = {(cell.layer, index[cell.site]): cell for cell in chained if cell.experiment == experiment}
-        layers, sites = ([*dict.fromkeys(key[axis] for key in relays)] for axis in (0, 1))
-        for patch, step in runner.relay(source, layers, sites):
+        relays = {(cell.layer, cell.head, index[cell.site]): cell for cell in chained if cell.experiment == experiment}
+        through = [*dict.fromkeys((layer, head) for layer, head, _ in relays)]
+        for patch, step in runner.relay(hook, source, through, [*dict.fromkeys(site for *_, site in relays)]):
             vectors = step.written[:, :, None]
             done = _Done(patch, step.logits, vectors[:, :, None], vectors, [*patch.sites])
-            yield relays[patch.layer, patch.sites[0]], done
+            yield relays[patch.layer, patch.head, patch.sites[0]], done
     others = [cell for cell in cells if cell.source == "donor"]
     patches = [patch_of(cell, batch.sites) for cell in others]
-    before = runner.baseline.resid[:, :, :0]
-    for cell, (patch, outcome) in zip(others, runner.sweep(source, patches), strict=True):
+    before = baseline[:, :, :0]
+    for cell, (patch, outcome) in zip(others, runner.sweep(hook, source, patches), strict=True):
         sites = [*patch.sites]
-        written = source[:, :, patch.layers.start : patch.layers.stop, sites]
+        written = torch.stack([_at(source, layer, sites, patch.head) for layer in patch.layers], dim=2)
         if cell.similarity == "written":
             yield cell, _Done(patch, outcome.logits, written, written[:, :, 0], sites)
             continue
-        had = runner.baseline.resid[:, :, cell.layer] if cell.step == 0 else before
-        yield cell, _Done(patch, outcome.logits, written, had[:, :, sites[-1:]], sites[-1:])
-        before = outcome.resid[:, :, 0]
+        had = baseline[:, :, cell.layer] if cell.step == 0 else before
+        compared = had[:, :, sites[-1:]] if patch.head is None else had[:, :, sites[-1:], patch.head]
+        yield cell, _Done(patch, outcome.logits, written, compared, sites[-1:])
+        before = outcome.vectors[hook][:, :, 0]
+
+
+def _at(
+    vectors: SiteVectors, layer: int, sites: Sequence[int], head: int | None
+) -> Float[Tensor, "pair 2 chosen *written"]:
+    """The vectors of some sites of a layer; those of one head where one is named."""
+    found = vectors[:, :, layer, list(sites)]
+    return found if head is None else found[:, :, :, head]

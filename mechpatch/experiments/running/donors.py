@@ -4,7 +4,7 @@
     self        the patched run's own: the effect is exactly 0
     other_pair  as paired, of another pair drawn with the seed
     same_value  of another pair's question whose answer equals the patched run's own
-    gaussian    Gaussian, with the norm of the paired vector
+    gaussian    Gaussian, with the norm of the paired vector (of each head, where the hook point has heads)
     zero        nothing: the zero vector
     mean        as paired, the mean over all pairs of the file, whether they are answered right or not
 
@@ -26,8 +26,7 @@ from mechpatch.experiments.running.activations import UnpatchedRuns
 from mechpatch.pairs import Value
 from mechpatch.storage.keys import digest
 
-HOOK = "resid_post"
-Vectors = Float[Tensor, "pair 2 layer site d_model"]
+Vectors = Float[Tensor, "pair 2 layer site *vector"]
 Present = Bool[np.ndarray, " pair"]
 DonorFunction = Callable[["Recipients"], tuple[Vectors, Present]]
 
@@ -39,9 +38,10 @@ def generator(seed: int, *names: str | int) -> np.random.Generator:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Everyone:
-    """All pairs of the file: who can be a donor, in one direction.
+    """All pairs of the file: who can be a donor, in one direction and at one hook point.
 
     Attributes:
+        hook: the hook point that is written.
         runs: unpatched runs; pairs that are not run themselves are donors too.
         names: id of each pair.
         answers: what the clean and the corrupted answer of each pair are compared by.
@@ -50,6 +50,7 @@ class Everyone:
         seed: of the draws.
     """
 
+    hook: str
     runs: UnpatchedRuns
     names: Sequence[str]
     answers: Sequence[tuple[Value, Value]]
@@ -68,14 +69,18 @@ class Everyone:
         able = sorted(able, key=lambda each: (self.names[each[0]], each[1]))
         return able[int(generator(self.seed, donor, self.names[index]).integers(len(able)))]
 
-    def mean(self, index: int) -> Float[Tensor, "1 2 layer site d_model"]:
+    def vectors(self, index: int, side: int) -> Float[Tensor, "1 2 layer site *vector"]:
+        """What question `side` (0 clean, 1 corrupted) of pair `index` has at the hook point, unpatched."""
+        return self.runs.vectors(index, side, self.hook)
+
+    def mean(self, index: int) -> Float[Tensor, "1 2 layer site *vector"]:
         """Mean of the donors' side over all pairs with the sites of pair `index`, this one too."""
         sites = self.sites[index]
         if sites not in self._means:
             same = sorted([index, *self.alike(index)], key=lambda each: self.names[each])
-            total = sum(self.runs.vectors(each, 1 - self.recipient).cpu().double() for each in same)
+            total = sum(self.vectors(each, 1 - self.recipient).cpu().double() for each in same)
             assert isinstance(total, Tensor)
-            self._means[sites] = (total / len(same)).to(self.runs.vectors(index, 0))
+            self._means[sites] = (total / len(same)).to(self.vectors(index, 0))
         return self._means[sites]
 
     @cached_property
@@ -90,7 +95,8 @@ class Recipients:
     Attributes:
         everyone: all pairs of the file.
         indices: of the pairs of this batch, in `everyone`.
-        baseline: what the runs have there when nothing is written, [pair, answer, layer, site, d_model].
+        baseline: what the runs have there when nothing is written, [pair, answer, layer, site, *vector]; the last axes
+            are (d_model), (head, d_head) for z, k and v, and (2, kv_head, d_head), keys then values, for kv.
     """
 
     everyone: Everyone
@@ -105,13 +111,13 @@ class Recipients:
     @property
     def paired(self) -> Vectors:
         """What the other side of each pair has there."""
-        return torch.cat([self.everyone.runs.vectors(index, 1 - self.everyone.recipient) for index in self.indices])
+        return torch.cat([self.everyone.vectors(index, 1 - self.everyone.recipient) for index in self.indices])
 
     def taken(self, pick: Callable[[int], tuple[int, int] | None]) -> tuple[Vectors, Present]:
         """Vectors of the (pair, side) that `pick` gives for each pair; the run's own where it gives None."""
         picked = [pick(index) for index in self.indices]
         vectors = [
-            self.baseline[row, None] if source is None else self.everyone.runs.vectors(*source)
+            self.baseline[row, None] if source is None else self.everyone.vectors(*source)
             for row, source in enumerate(picked)
         ]
         return torch.cat(vectors), np.array([source is not None for source in picked])
@@ -155,11 +161,13 @@ def gaussian(runs: Recipients) -> tuple[Vectors, Present]:
     """Gaussian vectors of the norm that the other side has there: one draw for each layer and site."""
     everyone = runs.everyone
 
-    def drawn(index: int, vectors: Float[Tensor, "2 layer site d_model"]) -> Vectors:
-        name, size = everyone.names[index], vectors.shape[-1]
+    def drawn(index: int, vectors: Float[Tensor, "2 layer site *vector"]) -> Vectors:
+        name, shape = everyone.names[index], vectors.shape[3:]
         draws = [
             [
-                generator(everyone.seed, "gaussian", name, HOOK, layer, site).standard_normal(size, dtype=np.float32)
+                generator(everyone.seed, "gaussian", name, everyone.hook, layer, site).standard_normal(
+                    shape, dtype=np.float32
+                )
                 for site in everyone.sites[index]
             ]
             for layer in range(vectors.shape[1])
@@ -208,7 +216,7 @@ def vectors_of(name: str, function: DonorFunction, runs: Recipients) -> tuple[Ve
     if vectors.shape != expected.shape or vectors.dtype != expected.dtype:
         raise SpecError(
             f"donor {name!r} gave {vectors.dtype} {[*vectors.shape]}, expected {expected.dtype} {[*expected.shape]}, "
-            "[pair, answer, layer, site, d_model]"
+            "[pair, answer, layer, site, *vector]"
         )
     if present.shape != (len(runs.indices),) or present.dtype != np.bool_:
         raise SpecError(

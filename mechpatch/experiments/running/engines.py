@@ -12,9 +12,12 @@ from transformer_lens import HookedTransformer
 from mechpatch.axes import LatentHead, SiteVectors
 from mechpatch.patching import Batch, Outcome, collate, engine, reference
 from mechpatch.patching.engine import recording
+from mechpatch.patching.engine.base import beside_the_stream
 from mechpatch.patching.engine.recording import Recording
 from mechpatch.patching.patch import Patch, RelayStep
 from mechpatch.thoughts import Layout
+
+Way = tuple[int, int | None]  # a layer, and a head of it
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -22,14 +25,14 @@ class Runner:
     """One batch, ready to be patched.
 
     Attributes:
-        baseline: the unpatched run, `resid_post` at every layer and site.
-        sweep: each patch as if alone, in order.
-        relay: all steps of a relay through each of some layers.
+        baseline: the unpatched run, and the hook points that were recorded at every layer and site.
+        sweep: each patch at a hook point as if alone, in order.
+        relay: all steps of a relay at a hook point through each of some (layer, head); no head is None.
     """
 
     baseline: Outcome
-    sweep: Callable[[SiteVectors, Sequence[Patch]], Iterator[tuple[Patch, Outcome]]]
-    relay: Callable[[SiteVectors, Sequence[int], Sequence[int]], Iterator[tuple[Patch, RelayStep]]]
+    sweep: Callable[[str, SiteVectors, Sequence[Patch]], Iterator[tuple[Patch, Outcome]]]
+    relay: Callable[[str, SiteVectors, Sequence[Way], Sequence[int]], Iterator[tuple[Patch, RelayStep]]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,68 +40,89 @@ class Engine:
     """One of the two ways.
 
     Attributes:
-        record: unpatched runs of questions with the same sites.
+        record: unpatched runs of questions with the same sites, with the vectors of some hook points.
         shapes: of what `record` gives.
-        runner: makes a batch ready, given the recordings of its questions and bytes for one chunk of patches.
+        runner: makes a batch ready, given the recordings of its questions, bytes for one chunk of patches, and the hook
+            points that are patched.
     """
 
-    record: Callable[[HookedTransformer, LatentHead | None, Sequence[Layout]], list[Recording]]
-    shapes: Callable[[HookedTransformer, Sequence[Layout]], list[recording.Shapes]]
-    runner: Callable[[HookedTransformer, LatentHead | None, Batch, Sequence[Recording], int], Runner]
+    record: Callable[[HookedTransformer, LatentHead | None, Sequence[Layout], Sequence[str]], list[Recording]]
+    shapes: Callable[[HookedTransformer, Sequence[Layout], Sequence[str]], list[recording.Shapes]]
+    runner: Callable[[HookedTransformer, LatentHead | None, Batch, Sequence[Recording], int, Sequence[str]], Runner]
 
 
-def _record_plainly(model: HookedTransformer, head: LatentHead | None, layouts: Sequence[Layout]) -> list[Recording]:
+def _record_plainly(
+    model: HookedTransformer, head: LatentHead | None, layouts: Sequence[Layout], hooks: Sequence[str]
+) -> list[Recording]:
     """Each question alone; no keys and values, because plain hooks have no use for them."""
     recordings = []
-    for layout, shapes in zip(layouts, _plain_shapes(model, layouts), strict=True):
+    for layout, shapes in zip(layouts, _plain_shapes(model, layouts, hooks), strict=True):
         batch = collate([layout], model.unembed.W_U.device)
-        outcome = reference.baseline(model, head, batch, ("resid_pre", "resid_post"))
+        outcome = reference.baseline(model, head, batch, tuple(dict.fromkeys(("resid_pre", "resid_post", *hooks))))
         stream = torch.cat([outcome.vectors["resid_pre"][0, 0, :1], outcome.resid[0, 0]])
         sites = torch.arange(stream.shape[1], device=stream.device)
         cache = stream.new_empty(shapes["cache"])
-        recordings.append(Recording(cache=cache, stream=stream, sites=sites, logits=outcome.logits[0]))
+        points = {each.name: outcome.vectors[each.name][0, 0] for each in beside_the_stream(hooks)}
+        recordings.append(Recording(cache=cache, stream=stream, sites=sites, logits=outcome.logits[0], points=points))
     return recordings
 
 
-def _plain_shapes(model: HookedTransformer, layouts: Sequence[Layout]) -> list[recording.Shapes]:
+def _plain_shapes(model: HookedTransformer, layouts: Sequence[Layout], hooks: Sequence[str]) -> list[recording.Shapes]:
     return [
         {
             **shapes,
             "cache": (*shapes["cache"][:3], 0, shapes["cache"][4]),
             "stream": (shapes["stream"][0], *shapes["sites"], shapes["stream"][2]),
         }
-        for shapes in recording.recorded_shapes(model, layouts)
+        for shapes in recording.recorded_shapes(model, layouts, hooks)
     ]
 
 
 def _plain_runner(
-    model: HookedTransformer, head: LatentHead | None, batch: Batch, recordings: Sequence[Recording], memory: int
+    model: HookedTransformer,
+    head: LatentHead | None,
+    batch: Batch,
+    recordings: Sequence[Recording],
+    memory: int,
+    hooks: Sequence[str],
 ) -> Runner:
     """One run with transformer-lens hooks for each patch. The baseline is run in the batch of its patches, so that
     writing a run's own vectors back changes exactly nothing."""
 
-    def relay(donor: SiteVectors, layers: Sequence[int], sites: Sequence[int]) -> Iterator[tuple[Patch, RelayStep]]:
-        for layer in layers:
-            steps = reference.relay(model, head, batch, donor, layer, sites)
-            yield from ((Patch(layer, (site,)), step) for site, step in zip(sites, steps, strict=True))
+    def relay(
+        hook: str, donor: SiteVectors, ways: Sequence[Way], sites: Sequence[int]
+    ) -> Iterator[tuple[Patch, RelayStep]]:
+        for layer, of_layer in ways:
+            steps = reference.relay(model, head, batch, donor, layer, sites, hook, of_layer)
+            patches = [Patch(layer, (site,), head=of_layer) for site in sites]
+            yield from zip(patches, steps, strict=True)
 
     return Runner(
-        baseline=reference.baseline(model, head, batch),
-        sweep=lambda donor, patches: reference.sweep(model, head, batch, donor, patches),
+        baseline=reference.baseline(model, head, batch, hooks),
+        sweep=lambda hook, donor, patches: reference.sweep(model, head, batch, donor, patches, hook),
         relay=relay,
     )
 
 
 def _fast_runner(
-    model: HookedTransformer, head: LatentHead | None, batch: Batch, recordings: Sequence[Recording], memory: int
+    model: HookedTransformer,
+    head: LatentHead | None,
+    batch: Batch,
+    recordings: Sequence[Recording],
+    memory: int,
+    hooks: Sequence[str],
 ) -> Runner:
     """All patches in a few passes, chunked so that they take about `memory` bytes."""
     base = recording.replay(model, head, batch, recordings)
     return Runner(
         baseline=base.outcome,
-        sweep=lambda donor, patches: engine.sweep(base, donor, patches, memory),
-        relay=lambda donor, layers, sites: engine.relay(base, donor, layers, sites, memory),
+        sweep=lambda hook, donor, patches: engine.sweep(base, donor, patches, memory, hook),
+        relay=lambda hook, donor, ways, sites: engine.relay(base, donor, _ways(ways), sites, memory, hook),
     )
+
+
+def _ways(ways: Sequence[Way]) -> list[int | tuple[int, int]]:
+    return [layer if head is None else (layer, head) for layer, head in ways]
 
 
 ENGINES = {

@@ -14,20 +14,25 @@ from mechpatch.errors import NumericsError
 from mechpatch.models import ThoughtModel
 from mechpatch.patching import Batch, Outcome, Read, Write, collate, rollout
 from mechpatch.patching.patch import Patch
+from mechpatch.points import RESID_POST
 from mechpatch.thoughts import Layout
 
 
 class Written(NamedTuple):
-    """What was written into a run, at the layers and sites of a patch."""
+    """What was written into a run, at the layers and sites of a patch; of one head alone where the patch names one."""
 
     patch: Patch
-    vectors: Float[Tensor, "pair 2 layer site d_model"]
+    vectors: Float[Tensor, "pair 2 layer site *vector"]
+    hook: str = RESID_POST
 
     def writes(self, batch: Batch) -> list[Write]:
         """The same, for a rollout of `batch`, on its device."""
         columns = batch.columns[:, :, list(self.patch.sites)]
         vectors = self.vectors.to(columns.device)
-        return [Write(layer, columns, vectors[:, :, place]) for place, layer in enumerate(self.patch.layers)]
+        return [
+            Write(layer, columns, vectors[:, :, place], self.hook, self.patch.head)
+            for place, layer in enumerate(self.patch.layers)
+        ]
 
 
 def require_finite(
@@ -67,7 +72,7 @@ def _origin(model: ThoughtModel, layout: Layout, written: Written | None) -> str
     """
     batch, writes = collate([layout], model.device), []
     if written is not None:
-        patch, vectors = written
+        patch, vectors, _ = written
         if not bool(torch.isfinite(vectors).all()):
             return f"in the vectors that are written at layer {patch.layer}: look at the run that they were taken from"
         writes = written.writes(batch)

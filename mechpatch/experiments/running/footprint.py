@@ -19,6 +19,7 @@ from mechpatch.models import ThoughtModel
 from mechpatch.patching import Batch, collate, engine
 from mechpatch.patching.memory import memory_bound, memory_budget
 from mechpatch.patching.wide import PIECE
+from mechpatch.points import POINTS
 from mechpatch.thoughts import Layout
 
 MB = 2**20
@@ -75,8 +76,8 @@ class Footprint:
 def footprint(model: ThoughtModel, spec: Spec, layouts: Layouts, pairs: int, records: int = 0) -> Footprint:
     """What the pairs with `layouts` take in one batch, in a run of so many pairs, which ends with so many records."""
     cfg, element, sites = model.hooked.cfg, model.hooked.cfg.dtype.itemsize, len(layouts[0][0].sites)
-    recorded = [shapes for pair in layouts for shapes in ENGINES[spec.engine].shapes(model.hooked, pair)]
-    vectors = 2 * cfg.n_layers * sites * cfg.d_model  # of one pair; a batch holds three such
+    recorded = [shapes for pair in layouts for shapes in ENGINES[spec.engine].shapes(model.hooked, pair, spec.hooks)]
+    vectors = sum(2 * sites * floats_of(model, hook) for hook in spec.hooks)  # of one pair; a batch holds three such
     batch = sum(prod(shape) for shapes in recorded for shape in shapes.values())
     batch += (min(pairs, KEPT) + 3 * len(layouts)) * vectors
     rows = logits = work = base_bytes = 0
@@ -90,9 +91,10 @@ def footprint(model: ThoughtModel, spec: Spec, layouts: Layouts, pairs: int, rec
         if spec.checks > 0 and spec.engine == "fast":
             work = max(work, read + bytes_of_a_judgement(model, collated))
         if spec.engine == "fast":
-            base = engine.empty_base(model.hooked, model.head, collated)
+            base = engine.empty_base(model.hooked, model.head, collated, spec.hooks)
             base_bytes = max(base_bytes, base.nbytes)
-            rows, logits = max(rows, engine.bytes_of_rows(base)), max(logits, engine.bytes_of_logits(base))
+            rows = max(rows, *(engine.bytes_of_rows(base, hook) for hook in spec.hooks))
+            logits = max(logits, engine.bytes_of_logits(base))
     return Footprint(
         bound=memory_bound(model.device, spec.memory),
         process=bytes_of_the_process(model),
@@ -103,6 +105,13 @@ def footprint(model: ThoughtModel, spec: Spec, layouts: Layouts, pairs: int, rec
         cap=memory_budget(model.device),
         end=0 if model.device.type == "cuda" or not records else END + PER_RECORD * records,
     )
+
+
+def floats_of(model: ThoughtModel, hook: str) -> int:
+    """Numbers that a hook point has at one site, over all its layers."""
+    cfg, point = model.hooked.cfg, POINTS[hook]
+    kv_heads = cfg.n_key_value_heads or cfg.n_heads
+    return point.n_layers(cfg.n_layers) * prod(point.shape(cfg.d_model, cfg.n_heads, kv_heads, cfg.d_head))
 
 
 def footprint_of_batch(experiment: Experiment, indices: Sequence[int], records: int = 0) -> Footprint:

@@ -11,6 +11,7 @@ from functools import reduce
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from jaxtyping import Int
 
 from mechpatch.catalogue import DIRECTIONS, DONORS
@@ -18,13 +19,14 @@ from mechpatch.experiments.experiment import Experiment
 from mechpatch.experiments.running.batches import Part, Todo
 from mechpatch.experiments.running.numerics import Rounding
 from mechpatch.kinds import KINDS
+from mechpatch.kinds.cells import KEY
+from mechpatch.points import POINTS
 from mechpatch.storage.memory import MemoryRun
 from mechpatch.storage.results import RunDirectory, Shard
 
-Key = tuple[str, int, int, str, int]  # see `Cell.key`
-CELL = ("experiment", "layer", "width", "site", "step")
+Key = tuple[str | int | None, ...]  # see `Cell.key`
 # The order of the rows, whatever the order in which they were asked for or computed.
-SORTED = ("pair_index", "direction", "donor", "experiment", "layer", "site_index", "step")
+SORTED = ("pair_index", "direction", "donor", "experiment", "hook", "head", "layer", "site_index", "step")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ def find(experiment: Experiment, batch: Sequence[int], shards: Iterable[Shard]) 
         for shard in serve:
             if part != (shard.about["direction"], shard.about["donor"]):
                 continue
-            if taken := left.keys() & {_key(cell) for cell in shard.about["cells"]}:
+            if taken := left.keys() & {tuple(cell) for cell in shard.about["cells"]}:
                 uses.append((shard, taken))
                 left = {key: cell for key, cell in left.items() if key not in taken}
         if left:
@@ -91,11 +93,12 @@ def arrange(table: pa.Table, experiment: Experiment) -> pa.Table:
         "direction": tuple(DIRECTIONS),
         "donor": (*DONORS, *own("donor")),
         "experiment": (*KINDS, *own("kind")),
+        "hook": tuple(POINTS),
     }
     keys = [
         _ranks(table[name], {word: rank for rank, word in enumerate(ordered[name])})
         if name in ordered
-        else table[name].to_numpy()
+        else pc.fill_null(table[name], -1).to_numpy()  # where there are no heads
         for name in SORTED
     ]
     return table.take(np.lexsort(keys[::-1]))
@@ -123,14 +126,15 @@ def describe(experiment: Experiment, shards: Sequence[Shard], found: Sequence[He
 def _lacking(experiment: Experiment, shards: Sequence[Shard]) -> Iterator[str]:
     """In which respects there is less than is asked for; a count for each."""
     cells = [cell for batch in experiment.batches for cell in experiment.cells(batch)]
-    held = [_key(cell) for shard in shards for cell in shard.about["cells"]]
+    held = [tuple(cell) for shard in shards for cell in shard.about["cells"]]
     spec = experiment.spec
     for name, wanted, there in (
         ("pairs", experiment.asked, (index for shard in shards for index in shard.about["pairs"])),
         ("directions", spec.directions, (shard.about["direction"] for shard in shards)),
         ("donors", spec.donors, (shard.about["donor"] for shard in shards)),
-        ("experiments", spec.experiments, (key[0] for key in held)),
-        ("layers", (cell.layer for cell in cells), (key[1] for key in held)),
+        ("experiments", spec.experiments, (key[KEY.index("experiment")] for key in held)),
+        ("hooks", spec.hooks, (key[KEY.index("hook")] for key in held)),
+        ("layers", (cell.layer for cell in cells), (key[KEY.index("layer")] for key in held)),
     ):
         asked = {*wanted}
         if (count := len(asked & {*there})) < len(asked):
@@ -146,13 +150,10 @@ def _taken(directory: RunDirectory | MemoryRun, batch: Sequence[int], shard: Sha
     table = directory.read_shard(shard)
     if shard.about["pairs"] == list(batch) and len(shard.about["cells"]) == len(keys):
         return table
-    places = [place for place, name in enumerate(CELL) if name in table.column_names]
-    wanted, indices = {tuple(key[place] for place in places) for key in keys}, set(batch)
+    indices = set(batch)
     kept = [
-        index in indices and tuple(cell) in wanted
-        for index, *cell in zip(
-            *(table[name].to_pylist() for name in ("pair_index", *(CELL[i] for i in places))), strict=True
-        )
+        index in indices and tuple(cell) in keys
+        for index, *cell in zip(*(table[name].to_pylist() for name in ("pair_index", *KEY)), strict=True)
     ]
     return table.filter(pa.array(kept, pa.bool_()))
 
@@ -160,8 +161,3 @@ def _taken(directory: RunDirectory | MemoryRun, batch: Sequence[int], shard: Sha
 def _ranks(column: pa.ChunkedArray, ranks: Mapping[str, int]) -> Int[np.ndarray, " row"]:
     encoded = column.combine_chunks().dictionary_encode()
     return np.array([ranks[word] for word in encoded.dictionary.to_pylist()], np.int64)[encoded.indices.to_numpy()]
-
-
-def _key(cell: Sequence[object]) -> Key:
-    experiment, layer, width, site, step = cell
-    return str(experiment), int(str(layer)), int(str(width)), str(site), int(str(step))

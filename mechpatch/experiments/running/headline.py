@@ -5,10 +5,10 @@ from typing import Any
 import pyarrow as pa
 
 from mechpatch.catalogue import PAIRED
-from mechpatch.kinds.cells import ALL, JOIN
+from mechpatch.kinds.cells import ALL, JOIN, spelt
 from mechpatch.values import answer_value
 
-NAMES = ("experiment", "direction", "donor", "layer", "site", "recovery", "outcome", "structural")
+NAMES = ("experiment", "direction", "donor", "hook", "head", "layer", "site", "recovery", "outcome", "structural")
 GIVEN = {"denoise": "clean", "noise": "corrupted"}  # the answer of the side that is written
 
 
@@ -34,7 +34,7 @@ def headline(table: pa.Table) -> dict[str, object]:
     if not rows:
         return found
     best = max(rows, key=lambda row: (can_switch and row["switched"], abs(row["effect"] or 0)))
-    found["cell"] = f"{best['experiment']}:{best['layer']}:{best['site']}"
+    found["cell"] = f"{spelt(best['experiment'], best['hook'], best['head'])}:{best['layer']}:{best['site']}"
     if best["direction"] != "denoise":
         found["cell"] += f":{best['direction']}"
     if can_switch:

@@ -6,14 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 import torch
-from einops import rearrange
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
 from mechpatch import metrics
 from mechpatch.axes import Logits
-from mechpatch.catalogue import STORED, UNPATCHED
+from mechpatch.catalogue import STORED, UNPATCHED, from_question
 from mechpatch.errors import SpecError
 from mechpatch.kinds import Cell
 from mechpatch.metrics import Answers, Continues
@@ -114,16 +113,16 @@ def own_column(metric: Metric, logits: Logits, baseline: Logits, answers: Answer
 
 
 def similarity_columns(
-    vector: Float[Tensor, "pair 2 site d_model"],
-    clean: Float[Tensor, "pair 2 site d_model"],
-    corrupted: Float[Tensor, "pair 2 site d_model"],
+    vector: Float[Tensor, "pair 2 site *vector"],
+    clean: Float[Tensor, "pair 2 site *vector"],
+    corrupted: Float[Tensor, "pair 2 site *vector"],
 ) -> Columns:
     """Cosine of `vector` to the clean and to the corrupted vector of its site, in [-1, 1], and their difference.
 
     Mean over sites and continuations (a site is the same in both: no answer comes before it).
     """
     to_clean, to_corrupted = (
-        rearrange(F.cosine_similarity(vector, other, dim=-1), "pair two site -> pair (two site)").mean(-1)
+        F.cosine_similarity(vector.flatten(3), other.flatten(3), dim=-1).flatten(1).mean(-1)
         for other in (clean, corrupted)
     )
     named = {"similarity_clean": to_clean, "similarity_corrupted": to_corrupted, "bias": to_clean - to_corrupted}
@@ -182,8 +181,8 @@ class RecordBuilder:
         outcomes = (OUTCOME, *(f"{OUTCOME}_{run}" for run in RUNS))
         self._schema = pa.schema(
             [
-                *((name, pa.string()) for name in ("experiment", "direction", "donor", "pair_id", "site")),
-                *((name, pa.int64()) for name in ("pair_index", "layer", "width", "site_index", "step")),
+                *((name, pa.string()) for name in ("experiment", "direction", "donor", "pair_id", "hook", "site")),
+                *((name, pa.int64()) for name in ("pair_index", "head", "layer", "width", "site_index", "step")),
                 *((name, pa.bool_()) for name in ("both_correct", "structural")),
                 *((name, pa.float64()) for name in (*STORED, *more)),
                 *((f"{name}_{run}", pa.float64()) for run in RUNS for name in UNPATCHED),
@@ -206,12 +205,17 @@ class RecordBuilder:
         of_cells = {
             "experiment": [cell.experiment for cell in cells],
             "donor": gathered.donors,
+            "hook": [cell.hook for cell in cells],
+            "head": [cell.head for cell in cells],
             "layer": [cell.layer for cell in cells],
             "width": [cell.width for cell in cells],
             "site": [cell.site for cell in cells],
             "site_index": [self._site_index[cell.site] for cell in cells],
             "step": [cell.step for cell in cells],
-            "structural": [cell.structural for cell in cells],
+            "structural": [
+                cell.structural or (cell.alike and from_question(donor))
+                for cell, donor in zip(cells, gathered.donors, strict=True)
+            ],
         }
         known = {name: pa.array(values, self._schema.field(name).type) for name, values in of_cells.items()}
         tables = []

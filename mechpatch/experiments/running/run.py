@@ -74,7 +74,7 @@ def run_experiment(
     missing = [held for held in found if held.missing.cells]
     if shards:
         say(describe(experiment, shards, found))
-    runs = UnpatchedRuns(experiment.model, experiment.layouts, experiment.spec.engine, cache)
+    runs = UnpatchedRuns(experiment.model, experiment.layouts, experiment.spec.engine, cache, experiment.spec.hooks)
     runner = BatchRunner.prepare(experiment, runs, tick)
     tick(sum(experiment.work(held.batch) - held.missing.work for held in found))
     unbegun = all(held.missing.work == experiment.work(held.batch) for held in found)

@@ -13,7 +13,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from mechpatch.catalogue import PAIRED, Measure, donor_label, is_null, measure_of
-from mechpatch.kinds import kind_of
+from mechpatch.points import RESID_POST
 from mechpatch.stats import Cells, groups, select
 from mechpatch.stats.cells import Group
 from mechpatch.views.figures.parts import (
@@ -25,6 +25,7 @@ from mechpatch.views.figures.parts import (
     movable,
     pairs_note,
     structural_key,
+    titled,
 )
 from mechpatch.views.figures.theme import (
     BLUE,
@@ -41,31 +42,36 @@ NULL_LINES = ((0, (1, 1)), (0, (4, 1.5)), (0, (4, 1.5, 1, 1.5)), (0, (8, 2)))
 
 
 def layer_profile(
-    table: pa.Table, metric: str = "recovery", direction: str = "denoise", include_incorrect: bool = False
+    table: pa.Table,
+    metric: str = "recovery",
+    direction: str = "denoise",
+    include_incorrect: bool = False,
+    hook: str = RESID_POST,
 ) -> Figure:
     """Layer-wise mean with its 95 % interval; null donors as grey lines.
 
     Raises:
         SpecError: the table has no layer-wise experiment.
     """
-    cells = cells_of(table, Group("layer", direction, PAIRED), include_incorrect)
+    group = Group("layer", direction, PAIRED, hook)
+    cells = cells_of(table, group, include_incorrect)
     interval = interval_of(cells, metric)
     about = measure_of(shown_as(metric, direction))
-    nulls = [group for group in groups(table) if group[:2] == ("layer", direction) and group.donor != PAIRED]
+    nulls = [each for each in groups(table) if each != group and each._replace(donor=PAIRED) == group]
     with style():
         figure = Figure(figsize=(max(4.6, 0.3 * len(cells.layers) + 1.2), 3.1), layout="constrained")
         axes = figure.add_subplot()
         axes.axhline(0, color=RULE, linewidth=0.8, zorder=0)
         handles = []
-        for dashes, group in zip(cycle(NULL_LINES), nulls, strict=False):
-            null = select(table, group, include_incorrect)
+        for dashes, other in zip(cycle(NULL_LINES), nulls, strict=False):
+            null = select(table, other, include_incorrect)
             (line,) = axes.plot(
                 null.layers,
                 movable(null, interval_of(null, metric).mean)[:, 0],
                 color=MUTED,
                 linestyle=dashes,
                 linewidth=1.1,
-                label=f"{'null: ' if is_null(group.donor) else ''}{donor_label(group.donor)}",
+                label=f"{'null: ' if is_null(other.donor) else ''}{donor_label(other.donor)}",
             )
             handles.append(line)
         mean, low, high = (movable(cells, each)[:, 0] for each in (interval.mean, interval.low, interval.high))
@@ -81,7 +87,7 @@ def layer_profile(
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=17))
         _reach(axes, about)
         notes = [direction_note(direction, PAIRED), pairs_note(interval, cells)]
-        add_title(axes, f"{kind_of('layer').label}: {about.label}", notes)
+        add_title(axes, titled(group, about), notes)
         figure.legend(handles=handles, loc="outside lower center", ncols=2)
     return figure
 
@@ -91,6 +97,7 @@ def trajectories(
     mode: str = "relay",
     direction: str = "denoise",
     include_incorrect: bool = False,
+    hook: str = RESID_POST,
 ) -> Figure:
     """Chained runs, one line per layer: mean recovery with its interval, and what the written vectors resemble.
 
@@ -99,7 +106,8 @@ def trajectories(
     Raises:
         SpecError: the table has no such experiment.
     """
-    cells = cells_of(table, Group(mode, direction, PAIRED), include_incorrect)
+    group = Group(mode, direction, PAIRED, hook)
+    cells = cells_of(table, group, include_incorrect)
     interval = interval_of(cells, "recovery")
     about = measure_of(shown_as("recovery", direction))
     steps = np.array([column.step for column in cells.columns])
@@ -131,7 +139,7 @@ def trajectories(
         if resembles:
             _scale_similarities(panels, similarity)
         notes = [direction_note(direction, PAIRED), pairs_note(interval, cells, "bars: 95 % intervals")]
-        add_title(main, f"{kind_of(mode).label}: {about.label} by step", notes)
+        add_title(main, f"{titled(group, about)} by step", notes)
         bar = figure.colorbar(
             ScalarMappable(scale, colour_map), ax=[main, *panels.values()], label="Layer", fraction=0.03, pad=0.02
         )

@@ -13,12 +13,16 @@ from matplotlib.figure import Figure
 from mechpatch.catalogue import MEASURES, PAIRED
 from mechpatch.errors import SpecError
 from mechpatch.kinds import kind_of
+from mechpatch.kinds.cells import spelt
 from mechpatch.names import not_known
+from mechpatch.points import POINTS
 from mechpatch.stats.cells import Group
 from mechpatch.stats.finished import FinishedRun
 from mechpatch.storage.atomic import remove_stale, write_bytes, writing
+from mechpatch.views.figures.components import component_ranking as component_ranking
 from mechpatch.views.figures.curves import layer_profile as layer_profile
 from mechpatch.views.figures.curves import trajectories as trajectories
+from mechpatch.views.figures.heads import readers as readers
 from mechpatch.views.figures.heatmaps import difference_map as difference_map
 from mechpatch.views.figures.heatmaps import heatmap as heatmap
 from mechpatch.views.figures.theme import style
@@ -76,32 +80,39 @@ def plot_run(
         if group.donor != PAIRED:
             continue
         for suffix, figure in _figures(table, group, run.groups, include_incorrect, metrics).items():
-            written += save(figure, folder / f"{group.experiment}-{group.direction}{suffix}")
+            name = spelt(group.experiment, group.hook, None).replace("@", "-")
+            written += save(figure, folder / f"{name}-{group.direction}{suffix}")
+    for direction in dict.fromkeys(group.direction for group in run.groups):
+        for name, figure in (
+            ("components", component_ranking(table, direction=direction, include_incorrect=include_incorrect)),
+            ("readers", readers(table, direction=direction, include_incorrect=include_incorrect)),
+        ):
+            if figure is not None:
+                written += save(figure, folder / f"{name}-{direction}")
     return written
 
 
 def _figures(
     table: pa.Table, group: Group, found: Sequence[Group], include_incorrect: bool, metrics: Sequence[str]
 ) -> dict[str, Figure]:
-    """The figures of one experiment and direction, by what they add to the name of the file."""
-    experiment, direction, _ = group
+    """The figures of one experiment, direction and hook point, by what they add to the name of the file."""
+    experiment, direction, _, hook = group
     mapped = dict.fromkeys(("recovery", "kl_divergence", *metrics))
-    kind = kind_of(experiment)
+    kind, given = kind_of(experiment), {"include_incorrect": include_incorrect, "hook": hook}
+    if hook in POINTS and POINTS[hook].heads:
+        return {suffix_of(metric): heatmap(table, metric, experiment, direction, **given) for metric in mapped}
     if kind.drawing == "profile":
         return {
-            suffix_of(metric): layer_profile(table, metric, direction, include_incorrect)
+            suffix_of(metric): layer_profile(table, metric, direction, **given)
             for metric in dict.fromkeys(("recovery", *metrics))
         }
     if kind.drawing == "chain":
-        return {"": trajectories(table, experiment, direction, include_incorrect)}
+        return {"": trajectories(table, experiment, direction, **given)}
     if kind.drawing == "triangle":
         parts = ("synergy",) if group._replace(experiment=kind.needs) in found else ()
-        return {suffix_of(what): pair_maps(table, what, direction, include_incorrect) for what in (*mapped, *parts)}
-    figures = {
-        suffix_of(metric): heatmap(table, metric, experiment, direction, include_incorrect=include_incorrect)
-        for metric in mapped
-    }
-    beyond = difference_map(table, experiment, direction, include_incorrect)
+        return {suffix_of(what): pair_maps(table, what, direction, **given) for what in (*mapped, *parts)}
+    figures = {suffix_of(metric): heatmap(table, metric, experiment, direction, **given) for metric in mapped}
+    beyond = difference_map(table, experiment, direction, **given)
     if beyond is not None:
         figures[f"-{kind.gives}"] = beyond
     return figures

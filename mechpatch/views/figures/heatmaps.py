@@ -8,9 +8,11 @@ from matplotlib.figure import Figure
 
 from mechpatch.catalogue import PAIRED, Measure, measure_of
 from mechpatch.kinds import kind_of
+from mechpatch.points import RESID_POST
 from mechpatch.stats import Cells, Interval
 from mechpatch.stats.cells import JOIN, Group
 from mechpatch.stats.sets import lost, synergy
+from mechpatch.views.figures.heads import head_maps
 from mechpatch.views.figures.parts import (
     add_title,
     cells_of,
@@ -23,6 +25,7 @@ from mechpatch.views.figures.parts import (
     run_of,
     separate_cells,
     structural_key,
+    titled,
     write_numbers,
 )
 from mechpatch.views.figures.theme import DIFFERENCES, colours, shown_as, style
@@ -38,29 +41,38 @@ def heatmap(
     direction: str = "denoise",
     donor: str = PAIRED,
     include_incorrect: bool = False,
+    hook: str = RESID_POST,
 ) -> Figure:
     """Mean over pairs of every layer (upwards) and column (along the sequence, or the steps of a chain).
+
+    A hook point with heads has a map of layers × heads for every column.
 
     For direction `noise`, `recovery` is drawn as 1 − recovery, the share that is destroyed.
 
     Raises:
         SpecError: the table has no such experiment.
     """
-    group = Group(experiment, direction, donor)
+    group = Group(experiment, direction, donor, hook)
     cells = cells_of(table, group, include_incorrect)
+    if cells.heads:
+        return head_maps(group, cells, metric)
     about = measure_of(shown_as(metric, direction))
     return _draw(group, cells, interval_of(cells, metric), cells.structural, about, "")
 
 
 def difference_map(
-    table: pa.Table, experiment: str, direction: str = "denoise", include_incorrect: bool = False
+    table: pa.Table,
+    experiment: str,
+    direction: str = "denoise",
+    include_incorrect: bool = False,
+    hook: str = RESID_POST,
 ) -> Figure | None:
     """What `leave_one_out` loses against `layer`, or a `subset` does beyond `position`; None without those in the run.
 
     Raises:
         SpecError: the table has no such experiment.
     """
-    group = Group(experiment, direction, PAIRED)
+    group = Group(experiment, direction, PAIRED, hook)
     cells = cells_of(table, group, include_incorrect)
     single = run_of(table, group._replace(experiment="position"), include_incorrect)
     whole = run_of(table, group._replace(experiment="layer"), include_incorrect)
@@ -93,7 +105,7 @@ def _draw(
     numbered = width >= NARROWEST_NUMBER and height >= LOWEST_NUMBER
     key = "bold: 95 % interval excludes 0" if sure.any() and numbered else ""
     notes = [direction_note(group.direction, group.donor), note, pairs_note(interval, cells, key, structural)]
-    title = f"{kind_of(group.experiment).label}: {about.label}"
+    title = titled(group, about)
     with style():
         size = max(width * shape[1] + 1.9, room_for(title, notes)), height * shape[0] + 1.35
         figure = Figure(figsize=size, layout="constrained")

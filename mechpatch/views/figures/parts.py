@@ -7,9 +7,11 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Colormap, Normalize
 from matplotlib.patches import Patch, Rectangle
 
-from mechpatch.catalogue import PAIRED, direction_label, donor_label, is_null
+from mechpatch.catalogue import PAIRED, Measure, direction_label, donor_label, is_null
 from mechpatch.errors import SpecError
 from mechpatch.formats import written
+from mechpatch.kinds import kind_of
+from mechpatch.points import POINTS, RESID_POST
 from mechpatch.stats import Cells, Interval, bootstrap_mean, groups, select
 from mechpatch.stats.cells import Group
 from mechpatch.stats.sets import Difference
@@ -23,10 +25,17 @@ def cells_of(table: pa.Table, group: Group, include_incorrect: bool) -> Cells:
     found = groups(table)
     if group not in found:
         raise SpecError(
-            f"the records have no rows of {', '.join(group)} (experiment, direction, donor); "
+            f"the records have no rows of {', '.join(group)} (experiment, direction, donor, hook point); "
             f"they have {'; '.join(', '.join(each) for each in found) or 'none'}. Run it, or draw one of these."
         )
     return select(table, group, include_incorrect)
+
+
+def titled(group: Group, about: Measure) -> str:
+    """What a figure shows of a group; the hook point is named where it is not the usual one."""
+    label = POINTS[group.hook].label if group.hook in POINTS else group.hook
+    where = "" if group.hook == RESID_POST else f", {label}"
+    return f"{kind_of(group.experiment).label}{where}: {about.label}"
 
 
 def interval_of(cells: Cells, metric: str) -> Interval:

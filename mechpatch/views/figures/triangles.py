@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from mechpatch.catalogue import PAIRED, measure_of
 from mechpatch.errors import SpecError
-from mechpatch.kinds import kind_of
+from mechpatch.points import RESID_POST
 from mechpatch.stats import Cells, Interval
 from mechpatch.stats.cells import JOIN, Column, Group
 from mechpatch.stats.sets import synergy
@@ -26,6 +26,7 @@ from mechpatch.views.figures.parts import (
     run_of,
     separate_cells,
     structural_key,
+    titled,
     write_numbers,
 )
 from mechpatch.views.figures.theme import DIFFERENCES, INK, MUTED, colours, shown_as, style
@@ -38,6 +39,7 @@ def pair_maps(
     what: str = "recovery",
     direction: str = "denoise",
     include_incorrect: bool = False,
+    hook: str = RESID_POST,
 ) -> Figure:
     """Mean over pairs of every two sites, one triangle for each layer; on the diagonal each site alone, if it was run.
 
@@ -47,7 +49,7 @@ def pair_maps(
     Raises:
         SpecError: the table has no such experiment.
     """
-    group = Group("pairwise", direction, PAIRED)
+    group = Group("pairwise", direction, PAIRED, hook)
     cells = cells_of(table, group, include_incorrect)
     alone = run_of(table, group._replace(experiment="position"), include_incorrect)
     if what == "synergy":
@@ -70,7 +72,7 @@ def pair_maps(
     key = "bold: 95 % interval excludes 0" if numbered and sure.any() else ""
     notes = [direction_note(direction, PAIRED), note, pairs_note(interval, cells, key, structural)]
     notes = [each for each in notes if each]
-    title = f"{kind_of(group.experiment).label}: {about.label}"
+    title = titled(group, about)
     with style():
         wide = max(across * (width * len(sites) + 0.3) + 1.4, room_for(title, notes))
         high = down * (height * len(sites) + 0.5) + 1.3

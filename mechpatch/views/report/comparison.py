@@ -12,6 +12,7 @@ import pyarrow as pa
 from jaxtyping import Float
 
 from mechpatch.catalogue import PAIRED
+from mechpatch.points import RESID_POST
 from mechpatch.stats import Cells, bootstrap_mean, groups, select
 from mechpatch.stats.checks import last_step, sum_of_thoughts
 
@@ -28,11 +29,11 @@ LABELS = {
 
 
 def describe_comparisons(table: pa.Table, seed: int) -> list[dict[str, Any]]:
-    """Series by layer for every direction, metric and choice of pairs in which at least two can be compared.
+    """Series of `resid_post` by layer, for every direction, metric and choice of pairs in which two can be compared.
 
     Each is {direction, pairs: "correct" | "all", metric, layers, series: {name, label, mean, low, high, n}}.
     """
-    paired = [group for group in groups(table) if group.donor == PAIRED]
+    paired = [group for group in groups(table) if (group.donor, group.hook) == (PAIRED, RESID_POST)]
     found = []
     for direction in sorted({group.direction for group in paired}):
         for chosen in ("correct", "all"):

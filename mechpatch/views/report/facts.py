@@ -8,6 +8,7 @@ from typing import Any
 from mechpatch.catalogue import PAIRED, direction_label, donor_label, is_null
 from mechpatch.formats import amount, duration
 from mechpatch.kinds import kind_of
+from mechpatch.points import POINTS
 from mechpatch.stats.cells import Group
 from mechpatch.stats.finished import FinishedRun
 from mechpatch.stats.summary_values import Summary
@@ -48,8 +49,9 @@ def _asked(study: Study) -> list[Part]:
     experiments = [kind_of(name).label for name in dict.fromkeys(group.experiment for group in groups)]
     directions = [f"{direction_label(name)} ({name})" for name in dict.fromkeys(group.direction for group in groups)]
     layers = _spans(sorted(set(study.table["layer"].to_pylist())))
-    said = f"{'; '.join(experiments)}. {'; '.join(directions).capitalize()}. Layers {layers}. {_nulls(groups)}"
-    return [Part(said)]
+    hooks = [POINTS[hook].label if hook in POINTS else hook for hook in dict.fromkeys(group.hook for group in groups)]
+    parts = ("; ".join(experiments), "; ".join(directions).capitalize(), f"Written: {', '.join(hooks)}")
+    return [Part(f"{'. '.join(parts)}. Layers {layers}. {_nulls(groups)}")]
 
 
 def _nulls(groups: Sequence[Group]) -> str:

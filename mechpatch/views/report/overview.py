@@ -4,8 +4,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from mechpatch.formats import probability, written
-from mechpatch.kinds import kind_of
 from mechpatch.stats import CellSummary
+from mechpatch.stats.cells import Group
+from mechpatch.views.report.grids import label_of
 from mechpatch.views.report.parts import Part, Row, entry
 from mechpatch.views.report.studies import Study
 from mechpatch.views.words.switching import share
@@ -32,7 +33,7 @@ def _best(study: Study) -> Iterator[CellSummary]:
     """The first cell of each experiment and direction: the best thought, if thoughts were written."""
     seen = set()
     for cell in study.summary.top:
-        group = cell.experiment, cell.direction
+        group = cell.experiment, cell.hook, cell.direction
         if group not in seen:
             seen.add(group)
             yield cell
@@ -41,12 +42,13 @@ def _best(study: Study) -> Iterator[CellSummary]:
 def _row(study: Study, cell: CellSummary) -> Row:
     effect = cell.effect
     fingerprint = study.runs[0].spec.get("model", {}).get("fingerprint", "")
+    head = "" if cell.head is None else f", head {cell.head}"
     return [
         entry(study.name, "foreign"),
         Part(str(fingerprint)[:8], "foreign code", fingerprint),
-        entry(kind_of(cell.experiment).label),
+        entry(label_of(Group(cell.experiment, cell.direction, cell.donor, cell.hook))),
         entry(cell.direction),
-        entry(f"layer {cell.layer}, {cell.site}" + (f", step {cell.step}" if cell.step else "")),
+        entry(f"layer {cell.layer}{head}, {cell.site}" + (f", step {cell.step}" if cell.step else "")),
         Part(share(cell.switched), value=cell.switched.share),
         Part(written(effect.mean), value=effect.mean),
         entry(f"{written(effect.low)} to {written(effect.high)}"),

@@ -34,10 +34,12 @@ def build_payload(studies: Sequence[Study], views: Sequence[dict[str, list[dict[
     Args:
         views: the views of single pairs for each study (see `embedded`).
     """
+    described = [describe_study(study, own) for study, own in zip(studies, views, strict=True)]
     return {
         "words": {
             "metrics": {name: asdict(metric) | {"axis": metric.axis} for name, metric in MEASURES.items()},
-            "experiments": {name: kind.label for name, kind in KINDS.items()},
+            "experiments": {name: kind.label for name, kind in KINDS.items()}
+            | {grid["experiment"]: grid["label"] for study in described for grid in study["grids"]},
             "directions": DIRECTIONS,
             "donors": {name: donor.label for name, donor in DONORS.items()},
             "ablations": [name for name in DONORS if role_of(name) == "ablation"],
@@ -53,7 +55,7 @@ def build_payload(studies: Sequence[Study], views: Sequence[dict[str, list[dict[
             "sequential": _samples(colours(Measure(label=""), np.zeros(1))[0]),
             "layers": _samples(layer_colours()),
         },
-        "studies": [describe_study(study, placed) for study, placed in zip(studies, views, strict=True)],
+        "studies": described,
     }
 
 

@@ -11,6 +11,7 @@ from mechpatch.catalogue import donor_label
 from mechpatch.formats import written
 from mechpatch.kinds import kind_of
 from mechpatch.kinds.kind import Placed
+from mechpatch.points import RESID_POST
 from mechpatch.stats.cell_values import CellSummary, Estimate, SetDifference, Tested
 
 FALSE_DISCOVERIES = 0.05
@@ -20,10 +21,14 @@ FEWEST_PAIRS = 6  # five pairs that all agree still have p = 2 / 2**5 > 0.05
 
 @runtime_checkable
 class Named(Placed, Protocol):
-    """A cell with the name of its experiment."""
+    """A cell with the names of its experiment and hook point, and its head where it has one."""
 
     @property
     def experiment(self) -> str: ...
+    @property
+    def hook(self) -> str: ...
+    @property
+    def head(self) -> int | None: ...
 
 
 def can_move(cells: Iterable[CellSummary]) -> list[CellSummary]:
@@ -102,8 +107,11 @@ def limits(estimate: Estimate) -> str:
 
 
 def place(cell: Named) -> str:
-    """Where a cell is, in words."""
-    return kind_of(cell.experiment).place(cell)
+    """Where a cell is, in words; the hook point is named where it is not `resid_post`."""
+    where = kind_of(cell.experiment).place(cell)
+    if cell.hook == RESID_POST:
+        return where
+    return f"{where}, {cell.hook}" if cell.head is None else f"{where}, head {cell.head} of {cell.hook}"
 
 
 def called(experiment: str) -> str:

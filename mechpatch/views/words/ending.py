@@ -8,6 +8,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 
 from mechpatch.formats import percent, scientific, written
+from mechpatch.kinds.cells import spelt
 from mechpatch.stats.cell_values import CellSummary
 from mechpatch.stats.cells import at_thoughts
 from mechpatch.stats.summary_values import RunSummary
@@ -28,13 +29,13 @@ def ending(summary: RunSummary) -> list[str]:
     if len(cells) > room:
         cells = cells[: room - 1]
     hidden = len(_cells(summary)) - len(cells)
-    more = [f"… {hidden} more of experiments and directions: summary.json, `top`"] if hidden else []
+    more = [f"… {hidden} more of experiments, hook points and directions: summary.json, `top`"] if hidden else []
     return [*first, *_table(cells), *more, *last]
 
 
 def address(cell: CellSummary) -> str:
-    """`experiment:layer:site`, and the direction where it is not the usual one."""
-    name = f"{cell.experiment}:{cell.layer}:{cell.site}"
+    """`experiment:layer:site`, and hook point and direction where they are not the usual ones."""
+    name = f"{spelt(cell.experiment, cell.hook, cell.head)}:{cell.layer}:{cell.site}"
     return name if cell.direction == "denoise" else f"{name}:{cell.direction}"
 
 
@@ -46,9 +47,9 @@ def _pairs(summary: RunSummary) -> str:
 
 def _cells(summary: RunSummary) -> list[CellSummary]:
     """The leading cells, then the first of `top` of every other experiment and direction."""
-    first: dict[tuple[str, str], CellSummary] = {}
+    first: dict[tuple[str, str, str], CellSummary] = {}
     for cell in (*summary.leading(), *summary.top):
-        first.setdefault((cell.experiment, cell.direction), cell)
+        first.setdefault((cell.experiment, cell.hook, cell.direction), cell)
     return [*first.values()]
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from mechpatch.catalogue import DONORS, PAIRED, donor_label, role_of
 from mechpatch.formats import significant, written
+from mechpatch.points import POINTS, RESID_POST
 from mechpatch.stats.cell_values import CellSummary
 from mechpatch.stats.summary_values import Check, DirectionPair, Power, Summary
 from mechpatch.views.words.claims import (
@@ -42,14 +43,20 @@ def paragraphs(summary: Summary) -> list[str]:
             if number:
                 found.append([])
             found[-1].append(switching(summary, direction))
-            for experiment in dict.fromkeys(cell.experiment for cell in written_there):
-                cells = [cell for cell in written_there if cell.experiment == experiment]
-                found[-1].append(sentence(experiment, cells, NOUN[direction]))
+            for experiment, hook in dict.fromkeys((cell.experiment, cell.hook) for cell in written_there):
+                cells = [cell for cell in written_there if (cell.experiment, cell.hook) == (experiment, hook)]
+                found[-1].append(_at_hook(hook, sentence(experiment, cells, NOUN[direction])))
         rest = [_directions(summary.directions, paired), *summary.sets_notes]
         rest += [_structural(paired), _controls(summary.cells), _planning(summary.planning)]
     rest.append(_checks(summary))
     joined = (" ".join(sentence for sentence in sentences if sentence) for sentences in (*found, rest))
     return [paragraph for paragraph in joined if paragraph]
+
+
+def _at_hook(hook: str, told: str) -> str:
+    """A sentence about one hook point, which is named where it is not the usual one."""
+    label = POINTS[hook].label if hook in POINTS else hook
+    return told if hook == RESID_POST else f"At {label}: {told[:1].lower()}{told[1:]}"
 
 
 def _pairs(summary: Summary) -> str:
@@ -90,8 +97,8 @@ def _directions(directions: Sequence[DirectionPair], paired: Sequence[CellSummar
     )
 
 
-def _address(cell: CellSummary | DirectionPair) -> tuple[str, int, str, int]:
-    return cell.experiment, cell.layer, cell.site, cell.step
+def _address(cell: CellSummary | DirectionPair) -> tuple[str, str, int | None, int, str, int]:
+    return cell.experiment, cell.hook, cell.head, cell.layer, cell.site, cell.step
 
 
 def _planning(powers: Sequence[Power]) -> str:
@@ -159,4 +166,5 @@ def _checks(summary: Summary) -> str:
 
 def _named(check: Check) -> str:
     name = check.name.replace("_", " ")
-    return f"{name}, {check.direction}" if check.direction else name
+    hook = None if check.hook == RESID_POST else check.hook
+    return ", ".join(part for part in (name, check.direction, hook) if part)

@@ -94,17 +94,20 @@ class Live(TorchDispatchMode):
         self.now -= size
 
 
-@pytest.mark.parametrize("engine", ["fast", "reference"])
-def test_tensors_take_no_more_than_is_counted(demo_model, shipped_pairs, engine):
+@pytest.mark.parametrize(
+    ("engine", "hook"),
+    [("fast", "resid_post"), ("reference", "resid_post"), ("fast", "z"), ("fast", "kv"), ("fast", "mlp_out")],
+)
+def test_tensors_take_no_more_than_is_counted(demo_model, shipped_pairs, engine, hook):
     """At a large vocabulary: with the fast engine logits take most, with plain hooks the work on one patch."""
     hooked = to_hooked(tiny_llama(vocab_size=32_000, max_position_embeddings=128), 128)
     model = replace(demo_model, hooked=hooked, head=LatentHead({}), n_latents=2)
-    spec = Spec(experiments=("position",), layers=(1,), engine=engine, batch_size=2, min_gap=1e-9)
+    spec = Spec(experiments=("position",), hooks=(hook,), layers=(1,), engine=engine, batch_size=2, min_gap=1e-9)
     experiment = Experiment.prepare(model, spec, shipped_pairs[:2])
     (indices,) = experiment.batches
     counted, between = footprint_of_batch(experiment, indices), []
     with Live() as live:
-        runs = UnpatchedRuns(model, experiment.layouts, engine, None)
+        runs = UnpatchedRuns(model, experiment.layouts, engine, None, spec.hooks)
         runner = BatchRunner.prepare(experiment, runs, lambda cells: between.append(live.now))
         list(runner.run(Todo.whole(experiment, indices)))
     if engine == "fast":  # the logits of all patches are made together, and kept until the last has been told

@@ -19,12 +19,17 @@ from mechpatch.catalogue import DONORS, STORED, is_null
 from mechpatch.errors import NumericsError, SpecError, ThoughtError
 from mechpatch.experiments.experiment import Experiment
 from mechpatch.experiments.layouts import pair_layouts, run_predicates
+from mechpatch.experiments.running.activations import UnpatchedRuns
+from mechpatch.experiments.running.batches import BatchRunner
+from mechpatch.experiments.running.donors import Recipients, gaussian
 from mechpatch.experiments.running.records import similarity_columns
 from mechpatch.experiments.running.run import run_experiment
 from mechpatch.experiments.spec import Spec, parse_experiments
+from mechpatch.kinds.cells import KEY
 from mechpatch.models import load_model
 from mechpatch.pairs import Pair, Side, screen
 from mechpatch.patching import Outcome, engine, reference
+from mechpatch.points import POINTS
 from mechpatch.storage.results import open_run, read_effects
 
 KINDS = ("latent", "text", "placeholder")
@@ -114,8 +119,8 @@ def test_pairs_that_fit_alone_run_even_if_they_would_not_fit_together(engine_nam
 def test_a_wrong_engine_is_caught_by_its_checks(demo_model, shipped_pairs, tmp_path, monkeypatch):
     exact = engine.sweep
 
-    def wrong(base, donor, patches, memory):
-        for patch, outcome in exact(base, donor, patches, memory):
+    def wrong(base, donor, patches, memory, hook):
+        for patch, outcome in exact(base, donor, patches, memory, hook):
             yield patch, Outcome(outcome.logits + 0.01, outcome.vectors)
 
     monkeypatch.setattr(engine, "sweep", wrong)
@@ -299,6 +304,85 @@ def test_killed_and_resumed_equals_uninterrupted(tmp_path):
     assert not (tmp_path / "part" / "effects.parquet").exists()
     assert mechpatch(*command, tmp_path / "part").returncode == 0
     assert read_effects(tmp_path / "part").equals(read_effects(tmp_path / "whole"))
+
+
+@pytest.fixture(scope="module")
+def everywhere(demo_model, shipped_pairs, tmp_path_factory):
+    """Records of every hook point, of each engine: all donors, two layers, questions of unequal length."""
+    found = {}
+    for engine_name in ("fast", "reference"):
+        spec = Spec(
+            experiments=("position", "relay") if engine_name == "fast" else ("position",),
+            hooks=tuple(POINTS),
+            layers=(0, 3),
+            sites=("t0", "t4", "answer"),
+            nulls=("self", "zero") if engine_name == "fast" else (),
+            batch_size=2,
+            engine=engine_name,
+        )
+        found[engine_name] = run(demo_model, shipped_pairs[:2], spec, tmp_path_factory.mktemp("run") / "out")
+    return found
+
+
+def test_the_engines_agree_at_every_hook_point(everywhere):
+    """Chains too, by `tests/patching/engine`; here what becomes of the numbers on their way into records."""
+    fast, plain = everywhere["fast"], everywhere["reference"]
+    fast = fast.filter((pc.field("donor") == "paired") & (pc.field("experiment") == "position"))
+    assert {*fast["hook"].to_pylist()} == {*POINTS}
+    assert [*zip(*(fast[name].to_pylist() for name in KEY), strict=True)] == [
+        *zip(*(plain[name].to_pylist() for name in KEY), strict=True)
+    ]
+    for name in STORED:
+        found, expected = (np.nan_to_num(table[name].to_numpy().astype(float)) for table in (fast, plain))
+        assert np.allclose(found, expected, atol=2e-3), name
+
+
+def test_what_must_be_zero_is_zero_at_every_hook_point_and_nothing_else(everywhere):
+    records = everywhere["fast"]
+    assert not column(records, "l2_logit_difference", structural=True).any()
+    assert not column(records, "l2_logit_difference", donor="self").any()
+    moved = records.filter((pc.field("donor") == "paired") & ~pc.field("structural"))
+    still = [row for row in moved.to_pylist() if not row["l2_logit_difference"]]
+    assert not still
+    assert column(records, "l2_logit_difference", donor="zero", structural=False).all()
+
+
+def test_every_head_has_cells_of_its_own(everywhere, demo_model):
+    cfg, records = demo_model.hooked.cfg, everywhere["fast"].filter(pc.field("donor") == "paired")
+    for hook, heads in (("z", cfg.n_heads), ("k", cfg.n_key_value_heads), ("v", cfg.n_key_value_heads)):
+        rows = records.filter(pc.field("hook") == hook)
+        assert {*rows["head"].to_pylist()} == {*range(heads or cfg.n_heads)}
+    for hook in ("resid_pre", "attn_out", "kv", "thought"):
+        assert {*records.filter(pc.field("hook") == hook)["head"].to_pylist()} == {None}
+    fed = records.filter((pc.field("hook") == "thought") & (pc.field("experiment") == "position"))
+    assert {*zip(fed["layer"].to_pylist(), fed["site"].to_pylist(), strict=True)} == {(0, "t0"), (0, "t4")}
+
+
+def test_all_heads_at_once_and_one_stream_say_the_same(everywhere):
+    """`resid_pre` of a block is `resid_post` of the one below, so at layer 0 it is what enters: the thought itself."""
+    records = everywhere["fast"].filter((pc.field("donor") == "paired") & (pc.field("experiment") == "position"))
+    entering = column(records, "answer_logprob_diff", hook="resid_pre", layer=0, site="t4")
+    assert np.allclose(entering, column(records, "answer_logprob_diff", hook="thought", site="t4"), atol=1e-3)
+
+
+def test_a_hook_point_that_is_asked_for_at_no_site_of_its_own_is_refused(demo_model, shipped_pairs):
+    spec = Spec(experiments=("position",), hooks=("thought",), sites=("bot", "answer"))
+    with pytest.raises(SpecError, match="--hooks thought: it is written at thoughts alone, and --sites bot,answer has"):
+        Experiment.prepare(demo_model, spec, shipped_pairs[:1])
+
+
+def test_gaussian_vectors_have_the_norm_of_each_head(demo_model, shipped_pairs, tmp_path):
+    spec = Spec(experiments=("position",), hooks=("z", "kv"), layers=(1,), sites=("t0",), nulls=("gaussian",), checks=0)
+    experiment = Experiment.prepare(demo_model, spec, shipped_pairs[:1])
+    runs = UnpatchedRuns(demo_model, experiment.layouts, "fast", None, spec.hooks)
+    runner = BatchRunner.prepare(experiment, runs, lambda cells: None)
+    for hook in spec.hooks:
+        recipients = Recipients(
+            everyone=runner.everyone["denoise", hook], indices=[0], baseline=runs.vectors(0, 1, hook)
+        )
+        drawn, _ = gaussian(recipients)
+        assert torch.allclose(drawn.norm(dim=-1), recipients.paired.norm(dim=-1), rtol=1e-4)
+        assert not torch.allclose(drawn, recipients.paired, rtol=0.1)
 
 
 def test_a_logit_that_is_not_finite_names_pair_and_place(demo_model, shipped_pairs, tmp_path, monkeypatch):

@@ -7,19 +7,22 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
-from records import make_records
+from records import make_records, planted
 
 from mechpatch.errors import SpecError, StorageError
 from mechpatch.views.figures import files as figures
 from mechpatch.views.figures.files import (
+    component_ranking,
     difference_map,
     heatmap,
     layer_profile,
     pair_maps,
     plot_run,
+    readers,
     save,
     trajectories,
 )
@@ -32,9 +35,13 @@ def texts(figure: Figure) -> list[str]:
 
 
 def image(figure: Figure, panel: int = 0) -> np.ma.MaskedArray:
-    shown = figure.axes[panel].images[0].get_array()
-    assert shown is not None
-    return np.ma.masked_invalid(shown)
+    return shown(figure.axes[panel])
+
+
+def shown(axes: Axes) -> np.ma.MaskedArray:
+    found = axes.images[0].get_array()
+    assert found is not None
+    return np.ma.masked_invalid(found)
 
 
 def labels(figure: Figure) -> list[str]:
@@ -233,3 +240,59 @@ def test_a_run_without_usable_records_is_refused(tmp_path: Path):
     damaged.write_bytes(damaged.read_bytes()[:-20])
     with pytest.raises(StorageError, match="damaged"):
         plot_run(tmp_path / "damaged")
+
+
+def of_hooks(pairs: int = 6) -> pa.Table:
+    """Head 1 of `z` carries something at layer 1 and t0, and at the answer; `kv` of t0 does; a control does not."""
+    sites, effects = ("t0", "t1", "answer"), {}
+    for layer in (0, 1, 2):
+        for site in sites:
+            for donor in ("paired", "other_pair"):
+                at = ("denoise", donor, layer, site)
+                for head in (0, 1, 2):
+                    big = donor == "paired" and (head, layer) == (1, 1) and site != "t1"
+                    effects["position@z." + str(head), *at] = np.linspace(0.7, 0.9, pairs) if big else np.zeros(pairs)
+                read = donor == "paired" and (layer, site) == (2, "t0")
+                effects["position@kv", *at] = np.full(pairs, 0.5 if read else 0.0)
+    return planted(effects)
+
+
+def test_heads_have_a_map_for_every_position():
+    figure = heatmap(of_hooks(), hook="z")
+    maps = [axes for axes in figure.axes if axes.images]
+    assert [axes.get_title("left") for axes in maps[1:]] == ["t1", "answer"]
+    assert "t0" in [text.get_text() for text in maps[0].texts]  # its title is the figure's
+    assert [image(figure, place).shape for place in range(3)] == [(3, 3)] * 3
+    assert [float(image(figure, place)[1, 1]) for place in range(3)] == pytest.approx([0.8, 0.0, 0.8], abs=1e-6)
+    assert any("head output (z)" in text for text in texts(figure))
+
+
+def test_components_are_ranked_with_their_controls():
+    figure = component_ranking(of_hooks())
+    assert figure is not None
+    axes = figure.axes[0]
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    assert {*names[:2]} == {"z, layer 1, head 1, t0", "z, layer 1, head 1, answer"}
+    assert names[2] == "kv, layer 2, t0"
+    controls = [line.get_xdata() for line in axes.lines if line.get_marker() == "|"]
+    assert len(controls) == len(names) + 1  # and the key's
+    assert np.allclose(np.concatenate(controls).astype(float), 0)
+    assert component_ranking(make_records(pairs=2)) is None  # one hook point without heads has a map, and that is it
+
+
+def test_readers_stand_beside_what_they_read():
+    figure = readers(of_hooks())
+    assert figure is not None
+    left, right = (axes for axes in figure.axes if axes.images)
+    assert float(shown(left)[1, 1]) == pytest.approx(0.8)
+    assert float(shown(right)[2, 0]) == pytest.approx(0.5)
+    assert readers(of_hooks().filter(pc.field("hook") == "z")) is None
+
+
+def test_every_hook_point_has_files_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(figures, "save", lambda figure, path: [path])
+    written = {path.name for path in plot_run(write_run(tmp_path / "run", of_hooks()))}
+    assert written == {
+        "position-z-denoise", "position-z-denoise-kl", "position-kv-denoise", "position-kv-denoise-kl",
+        "components-denoise", "readers-denoise",
+    }  # fmt: skip

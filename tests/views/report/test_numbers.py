@@ -94,3 +94,24 @@ def test_what_is_zero_by_construction_is_not_compared():
 
 def test_one_experiment_alone_is_compared_with_nothing():
     assert describe_comparisons(make_records(pairs=3, experiments=("layer",)), seed=0) == []
+
+
+def test_every_position_of_a_hook_point_with_heads_has_a_map_of_its_own():
+    effects = {
+        (f"position@z.{head}", "denoise", "paired", layer, site): [0.1 * head + layer, 0.1 * head + layer]
+        for head in (0, 1, 2)
+        for layer in (0, 1)
+        for site in ("t0", "answer")
+    }
+    table = planted(effects | {("position@kv", "denoise", "paired", 1, "t0"): [0.25, 0.75]})
+    grids = {grid["experiment"]: grid for grid in describe_grids(table, seed=0)}
+    assert [*grids] == ["position@z:t0", "position@z:answer", "position@kv"]
+    assert [grid["label"] for grid in grids.values()] == [
+        "Position-wise patching, head output (z), t0",
+        "Position-wise patching, head output (z), answer",
+        "Position-wise patching, keys and values (kv)",
+    ]
+    heads = grids["position@z:t0"]
+    assert heads["columns"] == [["head 0", 0], ["head 1", 0], ["head 2", 0]]
+    mean = decoded(heads["tables"]["all"]["metrics"]["effect"]["mean"], 6)
+    assert mean.tolist() == pytest.approx([0, 0.1, 0.2, 1, 1.1, 1.2])

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from records import make_records, planted
@@ -232,3 +233,20 @@ def test_pairs_in_number_cannot_be_claimed_from_an_interval_alone():
     assert "nowhere is that clearly more or less" in text
     assert "no single one is clearly missed" in text
     assert "no window does clearly more" in text
+
+
+def test_a_hook_point_and_a_head_are_named_where_they_are_not_the_usual_ones():
+    pairs = np.linspace(0.7, 0.9, 8)
+    effects = {
+        ("position@z.0", "denoise", "paired", 1, "t2"): pairs,
+        ("position@z.1", "denoise", "paired", 1, "t2"): 0 * pairs,
+        ("position@mlp_out", "denoise", "paired", 1, "t2"): 0.5 * pairs,
+    }
+    text = read(planted(effects))
+    assert "At head output (z): position-wise, 1 of 2 cells has a clear effect" in text
+    assert "the largest at layer 1, t2, head 0 of z: 0.80 of the gap" in text
+    assert "At MLP output: position-wise, 1 of 1 cells has a clear effect" in text
+    assert "head 1 of z" not in text
+    usual = read(planted({("position", *at[1:]): values for at, values in effects.items() if "mlp" in at[0]}))
+    assert "At " not in usual
+    assert "resid_post" not in usual
