@@ -64,13 +64,15 @@ def write(case: Case, layer: int, site: int, source: Tensor) -> Write:
 
 def effect(outcome: Outcome | RelayStep, case: Case) -> Tensor:
     """Largest change of an answer logit, for each pair."""
-    return (outcome.logits - case.own.logits).abs().flatten(1).amax(1)
+    return (outcome.logits - case.unpatched.logits).abs().flatten(1).amax(1)
 
 
 def test_self_patch_changes_exactly_nothing(case: Case):
     patches = [case.patch(cell) for name in ("layer", "position") for cell in case.cells(name)]
-    assert all(torch.equal(outcome.logits, case.own.logits) for outcome in case.sweep(case.own.resid, patches))
-    next_site = case.own.resid.roll(-1, dims=3)
+    assert all(
+        torch.equal(outcome.logits, case.unpatched.logits) for outcome in case.sweep(case.unpatched.resid, patches)
+    )
+    next_site = case.unpatched.resid.roll(-1, dims=3)
     assert effect(case.sweep(next_site, patches)[0], case).all()
 
 
@@ -82,11 +84,13 @@ def test_clean_vectors_everywhere_give_the_clean_run(name: str, kind: str):
     columns = torch.arange(corrupted.layouts[0].question, end).expand(1, 2, -1)
     layers = tuple(range(corrupted.model.n_layers))
     vectors = run(clean, read=Read(layers, columns)).resid
-    assert effect(clean.own, corrupted).all()
+    assert effect(clean.unpatched, corrupted).all()
     for layer in layers:
-        assert_same(run(corrupted, Write(layer, columns, vectors[:, :, layer])).logits, clean.own.logits)
+        assert_same(run(corrupted, Write(layer, columns, vectors[:, :, layer])).logits, clean.unpatched.logits)
         with pytest.raises(AssertionError):  # each vector one token too late
-            assert_same(run(corrupted, Write(layer, columns, vectors[:, :, layer].roll(1, 2))).logits, clean.own.logits)
+            assert_same(
+                run(corrupted, Write(layer, columns, vectors[:, :, layer].roll(1, 2))).logits, clean.unpatched.logits
+            )
 
 
 def test_chains_begin_and_end_as_the_other_experiments(case: Case):
@@ -118,11 +122,11 @@ def test_what_a_relay_handed_on_can_be_written_back(case: Case):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Points:
-    """One question, and what there is at every hook point of its own unpatched run and of a donor's."""
+    """One question, and what there is at every hook point of its unpatched run and of a donor's."""
 
     model: ThoughtModel
     batch: Batch
-    own: Outcome
+    unpatched: Outcome
     donor: Outcome
     base: engine.BaseRun
 
@@ -141,10 +145,10 @@ def points_of(name: str, kind: str = "latent") -> Points:
     """On the smallest model, or on one of an architecture."""
     model = model_under_test(name) if name in MODELS else load_architecture(name, "float64")
     spec = Spec(experiments=("position",), thoughts=kind, n_thoughts=N_LATENTS)
-    other, own = (collate([layout]) for layout in pair_layouts(model, spec, PAIRS[0]))
-    hooks = [hook for hook, point in POINTS.items() if point.hooks or own.n_latents]
-    unpatched, donor = (baseline(model.hooked, model.head, batch, hooks) for batch in (own, other))
-    return Points(model, own, unpatched, donor, engine.base_run(model.hooked, model.head, own, hooks))
+    other, batch = (collate([layout]) for layout in pair_layouts(model, spec, PAIRS[0]))
+    hooks = [hook for hook, point in POINTS.items() if point.hooks or batch.n_latents]
+    unpatched, donor = (baseline(model.hooked, model.head, each, hooks) for each in (batch, other))
+    return Points(model, batch, unpatched, donor, engine.base_run(model.hooked, model.head, batch, hooks))
 
 
 @pytest.fixture(params=["latent", "text"], scope="module")
@@ -189,14 +193,14 @@ def test_what_enters_a_block_is_what_the_block_below_gave(points: Points):
 
 def test_the_stream_after_attention_is_what_was_there_and_what_attention_adds(points: Points):
     """So is that after the block, with what the MLP adds."""
-    own, donor = points.own.vectors, points.donor.vectors
-    assert_same(own["resid_pre"] + own["attn_out"], own["resid_mid"])
-    assert_same(own["resid_mid"] + own["mlp_out"], own["resid_post"])
+    there, donor = points.unpatched.vectors, points.donor.vectors
+    assert_same(there["resid_pre"] + there["attn_out"], there["resid_mid"])
+    assert_same(there["resid_mid"] + there["mlp_out"], there["resid_post"])
     for part, before, whole in (("attn_out", "resid_pre", "resid_mid"), ("mlp_out", "resid_mid", "resid_post")):
         for layer in range(points.model.n_layers):
             patch = Patch(layer, SITES[:1])  # what is there at a later site is no longer the run's own
             (found,) = points.swept(part, donor[part], patch)
-            assert_same(found, points.swept(whole, own[before] + donor[part], patch)[0])
+            assert_same(found, points.swept(whole, there[before] + donor[part], patch)[0])
 
 
 @pytest.mark.parametrize("architecture", ["llama", "gpt2"])
@@ -256,10 +260,10 @@ def assert_zero_where_structural(cells: list[Cell], outcomes: Sequence[Outcome |
 def test_without_feedback_a_relay_hands_on_the_corrupted_vector(case: Case):
     for layer in case.frame.layers:
         for step, (site, ran) in enumerate(zip(case.thoughts, case.relay(layer), strict=True)):
-            unchanged = torch.equal(ran.written, case.own.resid[:, :, layer, site])
+            unchanged = torch.equal(ran.written, case.unpatched.resid[:, :, layer, site])
             assert unchanged == (step > 0 and not case.frame.feedback)
             if unchanged:
-                assert torch.equal(ran.logits, case.own.logits)
+                assert torch.equal(ran.logits, case.unpatched.logits)
 
 
 def alone(case: Case, index: int, patches: list[Patch]) -> list[Outcome]:
@@ -271,7 +275,7 @@ def alone(case: Case, index: int, patches: list[Patch]) -> list[Outcome]:
 
 def test_a_batch_gives_what_each_question_gives_alone(case: Case):
     patches = [case.patch(cell) for name in ("layer", "position") for cell in case.cells(name) if cell.layer != 1]
-    together = [case.own, *case.sweep(case.donor, patches)]
+    together = [case.unpatched, *case.sweep(case.donor, patches)]
     for index in range(case.batch.size):
         for found, expected in zip(together, alone(case, index, patches), strict=True):
             assert_same(found.logits[[index], :, : expected.logits.shape[2]], expected.logits)
@@ -279,7 +283,7 @@ def test_a_batch_gives_what_each_question_gives_alone(case: Case):
     unmasked = dataclasses.replace(case.batch, real=torch.ones_like(case.batch.real))
     found = baseline(case.model.hooked, case.model.head, unmasked)
     with pytest.raises(AssertionError):
-        assert_same(found.resid, case.own.resid)
+        assert_same(found.resid, case.unpatched.resid)
 
 
 @torch.no_grad()

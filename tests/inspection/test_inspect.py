@@ -115,7 +115,7 @@ def test_distances_are_left_out_where_no_token_stands_for_another():
 
 def test_coordinates_hold_most_of_the_difference():
     case = make_case(NAME, "latent", pairs=(0,))
-    difference = (case.donor[0, 0] - case.own.resid[0, 0]).square().flatten(0, 1)
+    difference = (case.donor[0, 0] - case.unpatched.resid[0, 0]).square().flatten(0, 1)
     difference = difference[difference.sum(-1) > 0]
     shares = (difference / difference.sum(-1, keepdim=True)).mean(0)
     found = tiny_inspection("latent").arrays

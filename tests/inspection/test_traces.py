@@ -25,7 +25,7 @@ def case(request: pytest.FixtureRequest) -> Case:
 
 def eager(case: Case):
     """The Hugging Face model of a case, that tells its attention."""
-    hf = copy.deepcopy(tiny_llama(DTYPES["float64" if case.own.logits.dtype == torch.float64 else "float32"]))
+    hf = copy.deepcopy(tiny_llama(DTYPES["float64" if case.unpatched.logits.dtype == torch.float64 else "float32"]))
     hf.set_attn_implementation("eager")
     return hf
 

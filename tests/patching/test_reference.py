@@ -27,11 +27,11 @@ def test_a_patch_reads_its_own_layer_at_every_site(case: Case):
     first, second = case.thoughts[:2]
     patch = Patch(1, (first, second))
     (outcome,) = case.sweep(case.donor, [patch])
-    assert outcome.resid.shape == case.own.resid[:, :, [1]].shape
+    assert outcome.resid.shape == case.unpatched.resid[:, :, [1]].shape
     assert torch.equal(outcome.resid[:, :, 0, [first, second]], case.donor[:, :, 1, [first, second]])
-    assert torch.equal(outcome.resid[:, :, 0, :first], case.own.resid[:, :, 1, :first])
+    assert torch.equal(outcome.resid[:, :, 0, :first], case.unpatched.resid[:, :, 1, :first])
     # The same layer of a later site is out of reach within one forward pass, and in reach where thoughts are fed back.
-    moved = not torch.equal(outcome.resid[:, :, 0, second + 1 :], case.own.resid[:, :, 1, second + 1 :])
+    moved = not torch.equal(outcome.resid[:, :, 0, second + 1 :], case.unpatched.resid[:, :, 1, second + 1 :])
     assert moved == case.frame.feedback
 
 

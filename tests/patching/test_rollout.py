@@ -22,12 +22,12 @@ def test_without_latents_it_is_one_plain_forward(kind: str):
             start = len(layout.prompt) + tail.answer - 1
             tokens = torch.tensor([[*layout.prompt, *tail.tokens]])
             logits, cache = case.model.hooked(tokens), case.model.hooked.run_with_cache(tokens)[1]
-            assert_same(case.own.logits[row, answer, : len(tail.answer_tokens) + 1], logits[0, start:])
+            assert_same(case.unpatched.logits[row, answer, : len(tail.answer_tokens) + 1], logits[0, start:])
             positions = list(layout.positions(answer))
             for layer in range(case.model.n_layers):
-                assert_same(case.own.resid[row, answer, layer], cache["resid_post", layer][0, positions])
+                assert_same(case.unpatched.resid[row, answer, layer], cache["resid_post", layer][0, positions])
             with pytest.raises(AssertionError):
-                assert_same(case.own.logits[row, answer, : len(tail.answer_tokens)], logits[0, start + 1 :])
+                assert_same(case.unpatched.logits[row, answer, : len(tail.answer_tokens)], logits[0, start + 1 :])
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -39,23 +39,23 @@ def test_what_is_written_is_read_back(kind: str):
     reversed_read = Read(layers[::-1], everywhere.flip(-1))
     assert torch.equal(run(case, *written, read=reversed_read).resid, case.donor.flip(2, 3))
     before = run(case, written[2], read=Read((0, 1), everywhere)).resid[:, :, :, 0]
-    assert torch.equal(before, case.own.resid[:, :, :2, 0])  # a write moves nothing that is below and before it
+    assert torch.equal(before, case.unpatched.resid[:, :, :2, 0])  # a write moves nothing that is below and before it
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_run_leaves_nothing_behind(kind: str):
     case = make_case("tiny-float64", kind)
     write = Write(1, case.batch.columns, case.donor[:, :, 1])
-    assert not torch.equal(run(case, write).logits, case.own.logits)
+    assert not torch.equal(run(case, write).logits, case.unpatched.logits)
     with pytest.raises(ValueError, match="d_model"):
         run(case, Write(1, case.batch.columns, case.donor[:, :, 1, :, :5]))
-    assert torch.equal(run(case).logits, case.own.logits)
+    assert torch.equal(run(case).logits, case.unpatched.logits)
     assert not run(case).vectors  # nothing was asked for
 
 
 def test_later_writes_win():
     case = make_case("tiny-float64", "latent")
-    first, second = (Write(1, case.batch.columns, vectors[:, :, 1]) for vectors in (case.own.resid, case.donor))
+    first, second = (Write(1, case.batch.columns, vectors[:, :, 1]) for vectors in (case.unpatched.resid, case.donor))
     assert torch.equal(run(case, first, second).logits, run(case, second).logits)
     assert not torch.equal(run(case, second, first).logits, run(case, second).logits)
 
@@ -95,4 +95,4 @@ def test_a_batch_wider_than_the_model_is_refused(kind: str):
         rollout(narrow, case.model.head, case.batch)
     assert narrow.blocks[0].attn.rotary_cos is table
     enough = to_hooked(tiny_llama(torch.float64), case.batch.width)
-    assert_same(rollout(enough, case.model.head, case.batch).logits, case.own.logits)
+    assert_same(rollout(enough, case.model.head, case.batch).logits, case.unpatched.logits)

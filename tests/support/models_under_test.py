@@ -164,7 +164,7 @@ class Case:
 
     Attributes:
         layouts: of the questions that are patched.
-        own: their unpatched run.
+        unpatched: their run with nothing written.
         donor: vectors of the other side of each pair, at every layer and site.
     """
 
@@ -172,7 +172,7 @@ class Case:
     frame: Frame
     layouts: tuple[Layout, ...]
     batch: Batch
-    own: Outcome
+    unpatched: Outcome
     donor: SiteVectors
 
     def sweep(self, donor: SiteVectors, patches: list[Patch]) -> list[Outcome]:
@@ -207,13 +207,13 @@ def make_case(
     spec = Spec(experiments=("position",), thoughts=kind, n_thoughts=LATENTS[name.split("-")[0]], prefix=prefix)
     layouts = [pair_layouts(model, spec, PAIRS[index]) for index in pairs]
     side = recipient(direction)
-    own = tuple(sides[side] for sides in layouts)
-    batch, other = collate(own), collate([sides[1 - side] for sides in layouts])
+    recipients = tuple(sides[side] for sides in layouts)
+    batch, other = collate(recipients), collate([sides[1 - side] for sides in layouts])
     return Case(
         model=model,
         frame=frame_of(model, spec, batch.sites),
-        layouts=own,
+        layouts=recipients,
         batch=batch,
-        own=plain.baseline(model.hooked, model.head, batch),
+        unpatched=plain.baseline(model.hooked, model.head, batch),
         donor=plain.baseline(model.hooked, model.head, other).resid,
     )

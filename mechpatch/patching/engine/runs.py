@@ -69,13 +69,14 @@ def sweep(
             patch lies where the hook point is not.
         ValueError: `donor` has not the shape or dtype of the base run's own vectors.
     """
-    own, source = base.vectors(hook), donor[:, 0]
-    expected = both_continuations(own).shape
-    if (donor.shape, donor.dtype) != (expected, own.dtype):  # no silent broadcast or rounding of what is written
-        raise ValueError(f"`donor` is {donor.dtype} {[*donor.shape]}, but the base run has {own.dtype} {[*expected]}")
+    unpatched, source = base.vectors(hook), donor[:, 0]
+    expected = both_continuations(unpatched).shape
+    if (donor.shape, donor.dtype) != (expected, unpatched.dtype):  # no silent broadcast or rounding of what is written
+        has = f"{unpatched.dtype} {[*expected]}"
+        raise ValueError(f"`donor` is {donor.dtype} {[*donor.shape]}, but the base run has {has}")
     point = point_of(hook)
     _check(base, patches, point)
-    same = source == own
+    same = source == unpatched
     same = (same.all(-1) if point.heads else same.flatten(3).all(-1, keepdim=True)).cpu()
     fit, at_once = chunking(memory, bytes_of_rows(base, hook), bytes_of_logits(base))
     size = -(-len(patches) // -(-len(patches) // fit)) if patches else 1  # as few chunks as fit, all of one size

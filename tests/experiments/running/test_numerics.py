@@ -39,7 +39,7 @@ def test_what_rounding_does_to_plain_runs_it_may_do_to_the_engine(name: str):
         compare(check, case, patch)
     assert check.found is not None
     assert check.found.cells == (len(CELLS) if name in DEEP else 1)
-    fixed = LEAST[case.own.logits.dtype] * case.own.logits.abs().max().item()
+    fixed = LEAST[case.unpatched.logits.dtype] * case.unpatched.logits.abs().max().item()
     # Without the noise floor, the deep model would be refused in float32: no fixed number fits every model.
     assert (check.difference > fixed) == (name == "deep-float32")
     assert 0 < check.difference <= 20 * check.found.floor
@@ -113,7 +113,7 @@ def test_a_wide_run_is_that_of_a_float64_model(kind: str, monkeypatch: pytest.Mo
     head = head.double()
     ((_, expected),) = reference.sweep(hooked, head, exact.batch, narrow.donor.double(), [patch])
     assert_same(found, expected.logits)
-    assert not torch.equal(found.float(), exact.own.logits.float())  # the patch was felt
+    assert not torch.equal(found.float(), exact.unpatched.logits.float())  # the patch was felt
     assert {weight.dtype for weight in narrow.model.hooked.parameters()} == {torch.float32}
     assert narrow.model.hooked.cfg.dtype == torch.float32
 

@@ -28,8 +28,8 @@ def recordings(case: Case, hooks: Sequence[str] = ()) -> list[Recording]:
 def test_a_replay_is_the_base_run(case: Case):
     kept = recordings(case)
     base = replay(case.model.hooked, case.model.head, case.batch, kept)
-    assert_same(base.logits, case.own.logits)
-    assert_same(base.outcome.resid, case.own.resid)
+    assert_same(base.logits, case.unpatched.logits)
+    assert_same(base.outcome.resid, case.unpatched.resid)
     for row, each in enumerate(kept):
         assert torch.equal(base.outcome.resid[row, 0], each.vectors())
         assert torch.equal(base.logits[row, :, : each.logits.shape[1]], each.logits)

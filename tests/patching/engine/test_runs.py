@@ -73,10 +73,10 @@ def assert_same_outcome(found: Outcome, expected: Outcome) -> None:
 
 
 def test_base_run_is_the_unpatched_run(case: Case):
-    assert_same_outcome(base_of(case).outcome, case.own)
+    assert_same_outcome(base_of(case).outcome, case.unpatched)
     unmasked = dataclasses.replace(case.batch, real=torch.ones_like(case.batch.real))
     with pytest.raises(AssertionError):
-        assert_same_outcome(base_of(case, unmasked).outcome, case.own)
+        assert_same_outcome(base_of(case, unmasked).outcome, case.unpatched)
 
 
 def test_sweep_is_the_reference(case: Case):
@@ -324,12 +324,12 @@ def test_what_questions_begin_with_is_computed_once(blocks: list[int]):
         seen.append(prompt)
     base = base_of(case)
     assert blocks[0] == fresh < sum(map(len, seen))
-    assert_same_outcome(base.outcome, case.own)
+    assert_same_outcome(base.outcome, case.unpatched)
     blocks.clear()
     alike = collate([case.layouts[0], case.layouts[0]])
     whole = base_of(case, alike).outcome
     assert blocks[0] == len(first) + 1  # the last token before the sites is never shared
-    assert_same(whole.logits[1], case.own.logits[0, :, : whole.logits.shape[2]])
+    assert_same(whole.logits[1], case.unpatched.logits[0, :, : whole.logits.shape[2]])
 
 
 def tensors_in(piece: object) -> Iterator[Tensor]:
