@@ -18,7 +18,7 @@ MARKS = ("|", "x", "+", "1")
 def component_ranking(
     table: pa.Table,
     experiment: str = "position",
-    metric: str = "recovery",
+    metric: str = "switched",
     direction: str = "denoise",
     include_incorrect: bool = False,
 ) -> Figure | None:

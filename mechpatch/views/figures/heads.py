@@ -68,7 +68,7 @@ def head_maps(group: Group, cells: Cells, metric: str) -> Figure:
 
 
 def readers(
-    table: pa.Table, metric: str = "recovery", direction: str = "denoise", include_incorrect: bool = False
+    table: pa.Table, metric: str = "switched", direction: str = "denoise", include_incorrect: bool = False
 ) -> Figure | None:
     """What the heads of the answer token read, beside where the thoughts are read from; None without both in the run.
 

@@ -268,7 +268,7 @@ def test_heads_have_a_map_for_every_position():
 
 
 def test_components_are_ranked_with_their_controls():
-    figure = component_ranking(of_hooks())
+    figure = component_ranking(of_hooks(), metric="recovery")
     assert figure is not None
     axes = figure.axes[0]
     names = [label.get_text() for label in axes.get_yticklabels()]
@@ -281,7 +281,7 @@ def test_components_are_ranked_with_their_controls():
 
 
 def test_readers_stand_beside_what_they_read():
-    figure = readers(of_hooks())
+    figure = readers(of_hooks(), "recovery")
     assert figure is not None
     left, right = (axes for axes in figure.axes if axes.images)
     assert float(shown(left)[1, 1]) == pytest.approx(0.8)
