@@ -4,13 +4,15 @@ A run records names and versions, never code: a directory grows only by a run th
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from mechpatch.catalogue import DONORS, MEASURES
 from mechpatch.errors import SpecError
-from mechpatch.kinds import KINDS, Kind, kind_of
+from mechpatch.kinds import KINDS, Cell, Frame, Kind, kind_of
+from mechpatch.kinds.cells import KEY
 from mechpatch.kinds.kind import DRAWINGS
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
@@ -69,6 +71,17 @@ class Own:
         """A kind by its name, one of the user's own or a known one."""
         return next((kind for kind in self.kinds if kind.name == name), None) or kind_of(name)
 
+    def cells(self, name: str, frame: Frame) -> list[Cell]:
+        """The cells of a kind; those of the user's own are checked.
+
+        Raises:
+            SpecError: cells do not bear the kind's name, or cannot be run or told apart as they stand.
+        """
+        cells = self.kind(name).cells(frame)
+        if name not in KINDS:
+            _check_cells(name, cells)
+        return cells
+
     def described(self) -> tuple[tuple[str, str, str], ...]:
         """(what, name, version) of each, as `Spec.own` records it."""
         named = [("metric", self.metrics), ("donor", self.donors), ("kind", self.kinds)]
@@ -86,6 +99,28 @@ def _check(what: str, own: Iterable[Metric | Donor | Kind], known: Iterable[str]
             raise SpecError(f"{what} {name!r}: mechpatch has one of that name; choose another")
     if len({*names}) < len(names):
         raise SpecError(f"{what}s {', '.join(names)}: expected each name once")
+
+
+def _check_cells(name: str, cells: Sequence[Cell]) -> None:
+    """Raise a `SpecError` for what a run or its records would mix up."""
+    if others := sorted({cell.experiment for cell in cells} - {name}):
+        raise SpecError(f"kind {name!r} made a cell of {others[0]!r}; give frame.cell the kind's own name")
+    (key, times), *_ = Counter(cell.key for cell in cells).most_common(1) or [(None, 0)]
+    if key is not None and times > 1:
+        told = ", ".join(f"{column} {value}" for column, value in zip(KEY, key, strict=True) if value is not None)
+        raise SpecError(f"kind {name!r} made {times} cells of one name ({told}); name the sites of each otherwise")
+    chains: dict[int, list[tuple[int, int, tuple[str, ...]]]] = {}
+    for cell in cells:
+        if cell.source == "step before":
+            chains.setdefault(cell.layer, []).append((cell.step, cell.width, cell.sites))
+    first = next(iter(chains.values()), [])
+    visited = [sites[:1] for *_, sites in first]
+    whole = first == [(step, 1, site) for step, site in enumerate(visited)] and len({*visited}) == len(visited)
+    if not whole or any(chain != first for chain in chains.values()):
+        raise SpecError(
+            f"kind {name!r}: cells that hand on (source 'step before') must be steps 0, 1, 2, … in this order, each at "
+            "one layer and at one site that no other step has, and the same at every layer"
+        )
 
 
 NOTHING = Own()

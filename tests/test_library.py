@@ -10,10 +10,12 @@ import socket
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
@@ -132,6 +134,23 @@ def test_zero_and_mean_are_effects_and_no_controls(run, demo_model, shipped_pair
 
     mp.run(demo_model, shipped_pairs[:4], "layer", nulls=mp.Donor(name="look", function=look), layers=(1,), checks=0)
     assert torch.allclose(seen["mean"], torch.stack(seen["each"]).mean(0), atol=1e-6)
+
+
+def test_an_own_chain_beside_relay_is_run_by_itself(demo_model, shipped_pairs):
+    """Both hand on at the same layer and sites; that of one's own leaves out the first thought."""
+
+    def later(frame):
+        steps = enumerate(frame.thoughts[1:])
+        cells = [frame.cell("later", 1, (site,), step=step) for step, site in steps]
+        return [replace(cell, source="step before") for cell in cells]
+
+    kind = mp.Kind(name="later", label="Later", cells=later, drawing="chain")
+    both = mp.run(demo_model, shipped_pairs[:2], [kind, "relay"], layers=(1,), checks=0).effects
+    alone = [mp.run(demo_model, shipped_pairs[:2], each, layers=(1,), checks=0).effects for each in (kind, "relay")]
+    for name, expected in zip(("later", "relay"), alone, strict=True):
+        pd.testing.assert_frame_equal(both[both.experiment == name].reset_index(drop=True), expected)
+    first, second = (both[(both.experiment == name) & (both.site == "t1")] for name in ("later", "relay"))
+    assert (first["kl_divergence"].to_numpy() != second["kl_divergence"].to_numpy()).all()
 
 
 def test_the_mean_is_of_all_pairs_whatever_the_limit(demo_model, shipped_pairs):

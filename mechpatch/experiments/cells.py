@@ -52,7 +52,7 @@ def cells_of(spec: Spec, frame: Frame, own: Own = NOTHING) -> list[Cell]:
     Args:
         own: kinds of the user's own.
     """
-    return [cell for experiment in spec.experiments for cell in own.kind(experiment).cells(frame)]
+    return [cell for experiment in spec.experiments for cell in own.cells(experiment, frame)]
 
 
 def all_cells(

@@ -2,10 +2,13 @@ from dataclasses import replace
 
 import pytest
 
+from mechpatch.errors import SpecError
+from mechpatch.kinds import Kind
 from mechpatch.kinds.cells import Frame, spelt
 from mechpatch.kinds.chained import cumulative_cells, relay_cells
 from mechpatch.kinds.layer import layer_cells
 from mechpatch.kinds.position import position_cells
+from mechpatch.own import Own
 from mechpatch.points import POINTS
 
 SITES = ("bot", "t0", "t1", "eot", "answer")
@@ -80,3 +83,34 @@ def test_a_hook_point_is_named_where_it_is_not_the_usual_one():
     assert spelt("position", "resid_post", None) == "position"
     assert spelt("position", "attn_out", None) == "position@attn_out"
     assert spelt("relay", "z", 5) == "relay@z.5"
+
+
+def handing_on(frame: Frame, order: tuple[int, ...] = (0, 1), name: str = "mine"):
+    return [
+        replace(frame.cell(name, layer, (frame.thoughts[at],), step=step), source="step before")
+        for layer in frame.layers
+        for step, at in enumerate(order)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("cells", "problem"),
+    [
+        (lambda frame: handing_on(frame, name="relay"), "kind 'mine' made a cell of 'relay'; give frame.cell"),
+        (lambda frame: [frame.cell("mine", 0, frame.thoughts, "a")] * 2, "made 2 cells of one name .*layer 0.*site a"),
+        (lambda frame: handing_on(frame, (0, 1, 0)), "no other step has"),
+        (lambda frame: handing_on(frame)[1:], r"steps 0, 1, 2, … in this order"),
+        (lambda frame: handing_on(frame)[:3], "the same at every layer"),
+        (lambda frame: [replace(cell, width=2) for cell in handing_on(frame)], "at one layer"),
+        (lambda frame: [replace(cell, sites=frame.thoughts) for cell in handing_on(frame)], "at one site"),
+    ],
+)
+def test_cells_of_an_own_kind_that_a_run_would_mix_up_are_refused(cells, problem: str):
+    with pytest.raises(SpecError, match=problem):
+        Own(kinds=(Kind(name="mine", label="Mine", cells=cells),)).cells("mine", frame(True))
+
+
+def test_cells_of_an_own_kind_may_hand_on_in_any_order():
+    own = Own(kinds=(Kind(name="mine", label="Mine", cells=lambda frame: handing_on(frame, (1, 0))),))
+    assert [cell.site for cell in own.cells("mine", frame(True))] == ["t1", "t0", "t1", "t0"]
+    assert own.cells("relay", frame(True)) == relay_cells(frame(True))
