@@ -16,6 +16,7 @@ from typing import Any
 
 import pyarrow.compute as pc
 
+from mechpatch.catalogue import PAIRED
 from mechpatch.experiments.cells import patch_of
 from mechpatch.experiments.experiment import Experiment
 from mechpatch.experiments.running.activations import UnpatchedRuns
@@ -23,7 +24,7 @@ from mechpatch.experiments.running.batches import BatchRunner, Todo
 from mechpatch.experiments.running.engines import ENGINES
 from mechpatch.experiments.running.footprint import bytes_of_weights, footprint_of_batch, require_memory
 from mechpatch.experiments.running.numerics import FLOOR_RUNS
-from mechpatch.experiments.spec import PAIRED, recipient
+from mechpatch.experiments.spec import recipient
 from mechpatch.kinds import Cell
 from mechpatch.patching import collate, engine
 from mechpatch.patching.engine.work import Work, base_work, plain_work, sweep_work

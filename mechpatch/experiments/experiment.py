@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 from mechpatch.errors import SpecError, ThoughtError
 from mechpatch.experiments.cells import all_cells, fixed_sites
 from mechpatch.experiments.layouts import groups, pair_layouts
-from mechpatch.experiments.spec import Spec, as_typed
+from mechpatch.experiments.spec import Spec
 from mechpatch.kinds import Cell
 from mechpatch.kinds.cells import ALL, ANSWER, BOT, EOT
 from mechpatch.models import ThoughtModel
+from mechpatch.names import as_typed
 from mechpatch.own import NOTHING, Own
 from mechpatch.pairs import Pair
 from mechpatch.reprs import short_repr

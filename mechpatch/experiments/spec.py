@@ -4,14 +4,10 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 
-from mechpatch.catalogue import DIRECTIONS as DIRECTIONS
-from mechpatch.catalogue import NULLS as NULLS
-from mechpatch.catalogue import PAIRED as PAIRED
+from mechpatch.catalogue import DIRECTIONS, NULLS, PAIRED
 from mechpatch.errors import SpecError
 from mechpatch.kinds import KINDS, SHORT
-from mechpatch.names import OPTIONS as OPTIONS
-from mechpatch.names import as_typed as as_typed
-from mechpatch.names import not_known
+from mechpatch.names import OPTIONS, as_typed, not_known
 from mechpatch.points import POINTS, RESID_POST
 
 THOUGHT_KINDS = ("latent", "text", "placeholder")

@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from mechpatch.catalogue import DIRECTIONS
 from mechpatch.experiments.experiment import Experiment
 from mechpatch.experiments.running.run import run_experiment
 from mechpatch.experiments.spec import Spec, parse_experiments
@@ -16,8 +17,7 @@ from mechpatch.storage.results import EFFECTS, open_run
 from mechpatch.verify.context import SIDES, Context
 from mechpatch.verify.law import Measured, Worst
 
-EXPERIMENTS = ("layer", "position", "chained")
-DIRECTIONS = ("denoise", "noise")
+EXPERIMENTS = ("layer", "position", "chained")  # as a person types them
 
 
 class Stopped(Exception):

@@ -5,7 +5,8 @@ import typer
 
 from mechpatch import cli
 from mechpatch.errors import SpecError
-from mechpatch.experiments.spec import OPTIONS, Spec, as_typed, parse_experiments, parse_layers, recipient
+from mechpatch.experiments.spec import Spec, parse_experiments, parse_layers, recipient
+from mechpatch.names import OPTIONS, as_typed
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mechpatch.axes import Logits, SiteVectors
+from mechpatch.catalogue import PAIRED
 from mechpatch.experiments.cells import patch_of
 from mechpatch.experiments.experiment import Experiment
 from mechpatch.experiments.running.activations import SIDES, UnpatchedRuns
@@ -32,7 +33,7 @@ from mechpatch.experiments.running.records import (
     similarity_columns,
 )
 from mechpatch.experiments.running.stopwatch import Stopwatch
-from mechpatch.experiments.spec import FIRST, PAIRED, recipient
+from mechpatch.experiments.spec import FIRST, recipient
 from mechpatch.kinds import Cell
 from mechpatch.metrics import normaliser
 from mechpatch.patching import Batch, collate

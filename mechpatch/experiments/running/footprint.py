@@ -13,9 +13,10 @@ from mechpatch.errors import SpecError
 from mechpatch.experiments.experiment import Experiment
 from mechpatch.experiments.running.activations import KEPT
 from mechpatch.experiments.running.engines import ENGINES
-from mechpatch.experiments.spec import OPTIONS, Spec, recipient
+from mechpatch.experiments.spec import Spec, recipient
 from mechpatch.metrics import CHUNK
 from mechpatch.models import ThoughtModel
+from mechpatch.names import OPTIONS
 from mechpatch.patching import Batch, collate, engine
 from mechpatch.patching.memory import memory_bound, memory_budget
 from mechpatch.patching.wide import PIECE
