@@ -12,6 +12,7 @@ from mechpatch.stats.estimates import minimum_detectable_effect as minimum_detec
 from mechpatch.stats.estimates import rank_correlation as rank_correlation
 from mechpatch.stats.estimates import sign_flip_p as sign_flip_p
 from mechpatch.stats.summary import summarise as summarise
+from mechpatch.stats.summary import summarise_cells as summarise_cells
 from mechpatch.stats.summary_file import read_summary as read_summary
 from mechpatch.stats.summary_file import write_summary as write_summary
 from mechpatch.stats.summary_values import RunFacts as RunFacts

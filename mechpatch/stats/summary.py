@@ -59,19 +59,7 @@ def summarise(
     """
     found = groups(table)
     laid_out = {group: select(table, group, include_incorrect) for group in found}
-    effects = {group: cells.values("effect") for group, cells in laid_out.items()}
-    described = [
-        cell
-        for group, cells in laid_out.items()
-        for cell in _describe(
-            group,
-            cells,
-            _beyond_nulls(group, laid_out, effects, seed),
-            sets.beyond_parts(group, laid_out, seed),
-            switching(group, laid_out),
-            seed,
-        )
-    ]
+    described = _described(laid_out, seed)
     counts = _counts(table, include_incorrect)
     powers = [power(group, cells) for group, cells in laid_out.items() if group.donor == PAIRED]
     return Summary(
@@ -88,6 +76,27 @@ def summarise(
         planning=tuple(each for each in powers if each is not None),
         checks=tuple(checks(table, include_incorrect, tolerance)),
     )
+
+
+def summarise_cells(table: pa.Table, seed: int, include_incorrect: bool = False) -> list[CellSummary]:
+    """The cells of `summarise` alone: for a part of the pairs, where the rest of a summary is not asked for."""
+    return _described({group: select(table, group, include_incorrect) for group in groups(table)}, seed)
+
+
+def _described(laid_out: Mapping[Group, Cells], seed: int) -> list[CellSummary]:
+    effects = {group: cells.values("effect") for group, cells in laid_out.items()}
+    return [
+        cell
+        for group, cells in laid_out.items()
+        for cell in _describe(
+            group,
+            cells,
+            _beyond_nulls(group, laid_out, effects, seed),
+            sets.beyond_parts(group, laid_out, seed),
+            switching(group, laid_out),
+            seed,
+        )
+    ]
 
 
 def _counts(table: pa.Table, include_incorrect: bool) -> Counts:
