@@ -41,6 +41,11 @@ def is_clear(cell: CellSummary) -> bool:
     return not cell.structural and is_clear_estimate(cell.effect, cell.q)
 
 
+def is_beyond_controls(cell: CellSummary) -> bool:
+    """Whether the effect of a cell is clear, and clearly more than with every null donor; without one it is not."""
+    return is_clear(cell) and cell.effect.n >= FEWEST_PAIRS and bool(cell.beyond) and not near_nulls(cell)
+
+
 def differs(difference: Tested | None) -> bool:
     """Whether a difference of the summary may be claimed; one that could not be had may not."""
     if difference is None or (isinstance(difference, SetDifference) and difference.structural):
