@@ -428,7 +428,7 @@ def test_the_wheel_works_outside_the_checkout(tmp_path):
         "for room in ('report', 'circuits'):\n"
         "    environment(f'mechpatch.views.{room}').get_template('page.html')\n"
         "print(mp.__file__, len(mp.load_pairs('demo')), len(TOPICS), [len(page(name)) > 99 for name in TOPICS])\n"
-        "print(len(p._static(p.LIBRARY)), mp.load_model('demo').n_latents)"
+        "print([len(p._static(name)) for name in (*p.LIBRARIES, *p.SCRIPTS)], mp.load_model('demo').n_latents)"
     )
     env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(tmp_path / "site"), "HF_HUB_OFFLINE": "1"}
     found = subprocess.run(

@@ -75,7 +75,7 @@ def colours(metric: Measure, values: Float[np.ndarray, "*cell"]) -> tuple[Colorm
     largest = float(np.nanmax(np.abs(values))) if (~np.isnan(values)).any() else 0.0
     limit = max(largest, metric.smallest_limit) or 1.0
     if metric.signed:
-        return mpl.colormaps["RdBu_r"], Normalize(-limit, limit)
+        return mpl.colormaps["RdBu"], Normalize(-limit, limit)
     return _SEQUENTIAL, Normalize(0.0, limit)
 
 
@@ -90,4 +90,5 @@ def ink_on(rgba: tuple[float, float, float, float]) -> str:
     return "white" if 0.299 * red + 0.587 * green + 0.114 * blue < 0.5 else INK
 
 
-_SEQUENTIAL = LinearSegmentedColormap.from_list("from_white", mpl.colormaps["Purples"](np.linspace(0.0, 1.0, 256)))
+# Blue is towards the clean answer, in every figure and in the page.
+_SEQUENTIAL = LinearSegmentedColormap.from_list("from_white", mpl.colormaps["Blues"](np.linspace(0.0, 1.0, 256)))

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from mechpatch.formats import probability, written
+from mechpatch.kinds import kind_of
+from mechpatch.points import POINTS, RESID_POST
 from mechpatch.stats import CellSummary
-from mechpatch.stats.cells import Group
-from mechpatch.views.report.grids import label_of
 from mechpatch.views.report.parts import Part, Row, entry
 from mechpatch.views.report.studies import Study
 from mechpatch.views.words.switching import share
@@ -46,7 +46,7 @@ def _row(study: Study, cell: CellSummary) -> Row:
     return [
         entry(study.name, "foreign"),
         Part(str(fingerprint)[:8], "foreign code", fingerprint),
-        entry(label_of(Group(cell.experiment, cell.direction, cell.donor, cell.hook))),
+        entry(_label(cell)),
         entry(cell.direction),
         entry(f"layer {cell.layer}{head}, {cell.site}" + (f", step {cell.step}" if cell.step else "")),
         Part(share(cell.switched), value=cell.switched.share),
@@ -55,3 +55,9 @@ def _row(study: Study, cell: CellSummary) -> Row:
         entry(effect.n),
         Part(probability(cell.q), value=cell.q),
     ]
+
+
+def _label(cell: CellSummary) -> str:
+    """The experiment, and the hook point where it is not `resid_post`."""
+    label = kind_of(cell.experiment).label
+    return label if cell.hook == RESID_POST else f"{label}, {POINTS[cell.hook].label}"

@@ -7,23 +7,17 @@ from typing import Any
 import numpy as np
 from matplotlib.colors import Colormap, to_hex
 
-from mechpatch.catalogue import DIRECTIONS, DONORS, MEASURES, Measure, role_of
+from mechpatch.catalogue import DIRECTIONS, DONORS, MEASURES, Measure, is_null, role_of
 from mechpatch.kinds import KINDS
-from mechpatch.views.figures.theme import (
-    BLUE,
-    HATCH_INK,
-    INK,
-    MUTED,
-    RULE,
-    STRUCTURAL,
-    colours,
-    layer_colours,
-)
+from mechpatch.points import POINTS
+from mechpatch.stats.cells import Column, Group
+from mechpatch.views.figures.theme import colours, layer_colours
 from mechpatch.views.report.comparison import describe_comparisons
 from mechpatch.views.report.fields import describe_fields
 from mechpatch.views.report.grids import describe_grids
 from mechpatch.views.report.pairs import describe_pairs
 from mechpatch.views.report.studies import Study
+from mechpatch.views.report.tables import describe_tables
 
 SAMPLES = 33  # of a colour map; odd, so that the neutral middle is one of them
 
@@ -34,42 +28,43 @@ def build_payload(studies: Sequence[Study], views: Sequence[dict[str, list[dict[
     Args:
         views: the views of single pairs for each study (see `embedded`).
     """
-    described = [describe_study(study, own) for study, own in zip(studies, views, strict=True)]
     return {
         "words": {
             "metrics": {name: asdict(metric) | {"axis": metric.axis} for name, metric in MEASURES.items()},
-            "experiments": {name: kind.label for name, kind in KINDS.items()}
-            | {grid["experiment"]: grid["label"] for study in described for grid in study["grids"]},
+            "experiments": {
+                name: {"label": kind.label, "drawing": kind.drawing, "across": kind.across, "up": kind.up}
+                for name, kind in KINDS.items()
+            },
+            "hooks": {name: point.label for name, point in POINTS.items()},
             "directions": DIRECTIONS,
-            "donors": {name: donor.label for name, donor in DONORS.items()},
-            "ablations": [name for name in DONORS if role_of(name) == "ablation"],
+            "donors": {
+                name: {"label": donor.label, "role": role_of(name), "null": is_null(name)}
+                for name, donor in DONORS.items()
+            },
         },
         "theme": {
-            "ink": INK,
-            "muted": MUTED,
-            "rule": RULE,
-            "structural": STRUCTURAL,
-            "hatch": HATCH_INK,
-            "blue": BLUE,
             "diverging": _samples(colours(Measure(label="", signed=True), np.zeros(1))[0]),
             "sequential": _samples(colours(Measure(label=""), np.zeros(1))[0]),
             "layers": _samples(layer_colours()),
         },
-        "studies": described,
+        "studies": [describe_study(study, placed) for study, placed in zip(studies, views, strict=True)],
     }
 
 
 def describe_study(study: Study, views: dict[str, list[dict[str, str]]]) -> dict[str, Any]:
     """The numbers of one study; see the modules that make each part."""
     pairs = describe_pairs(study.table, study.pairs)
-    seed = study.summary.seed
+    fields = describe_fields(study.table, [pair["index"] for pair in pairs])
+    leading = next(iter(study.summary.leading()), None)
     return {
         "name": study.name,
         "include_incorrect": study.summary.include_incorrect,
         "pairs": pairs,
-        "fields": describe_fields(study.table, [pair["index"] for pair in pairs]),
-        "grids": describe_grids(study.table, seed),
-        "comparisons": describe_comparisons(study.table, seed),
+        "fields": fields,
+        "grids": describe_grids(study.table),
+        "tables": describe_tables(study, fields),
+        "comparisons": describe_comparisons(study.table, study.summary.seed),
+        "leading": leading and {name: getattr(leading, name) for name in (*Group._fields, "layer", *Column._fields)},
         "views": views,
     }
 

@@ -13,29 +13,28 @@ from mechpatch.stats.summary_values import Check
 from mechpatch.views.report import facts
 from mechpatch.views.report.parts import Part, Row, entry
 from mechpatch.views.report.studies import Study
+from mechpatch.views.words.lines import Lines, lines
 from mechpatch.views.words.reading import paragraphs
 
 SECTIONS = (
-    ("finding", "Finding"),
-    ("heatmap", "Layers and positions"),
+    ("explorer", "Map"),
     ("profile", "Layers"),
     ("chain", "Chains"),
     ("comparison", "Experiments compared"),
+    ("pairs", "All pairs"),
     ("cells", "All cells"),
-    ("pairs", "Pairs"),
+    ("sentences", "Experiment by experiment, in words"),
+    ("laws", "Laws"),
     ("method", "How to read it"),
-)
-STRUCTURAL = (
-    "Grey, hatched cells are zero by construction, whatever the model has learnt, and are no findings: what the last "
-    "layer gives at a position is read by that position’s own prediction alone; and without feedback, a write at one "
-    "thought cannot reach the same layer at the next."
+    ("run", "What was run"),
 )
 CAPTIONS = {
-    "heatmap": f"Each cell is one write. {STRUCTURAL}",
-    "profile": "All thoughts of one layer written at once. Lines in grey are null donors.",
-    "chain": "One line for each layer; steps that are zero by construction have no point.",
-    "cells": "Every cell as in the figures above; click a heading to sort.",
-    "pairs": "Open a pair for its questions, its map and its largest cells.",
+    "profile": "All thoughts of one layer written at once.",
+    "chain": "A relay asks what one thought hands to the next through one layer alone; cumulative steps write all "
+    "thoughts up to that one.",
+    "comparison": "Do single thoughts add up to all at once, and does a chain end where it must?",
+    "cells": "Every cell as in the figures above, of every experiment in this direction; click a heading to sort.",
+    "pairs": "What each pair gives after the write at the chosen cell; click a pair to see it above.",
 }
 
 
@@ -45,6 +44,8 @@ class StudyPage:
 
     Attributes:
         number: the place of the study among all; the first one is shown, the others wait behind their tabs.
+        name: of the study.
+        lines: what was done, what was found, what to distrust.
         facts: each fact with its name, in parts.
         sections: key and title of each section that has something to show.
         captions: what stands above the figures of a section, by key.
@@ -55,6 +56,8 @@ class StudyPage:
     """
 
     number: int
+    name: str
+    lines: Lines
     facts: list[tuple[str, list[Part]]]
     sections: list[tuple[str, str]]
     captions: Mapping[str, str]
@@ -74,10 +77,13 @@ def study_page(study: Study, number: int) -> StudyPage:
     shown = {
         "profile": "profile" in drawings,
         "chain": "chain" in drawings,
-        "comparison": len(kinds) > 1 or bool(study.summary.checks),
+        "comparison": len(kinds) > 1,
+        "laws": bool(study.summary.checks),
     }
     return StudyPage(
         number=number,
+        name=study.name,
+        lines=lines(study.summary),
         facts=facts.describe_study(study),
         sections=[(key, title) for key, title in SECTIONS if shown.get(key, True)],
         captions=CAPTIONS,
@@ -122,17 +128,24 @@ def _renamed(explanation: str) -> str:
 
 def _method(seed: int) -> list[str]:
     return [
+        "A pair switches where greedy decoding gives the other side’s answer after the write; only pairs whose two "
+        "answers differ and are both given by the unpatched model can. Intervals of shares are exact (Clopper and "
+        "Pearson). A switch is clear, and bold, where at least six pairs can switch and more of them do than with "
+        "every control, pair by pair: exact McNemar test, false discovery rate at most 5 % over the cells of the map.",
         "Recovery is the share of the gap between the unpatched corrupted and clean run, in log p(clean answer) − "
         "log p(corrupted answer), that a write closes: 0 none, 1 all. Destruction is its mirror when corrupted vectors "
-        "are written into the clean run.",
+        "are written into the clean run. Its mean cannot tell “half the pairs, wholly” from “all pairs, wrecked”.",
         f"Means are over pairs; intervals are {percent(LEVEL)} bias-corrected and accelerated bootstrap intervals "
-        f"over pairs (seed {seed}). Bold numbers in maps: the interval excludes 0.",
+        f"over pairs (seed {seed}). An effect is clear, and bold, where its interval excludes 0, q is at most 5 %, and "
+        "it is clearly more than with every null donor.",
         "q is the false discovery rate (Benjamini–Hochberg) of a two-sided sign-flip test that the answer’s "
         "log-probability difference changed at all, among the cells of the map in which it is shown; cells that are "
         "zero by construction are no tests.",
-        "Where pairs are split by a field, the page computes means, intervals and q anew for each part, by the same "
-        "definitions with its own random numbers; values of single pairs are carried to 1 part in 65,000 of their "
-        "range. The exact rows are in effects.parquet.",
+        "Hatched cells are zero by construction, whatever the model has learnt, and are no findings: what the last "
+        "layer gives at a position is read by that position’s own prediction alone; and without feedback, a write at "
+        "one thought cannot reach the same layer at the next.",
+        "Where pairs are split by a field, each part has its own statistics, by the same definitions. Values of single "
+        "pairs are carried to 1 part in 65,000 of their range; the exact rows are in effects.parquet.",
         *(f"{name}: {what}." for name, what in DIRECTIONS.items()),
     ]
 

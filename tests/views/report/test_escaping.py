@@ -17,6 +17,7 @@ from mechpatch.views.html import inline, json_text, render, style_sheet
 from mechpatch.views.report import write_report
 from mechpatch.views.report.parts import STYLES, Part
 from mechpatch.views.report.sections import StudyPage
+from mechpatch.views.words.lines import Lines
 
 NASTY = (
     """</script><script>window.hacked=1</script><img src=x onerror="window.hacked=1">'"`&amp;"""
@@ -28,11 +29,11 @@ def part(each: Part) -> str:
     """The part as the page writes it."""
     row = [each]
     facts = StudyPage(
-        number=0, facts=[("Fact", row)], sections=[], captions={}, paragraphs=[], notes=(), laws=[], relations=[],
-        method=[], dropped=[], runs=[],
+        number=0, name="", lines=Lines("", "", ""), facts=[("Fact", row)], sections=[("run", "Run")], captions={},
+        paragraphs=[], notes=(), laws=[], relations=[], method=[], dropped=[], runs=[],
     )  # fmt: skip
     page = render("mechpatch.views.report", "study.html", study=facts)
-    return page.partition("<dd>")[2].partition("</dd>")[0]
+    return page.partition("<dt>Fact</dt><dd>")[2].partition("</dd>")[0]
 
 
 def test_text_is_escaped_and_isolated():
@@ -94,23 +95,23 @@ def test_nasty_text_stays_text(tmp_path, open_page):
     question = NASTY.replace("{}", "{{}}").replace("${{7*7}}", "") + " has {} apples. " + "x" * 10_000
     run = nasty_run(tmp_path / "run", question)
     page = open_page(write_report([run], tmp_path / "report.html"))
-    pair = page.locator("details.pair").first
-    pair.locator("summary").first.click()
-    pair.locator(".figure[data-drawn=true]").first.wait_for()
-    for switch, value in (("split", "0"), ("pair", "1")):
-        page.locator(f"[data-switch={switch}]").select_option(value)
+    pair = page.locator(".pair")
+    page.locator("[data-switch=split]").select_option(index=1)
+    page.locator("[data-choose]").nth(1).click()
+    assert pair.get_attribute("data-pair") == f"{NASTY} 1"
     assert page.evaluate("window.hacked") is None
     assert page.locator("img").count() == 0
     assert page.locator("main b, main script").count() == 0
     assert NASTY.replace("\u2028", "")[:40] in page.locator("main").inner_text()
-    assert pair.locator(".pair-id bdi").get_attribute("dir") == "auto"
+    assert pair.locator("bdi.pair-id").inner_text().endswith(" 1")
     shown = pair.locator(".question").first
     assert len(shown.inner_text()) < 500
     shown.get_by_role("button", name="show all").click()
     assert len(shown.inner_text()) > 10_000
     assert page.evaluate("document.documentElement.scrollWidth") == 1280
     with page.expect_download() as waiting:
-        page.locator("[data-part=method] .actions button:visible").first.click()
+        page.locator("[data-part=run] > summary").click()
+        page.locator("[data-part=run] .table > button").first.click()
     assert "window.hacked" in waiting.value.path().read_text(encoding="utf-8-sig")
 
 
@@ -118,18 +119,19 @@ def test_views_of_a_pair_are_drawn_when_it_is_opened_by_one_script(tmp_path, ope
     run = write_run(tmp_path / "run", make_records(pairs=3, experiments=("layer",)))
     draws = 'document.getElementById(id).textContent = text + "</script>";'
     bundle = f"var Toy = {{render: (id, text) => {{ {draws} }}}}; window.runs = (window.runs || 0) + 1;"
-    first = [View("pair-000", NASTY, NASTY, "X", {}), View("pair-000", "second", "", "X", {}, grid=True)]
-    views = {"pair-000": first, "pair-001": [View("pair-001", "third", "", "X", {})]}
+    first = [View("pair-001", NASTY, NASTY, "X", {}), View("pair-001", "second", "", "X", {}, grid=True)]
+    views = {"pair-001": first, "pair-002": [View("pair-002", "third", "", "X", {})]}
     monkeypatch.setattr(circuits, "inspection_views", lambda folder: views)
     monkeypatch.setattr(circuits, "bundle", lambda: bundle)
     monkeypatch.setattr(circuits, "STYLE", ".circuits { color: #123456; }")
     drawn = "</script><b>drawn "
     monkeypatch.setattr(circuits, "render_call", lambda view, element: f'Toy.render("{element}", "{drawn}");')
     page = open_page(write_report([run], tmp_path / "report.html"))
-    assert page.evaluate("window.runs") is None
-    for pair in (0, 1):
-        page.locator("details.pair > summary").nth(pair).click()
+    assert page.evaluate("window.runs") is None  # the pair shown first has no views
+    page.locator("[data-inspected=pair-002]").click()
     page.locator("#view-2").wait_for()
+    page.locator("[data-inspected=pair-001]").click()
+    page.locator("#view-0").wait_for()
     assert page.locator("#view-0").inner_text() == "</script><b>drawn </script>"
     assert "circuits-grid" in page.locator("#view-1").get_attribute("class")
     assert page.evaluate("getComputedStyle(document.getElementById('view-0')).color") == "rgb(18, 52, 86)"

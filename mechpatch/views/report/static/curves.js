@@ -1,238 +1,107 @@
-// Curves: effects over layers, chains over steps, and experiments against each other.
-function lineAxis(title, extra = {}) {
-  return axis({ title: { text: title, standoff: 6 }, ...extra });
+// Curves: effects over layers, chains over steps, and experiments against each other. Lines carry their names.
+const SERIES = ["#0072b2", "#d55e00", "#009e73", "#b5629a", "#b07a00", "#3d8fc4", "#808080"];
+const DASHES = ["2,3", "6,3", "6,3,2,3", "10,4"];
+const layerColour = (share) => d3.piecewise(d3.interpolateLab, ["#7a55c7", "#1f8c8c", "#c07d00"])(share);
+
+function CurveFigure({ number, name, caption, points, options, by, label }) {
+  const [place, width] = useWidth();
+  const keys = points.length ? Object.keys(points[0]) : [];
+  return html`<${Figure} number=${number} name=${name} caption=${caption} rows=${() => [keys, ...points.map((point) => keys.map((key) => point[key]))]}>
+    <div ref=${place}>${width && points.length ? html`<${Drawing} label=${caption} by=${[width, ...by]} options=${() => options(Math.min(width, 900))} />` : html`<p class="lead">Not measured in this direction.</p>`}</div><//>`;
 }
 
-function zeroLine(layout, xref = "x", yref = "y") {
-  layout.shapes.push({ type: "line", xref: `${xref} domain`, x0: 0, x1: 1, yref, y0: 0, y1: 0, line: { color: THEME.rule, width: 1 }, layer: "below" });
-}
-
-function shade(layout, from, to, xref = "x", yref = "y") {
-  layout.shapes.push({
-    type: "rect", xref, x0: from, x1: to, yref: `${yref} domain`, y0: 0, y1: 1, fillcolor: THEME.structural, line: { width: 0 }, layer: "below",
+// Mean, low and high of each cell that can move, as records for Plot.
+function pointsOf(grid, table, metric, series) {
+  const found = table.metrics[metric];
+  const scale = SHARES.includes(metric) ? 100 : 1;
+  return [...Array(cellsIn(grid)).keys()].filter((cell) => !grid.structural.has(cell) && Number.isFinite(read(found.mean)[cell])).map((cell) => {
+    const [mean, low, high] = ["mean", "low", "high"].map((key) => scale * read(found[key])[cell]);
+    const { site, step } = columnOf(grid, cell);
+    return { series, layer: layerOf(grid, cell), site, step, mean, low, high, n: read(found.n)[cell] };
   });
 }
 
-function legendBelow(layout, items, width) {
-  const across = Math.max(1, Math.floor((width - 70) / 290));
-  const rows = Math.ceil(items / across);
-  layout.margin.b += 22 * rows + 12;
-  layout.height += 22 * rows + 12;
-  const inside = layout.height - layout.margin.t - layout.margin.b;
-  layout.legend = { orientation: "h", x: 0, xanchor: "left", y: -50 / inside, yanchor: "top", font: { size: 12 }, itemclick: "toggle" };
+const tip = (point) => `${point.series}\nlayer ${point.layer}${point.step === undefined ? "" : `, ${point.site}`}: ${shown(point.mean)} (${shown(point.low)} to ${shown(point.high)}), n = ${point.n}`;
+
+function yAxis(words, metric) {
+  return { label: words.axis, grid: true, zero: true, nice: true, ...(SHARES.includes(metric) ? { domain: [0, 100] } : {}) };
 }
 
-// Few layers need no wide figure.
-function curveWidth(width, layers) {
-  return Math.min(width, Math.max(680, 60 * layers.length + 120));
-}
+const frame = (width, right = 150) => ({ width, height: 320, marginLeft: 52, marginRight: width < 620 ? 16 : right, marginTop: 28, marginBottom: 40 });
 
-function curveLayout(width, title, notes) {
-  const note = notes.join(width < NARROW ? "<br>" : "; ");
-  const layout = baseLayout(width, 360);
-  layout.margin = { l: 62, r: 16, t: 52 + (width < NARROW ? 14 * notes.length : 14), b: 50 };
-  layout.annotations.push(
-    heading(`<b>${title}</b><br><span style="font-size:11px;color:${THEME.muted}">${note}</span>`, 0, 1, { yshift: 10 }),
-  );
-  return layout;
-}
-
-function band(x, low, high, colour, group) {
-  return {
-    type: "scatter", mode: "lines", x: [...x, ...[...x].reverse()], y: [...low, ...[...high].reverse()], fill: "toself",
-    fillcolor: colour, line: { width: 0 }, hoverinfo: "skip", name: "95 % interval", legendgroup: group, showlegend: true,
-  };
-}
-
-function reach(values, words) {
-  const finite = values.filter(Number.isFinite);
-  const low = Math.min(0, ...finite, -words.smallest_limit / 4);
-  const high = Math.max(0, ...finite, words.smallest_limit);
-  const room = 0.06 * (high - low || 1);
-  return [low - (low < 0 ? room : 0), high + room];
-}
-
-function movable(grid, values) {
-  const structural = new Set(grid.structural);
-  return [...values].map((value, cell) => (structural.has(cell) || !Number.isFinite(value) ? null : value));
-}
-
-// Layer-wise: the effect with its interval and the null donors; or one line for each part of a split.
-function profileFigure(study, state, width) {
-  const words = metricWords(state.metric, state.direction);
-  const grids = study.grids.filter(
-    (grid) => grid.experiment === "layer" && grid.direction === state.direction && hasMetric(grid, state.metric, false),
-  );
-  const field = fieldOf(study, state);
+function ProfileFigure({ view, number }) {
+  const { study, state } = view;
+  const field = fieldAt(study, state);
+  const grids = gridsOf(study, { ...state, experiment: "layer" });
   const paired = grids.find((grid) => grid.donor === "paired");
-  if (!paired) return nothing(width);
-  const whole = tableOf(study, paired, state.metric, state.pairs);
-  const layout = curveLayout(
-    curveWidth(width, paired.layers),
-    `Layer-wise patching: ${words.label}`,
-    [WORDS.directions[state.direction] || state.direction, `mean over ${pairsWords(paired, whole)}`],
-  );
-  const traces = [];
-  const seen = [];
-  const add = (grid, table, style) => {
-    const y = movable(grid, table.mean);
-    traces.push({
-      type: "scatter", mode: "lines+markers", x: grid.layers, y, hoverinfo: "text", connectgaps: false,
-      hovertext: grid.layers.map((_, at) => hoverOf(grid, table, at, state.metric, words)), ...style,
-    });
-    seen.push(...y);
-  };
-  if (field) {
-    field.groups.forEach((label, group) => {
-      const subset = new Set([...field.of.keys()].filter((at) => field.of[at] === group));
-      const table = tableOf(study, paired, state.metric, state.pairs, subset, `${field.name}\u0000${group}`);
-      const colour = PALETTE[group % PALETTE.length];
-      const nudge = 0.05 * (group - (field.groups.length - 1) / 2);
-      add(paired, table, {
-        x: paired.layers.map((layer) => layer + nudge),
-        name: `${plain(field.name, 20)}: ${plain(label, 20)} (${pairsWords(paired, table)})`,
-        line: { color: colour, width: 2 }, marker: { color: colour, size: 7, symbol: SYMBOLS[group % SYMBOLS.length] },
-        error_y: bars(table, paired, colour),
-      });
-      seen.push(...movable(paired, table.low), ...movable(paired, table.high));
-    });
-  } else {
-    const [low, high] = [movable(paired, whole.low), movable(paired, whole.high)];
-    const kept = paired.layers.map((_, at) => at).filter((at) => low[at] !== null && high[at] !== null);
-    traces.push(band(kept.map((at) => paired.layers[at]), kept.map((at) => low[at]), kept.map((at) => high[at]), "rgba(0,114,178,0.18)", "effect"));
-    seen.push(...low, ...high);
-    grids.filter((grid) => grid.donor !== "paired").forEach((grid, at) => {
-      const table = tableOf(study, grid, state.metric, state.pairs);
-      add(grid, table, { mode: "lines", name: roleWords(grid.donor), line: { color: THEME.muted, width: 1.6, dash: DASHES[at % DASHES.length] } });
-    });
-    add(paired, whole, { name: donorWords("paired"), line: { color: THEME.blue, width: 2.4 }, marker: { color: THEME.blue, size: 7 } });
-  }
-  for (const cell of paired.structural) shade(layout, paired.layers[cell] - 0.5, paired.layers[cell] + 0.5);
-  zeroLine(layout);
-  layout.xaxis = lineAxis("Layer", layerTicks(paired.layers));
-  layout.yaxis = lineAxis(words.axis, { range: reach(seen.filter((value) => value !== null), words) });
-  legendBelow(layout, traces.length, layout.width);
-  return { traces, layout };
+  const table = (grid, group = null) => tableOf(study, grid, state.pairs, group === null ? null : field, group);
+  const metric = paired && table(paired).metrics[state.metric] ? state.metric : "effect";
+  const words = metricWords(metric, state.direction);
+  const lines = field === null ? grids.map((grid) => ({ grid, table: table(grid), name: roleWords(grid.donor) })) : study.fields[field].groups.map((label, group) => ({ grid: paired, table: table(paired, group), name: `${clip(state.split, 20)} = ${clip(label, 20)}` }));
+  const drawn = lines.filter((line) => line.grid && line.table.metrics[metric]);
+  const points = drawn.flatMap((line) => pointsOf(line.grid, line.table, metric, line.name));
+  const names = drawn.map((line) => line.name);
+  const colour = (point) => (field === null ? (point.series === "effect" ? SERIES[0] : "currentColor") : SERIES[names.indexOf(point.series) % SERIES.length]);
+  const caption = `All thoughts of one layer written at once, ${WORDS.directions[state.direction] ?? state.direction}: ${words.axis}. Bars: 95 % intervals.${field === null ? " Grey dashes: other donors." : ""}`;
+  return html`<${CurveFigure} number=${number} name=${`layer-${state.direction}-${metric}`} caption=${caption} label=${caption} points=${points} by=${looked(state)} options=${(width) => ({
+    ...frame(width), x: { label: paired?.width > 1 ? "First layer" : "Layer", ticks: paired.layers, tickFormat: String }, y: yAxis(words, metric),
+    marks: [Plot.ruleY([0], { strokeOpacity: 0.5 }),
+      Plot.ruleX(points.filter((point) => field !== null || point.series === "effect"), { x: "layer", y1: "low", y2: "high", stroke: colour }),
+      ...drawn.map((line, at) => Plot.lineY(points.filter((point) => point.series === line.name), { x: "layer", y: "mean", stroke: colour({ series: line.name }), strokeOpacity: field === null && line.name !== "effect" ? 0.6 : 1, strokeDasharray: field === null && line.name !== "effect" ? DASHES[at % DASHES.length] : null })),
+      Plot.dot(points.filter((point) => field !== null || point.series === "effect"), { x: "layer", y: "mean", fill: colour, r: 4 }), ...named(points, "layer", width, colour), Plot.tip(points, Plot.pointer({ x: "layer", y: "mean", title: tip }))],
+  })} />`;
 }
 
-function layerTicks(layers) {
-  const every = Math.ceil(layers.length / 17);
-  return {
-    range: [layers[0] - 0.5, layers[layers.length - 1] + 0.5],
-    tickvals: layers.filter((_, at) => at % every === 0),
-  };
+// The name of each line at its right end, apart from its neighbours; on a narrow screen the tip tells them.
+function named(points, x, width, colour) {
+  if (width < 620) return [];
+  const last = [...d3.rollup(points, (group) => d3.greatest(group, (point) => point[x]), (point) => point.series).values()];
+  return [(_, scales, __, { height, marginBottom }) => {
+    const labels = last.map((point) => ({ point, y: scales.y(point.mean) })).sort((a, b) => a.y - b.y);
+    labels.forEach((label, at) => { if (at) label.y = Math.max(label.y, labels[at - 1].y + 14); });
+    labels.toReversed().forEach((label, at) => { label.y = Math.min(label.y, height - marginBottom - 14 * at); });
+    const group = svgOf("g", { "aria-hidden": "true", "text-anchor": "start" });
+    const right = Math.max(...last.map((point) => scales.x(point[x]))) + 10;
+    group.append(...labels.map(({ point, y }) => svgOf("text", { x: right, y: y + 4, fill: colour(point) }, clip(point.series, 40))));
+    return group;
+  }];
 }
 
-function bars(table, grid, colour) {
-  const [mean, low, high] = [table.mean, table.low, table.high];
-  return {
-    type: "data", symmetric: false, color: colour, thickness: 1, width: 0,
-    array: [...mean].map((value, at) => (Number.isFinite(high[at]) ? high[at] - value : 0)),
-    arrayminus: [...mean].map((value, at) => (Number.isFinite(low[at]) ? value - low[at] : 0)),
-  };
-}
+const looked = (state) => [state.run, state.hook, state.direction, state.metric, state.pairs, state.split];
 
-// Chained runs: a line for each layer over the steps; what the written vectors resemble, where it was recorded.
-function chainFigure(study, state, width) {
-  const grid = gridOf(study, state.mode, state.direction);
-  if (!grid) return nothing(width);
-  const metric = hasMetric(grid, state.metric, false) ? state.metric : "effect";
-  const wanted = [metric, ...["similarity_clean", "similarity_corrupted"].filter((name) => grid.values[name] && name !== metric)];
-  const narrow = width < NARROW;
-  const legend = narrow ? 0 : 78;
-  const tall = 300;
-  const layout = baseLayout(width, narrow ? wanted.length * (tall + 96) + 24 * Math.ceil(grid.layers.length / 4) : tall + 110);
-  const shares = wanted.length === 1 ? [1] : [1.5, ...wanted.slice(1).map(() => 1)];
-  const inside = width - legend - 16;
-  const sum = shares.reduce((a, b) => a + b, 0);
-  const traces = [];
-  const stepsOf = grid.columns.map((column) => column[1]);
-  const similar = wanted.slice(1).flatMap((name) => movable(grid, tableOf(study, grid, name, state.pairs).mean)).filter((value) => value !== null);
-  let left = 0;
-  wanted.forEach((name, at) => {
-    const suffix = at ? String(at + 1) : "";
-    const words = metricWords(name, state.direction);
-    const table = tableOf(study, grid, name, state.pairs);
-    const room = narrow ? width - 16 : (inside * shares[at]) / sum;
-    const from = narrow ? 58 : left + 58;
-    const to = narrow ? width - 16 : left + room - 10;
-    const top = narrow ? at * (tall + 96) + 54 : 54;
-    left += room;
-    const columns = grid.columns.length;
-    const main = at === 0;
-    const seen = [];
-    grid.layers.forEach((layer, row) => {
-      const share = grid.layers.length > 1 ? row / (grid.layers.length - 1) : 0;
-      const colour = colourAt(THEME.layers, share);
-      const nudge = main && grid.layers.length > 1 ? 0.24 * (share - 0.5) : 0;
-      const slice = (values) => values.slice(row * columns, (row + 1) * columns);
-      const mean = movable(grid, table.mean).slice(row * columns, (row + 1) * columns);
-      seen.push(...mean, ...(main ? [...slice(movable(grid, table.low)), ...slice(movable(grid, table.high))] : []));
-      traces.push({
-        type: "scatter", mode: "lines+markers", name: `layer ${layer}`, legendgroup: `layer ${layer}`, showlegend: main,
-        x: stepsOf.map((step) => step + nudge), y: mean, xaxis: `x${suffix}`, yaxis: `y${suffix}`,
-        line: { color: colour, width: 1.8 }, marker: { color: colour, size: 5.5, symbol: SYMBOLS[row % 6] }, hoverinfo: "text",
-        hovertext: mean.map((_, column) => hoverOf(grid, table, row * columns + column, name, words)),
-        ...(main ? { error_y: bars({ mean: slice(table.mean), low: slice(table.low), high: slice(table.high) }, grid, colour) } : {}),
-      });
-    });
-    layout[`xaxis${suffix}`] = lineAxis("Step", {
-      domain: [from / width, to / width], anchor: `y${suffix}`, range: [Math.min(...stepsOf) - 0.4, Math.max(...stepsOf) + 0.4], tickvals: stepsOf,
-    });
-    const limits = main
-      ? reach(seen.filter((value) => value !== null), words)
-      : similar.length ? [Math.min(...similar) - 0.05, Math.max(...similar) + 0.05] : [-1, 1];
-    layout[`yaxis${suffix}`] = lineAxis(main ? words.axis : "Cosine", {
-      domain: [1 - (top + tall) / layout.height, 1 - top / layout.height], anchor: `x${suffix}`, range: limits,
-    });
-    if (main) zeroLine(layout);
-    for (let column = 0; column < columns; column++) {
-      if (grid.layers.every((_, row) => grid.structural.includes(row * columns + column))) {
-        shade(layout, stepsOf[column] - 0.4, stepsOf[column] + 0.4, `x${suffix}`, `y${suffix}`);
-      }
-    }
-    const note = main ? `${pairsWords(grid, table)}; bars: 95 % intervals` : "of the vector that is written";
-    layout.annotations.push(
-      heading(`<b>${main ? `${experimentWords(state.mode)}: ${words.label}` : capital(words.label)}</b><br><span style="font-size:11px;color:${THEME.muted}">${note}</span>`, from / width, 1 - (top - 8) / layout.height),
-    );
-  });
-  layout.legend = narrow
-    ? { orientation: "h", x: 0.1, xanchor: "left", y: 0, yanchor: "bottom", font: { size: 11 } }
-    : { x: 1, xanchor: "right", y: 1 - 50 / layout.height, yanchor: "top", font: { size: 12 }, tracegroupgap: 0 };
-  return { traces, layout };
+function ChainFigure({ view, number, experiment }) {
+  const { study, state } = view;
+  const grid = gridOf(study, { ...state, experiment });
+  const table = grid && tableOf(study, grid, state.pairs);
+  const metric = table?.metrics[state.metric] ? state.metric : "effect";
+  const words = metricWords(metric, state.direction);
+  const points = grid ? pointsOf(grid, table, metric, "") .map((point) => ({ ...point, series: `layer ${point.layer}` })) : [];
+  const layers = grid?.layers ?? [];
+  const shift = (point) => point.step + (layers.length > 1 ? 0.2 * (layers.indexOf(point.layer) / (layers.length - 1) - 0.5) : 0);
+  const colour = (point) => layerColour(layers.length > 1 ? layers.indexOf(point.layer) / (layers.length - 1) : 0);
+  const cosine = ["similarity_clean", "similarity_corrupted"].filter((name) => table?.metrics[name]).flatMap((name) => pointsOf(grid, table, name, WORDS.metrics[name].label));
+  const caption = `${kindWords(experiment).label}, ${WORDS.directions[state.direction] ?? state.direction}: ${words.axis} after each step, a line for each layer. Bars: 95 % intervals. Steps that cannot move, by construction, have no point.`;
+  const marks = (width) => [Plot.ruleY([0], { strokeOpacity: 0.5 }), Plot.ruleX(points, { x: shift, y1: "low", y2: "high", stroke: colour, strokeOpacity: 0.7 }), Plot.lineY(points, { x: shift, y: "mean", z: "series", stroke: colour }), Plot.dot(points, { x: shift, y: "mean", fill: colour, r: 3.5 }), ...named(points.map((point) => ({ ...point, step: shift(point) })), "step", width, colour), Plot.tip(points, Plot.pointer({ x: shift, y: "mean", title: tip }))];
+  const steps = [...new Set((grid?.columns ?? []).map((column) => column.step))];
+  const axis = { label: "Step", ticks: steps, tickFormat: String, domain: [Math.min(...steps) - 0.3, Math.max(...steps) + 0.3] };
+  const likeness = `${kindWords(experiment).label}: cosine of the vector that each step writes to the clean (solid) and to the corrupted (dashed) vector of its site, a line for each layer.`;
+  const likenessMarks = [...d3.group(cosine, (point) => `${point.series} ${point.layer}`).values()].map((line) => Plot.lineY(line, { x: "step", y: "mean", stroke: colour(line[0]), strokeDasharray: line[0].series === WORDS.metrics.similarity_clean.label ? null : "4,3" }));
+  return html`<${CurveFigure} number=${number} name=${`${experiment}-${state.direction}-${metric}`} caption=${caption} label=${caption} points=${points} by=${[...looked(state), experiment]} options=${(width) => ({ ...frame(width, 90), x: axis, y: yAxis(words, metric), marks: marks(width) })} />
+    ${cosine.length ? html`<${CurveFigure} number=${`${number}b`} name=${`${experiment}-${state.direction}-cosine`} caption=${likeness} label=${likeness} points=${cosine} by=${[...looked(state), experiment]} options=${(width) => ({ ...frame(width, 90), x: axis, y: { label: "Cosine", grid: true, nice: true }, marks: [...likenessMarks, ...named(cosine.filter((point) => point.series === WORDS.metrics.similarity_clean.label).map((point) => ({ ...point, series: `layer ${point.layer}` })), "step", width, colour), Plot.tip(cosine, Plot.pointer({ x: "step", y: "mean", title: tip }))] })} />` : null}`;
 }
 
 // One point for each experiment and layer, side by side.
-function comparisonFigure(study, state, width) {
-  const found =
-    study.comparisons.find((each) => each.direction === state.direction && each.metric === state.compared && each.pairs === state.pairs) ||
-    study.comparisons.find((each) => each.direction === state.direction && each.metric === state.compared);
-  if (!found) return nothing(width);
-  const words = metricWords(state.compared, state.direction);
-  const most = Math.max(...found.series.flatMap((each) => each.n));
-  const layout = curveLayout(curveWidth(width, found.layers), `Experiments by layer: ${words.label}`, [`mean over ${most} pairs`, "bars: 95 % intervals"]);
-  const nudges = found.series.map((_, at) => 0.09 * (at - (found.series.length - 1) / 2));
-  const seen = [];
-  const traces = found.series.map((series, at) => {
-    seen.push(...series.low, ...series.high, ...series.mean);
-    const colour = PALETTE[at % PALETTE.length];
-    return {
-      type: "scatter", mode: "lines+markers", name: series.label, x: found.layers.map((layer) => layer + nudges[at]), y: series.mean,
-      line: { color: colour, width: 1.4, dash: series.name === "synergy" ? "dot" : "solid" },
-      marker: { color: colour, size: 8, symbol: SYMBOLS[at % SYMBOLS.length] }, error_y: bars(series, null, colour), hoverinfo: "text",
-      hovertext: found.layers.map((layer, index) =>
-        [
-          `<b>Layer ${layer}: ${series.label}</b>`,
-          `${words.label}: <b>${shown(series.mean[index], words.format, 1)}</b> ${words.unit}`,
-          `95 % interval ${shown(series.low[index], words.format, 1)} to ${shown(series.high[index], words.format, 1)}`,
-          `n = ${series.n[index]} pairs`,
-        ].join("<br>"),
-      ),
-    };
-  });
-  zeroLine(layout);
-  layout.xaxis = lineAxis("Layer", layerTicks(found.layers));
-  layout.yaxis = lineAxis(words.axis, { range: reach(seen.filter((value) => value !== null), words) });
-  legendBelow(layout, traces.length, layout.width);
-  return { traces, layout };
+function ComparisonFigure({ view, number, metric }) {
+  const { study, state } = view;
+  const choices = study.comparisons.filter((each) => each.direction === state.direction && each.metric === metric && (each.hook ?? "resid_post") === state.hook);
+  const found = choices.find((each) => each.pairs === state.pairs) ?? choices[0];
+  const words = metricWords(metric, state.direction);
+  const names = found ? found.series.map((each) => each.label) : [];
+  const points = found ? found.series.flatMap((series, at) => found.layers.map((layer, index) => ({ series: series.label, layer, place: layer + 0.08 * (at - (found.series.length - 1) / 2), mean: series.mean[index], low: series.low[index], high: series.high[index], n: series.n[index] })).filter((point) => point.mean !== null)) : [];
+  const colour = (point) => SERIES[names.indexOf(point.series) % SERIES.length];
+  const caption = `Experiments by layer: ${words.axis}, mean over pairs; bars: 95 % intervals. Sums and synergy are taken within a pair before the mean; a sum of shares is no share.`;
+  return html`<${CurveFigure} number=${number} name=${`comparison-${state.direction}-${metric}`} caption=${caption} label=${caption} points=${points} by=${[...looked(state), metric]} options=${(width) => ({
+    ...frame(width, 230), x: { label: "Layer", ticks: found.layers, tickFormat: String }, y: yAxis(words, metric), color: width < 620 ? { type: "categorical", domain: names, range: SERIES.slice(0, names.length), legend: true } : undefined,
+    marks: [Plot.ruleY([0], { strokeOpacity: 0.5 }), Plot.ruleX(points, { x: "place", y1: "low", y2: "high", stroke: colour }), Plot.lineY(points, { x: "place", y: "mean", z: "series", stroke: colour, strokeOpacity: 0.6 }), Plot.dot(points, { x: "place", y: "mean", fill: colour, r: 4 }), ...named(points, "place", width, colour), Plot.tip(points, Plot.pointer({ x: "place", y: "mean", title: tip }))],
+  })} />`;
 }

@@ -1,14 +1,17 @@
-// What the page was given: words, colours and the numbers of every study, decoded when they are first looked at.
+// What the page was given: words, colours, and the numbers of every study, decoded when they are first looked at.
 // A grid is one experiment, direction and donor: pair × layer × column; a cell is layer * columns + column.
+const { html, render, useState, useEffect, useLayoutEffect, useMemo, useRef } = htmPreact;
 const DATA = JSON.parse(document.getElementById("payload").textContent);
 const WORDS = DATA.words;
 const THEME = DATA.theme;
+const OUTCOMES = ["clean", "corrupted", "other"]; // by the number that a grid holds
+const GIVES = { clean: "the clean answer", corrupted: "the corrupted answer", other: "another answer" };
+const SHARES = ["switched", "neither"];
+const hookWords = (name) => (WORDS.hooks[name] ? `${capital(WORDS.hooks[name])} (${name})` : name);
+const CONSTRUCTED = "cannot move, by construction: no finding";
 
 function bytesOf(text) {
-  const raw = atob(text);
-  const bytes = new Uint8Array(raw.length);
-  for (let at = 0; at < raw.length; at++) bytes[at] = raw.charCodeAt(at);
-  return bytes;
+  return Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
 }
 
 // An array made by arrays.py, as Float64Array; undefined values are NaN.
@@ -27,120 +30,99 @@ function decode(array) {
 }
 
 const decoded = new Map();
-function remembered(array) {
+function read(array) {
   if (!decoded.has(array)) decoded.set(array, decode(array));
   return decoded.get(array);
 }
 
-function gridOf(study, experiment, direction, donor = "paired") {
-  return study.grids.find(
-    (grid) => grid.experiment === experiment && grid.direction === direction && grid.donor === donor,
-  );
-}
-
-function cellsIn(grid) {
-  return grid.layers.length * grid.columns.length;
-}
-
-// Where the values of one metric are: null where the grid does not have it.
-function valuesOf(grid, metric) {
-  return grid.values[metric] ? remembered(grid.values[metric]) : null;
-}
-
-// Rows of a grid (its pairs) that belong to a choice: positions in study.pairs, or every pair answered right, or all.
-function rowsOf(study, grid, chosen, subset) {
-  const rows = [];
-  grid.pairs.forEach((index, row) => {
-    const at = study.at.get(index);
-    if (subset ? subset.has(at) : true) {
-      if (chosen === "all" || study.pairs[at].correct) rows.push(row);
-    }
+for (const [number, study] of DATA.studies.entries()) {
+  study.number = number;
+  study.at = new Map(study.pairs.map((pair, at) => [pair.index, at]));
+  study.byId = new Map(study.pairs.map((pair, at) => [pair.id, at]));
+  study.grids.forEach((grid, at) => {
+    Object.assign(grid, { at, structural: new Set(grid.structural), hook: grid.hook ?? "resid_post" });
+    grid.rowOf = new Map(grid.pairs.map((index, row) => [study.at.get(index), row]));
   });
-  return rows;
 }
 
-// Null donors have the values of single pairs for a few metrics only, and means for all.
-function hasMetric(grid, metric, parts) {
-  return parts ? Boolean(grid.values[metric]) : Boolean(grid.tables.all.metrics[metric]);
+const cellsIn = (grid) => grid.layers.length * grid.columns.length;
+const layerOf = (grid, cell) => grid.layers[Math.floor(cell / grid.columns.length)];
+const columnOf = (grid, cell) => grid.columns[cell % grid.columns.length];
+
+function gridsOf(study, state) {
+  return study.grids.filter((grid) => grid.hook === state.hook && grid.experiment === state.experiment && grid.direction === state.direction);
 }
 
-// The field that splits the pairs, if one does.
-function fieldOf(study, state) {
-  return state.split === "" ? null : study.fields[Number(state.split)];
+function gridOf(study, state, donor = "paired") {
+  return gridsOf(study, state).find((grid) => grid.donor === donor);
 }
 
-// Mean, low, high, n and q of every cell. Without a subset they are those of the records' summary; a subset is
-// estimated here, and a single pair has neither interval nor q.
-const estimated = new Map();
-function tableOf(study, grid, metric, chosen, subset = null, key = "") {
-  if (!subset) {
-    const table = grid.tables[chosen] || grid.tables.all;
-    const found = table.metrics[metric];
-    return {
-      mean: remembered(found.mean),
-      low: remembered(found.low),
-      high: remembered(found.high),
-      n: remembered(found.n),
-      q: remembered(table.q),
-    };
-  }
-  const name = [study.number, grid.experiment, grid.direction, grid.donor, metric, chosen, key].join("\u0000");
-  if (!estimated.has(name)) {
-    const rows = rowsOf(study, grid, chosen, subset);
-    const cells = cellsIn(grid);
-    const table = estimate(valuesOf(grid, metric), rows, cells);
-    const tested = signFlips(valuesOf(grid, "answer_logprob_change"), rows, cells);
-    for (const cell of grid.structural) tested[cell] = NaN;
-    table.q = subset.size > 1 ? falseDiscoveries(tested) : tested.fill(NaN);
-    estimated.set(name, table);
-  }
-  return estimated.get(name);
+// The statistics of a grid, for all pairs of a choice or for one group of a field; computed before the page was made.
+function tableOf(study, grid, pairs, field = null, group = null) {
+  const choices = study.tables.filter((each) => each.field === field && each.group === group);
+  return (choices.find((each) => each.pairs === pairs) ?? choices[0]).grids[grid.at];
+}
+
+// Value of one pair at one cell; NaN where it has none.
+function valueOf(grid, metric, at, cell) {
+  const row = grid.rowOf.get(at);
+  return row === undefined || !grid.values[metric] ? NaN : read(grid.values[metric])[row * cellsIn(grid) + cell];
+}
+
+// What greedy decoding gives for one pair after the write at one cell.
+function outcomeOf(grid, at, cell) {
+  return OUTCOMES[valueOf(grid, "outcome", at, cell)];
+}
+
+// Pairs of a choice, as places in study.pairs.
+function chosenPairs(study, state) {
+  return [...study.pairs.keys()].filter((at) => state.pairs === "all" || study.pairs[at].correct);
 }
 
 // Words for a metric as it is shown: what denoise recovers, noise destroys.
 function metricWords(metric, direction) {
   const name = metric === "effect" ? (direction === "noise" ? "destruction" : "recovery") : metric;
-  return (
-    WORDS.metrics[name] || { label: name, axis: name, unit: "", signed: true, format: ".2f", smallest_limit: 0 }
-  );
+  const found = WORDS.metrics[name] ?? { label: name, axis: name, unit: "", signed: true, format: ".2f", smallest_limit: 0 };
+  return SHARES.includes(metric) ? { ...found, unit: "% of pairs", axis: `${capital(found.label)} (% of pairs)` } : found;
 }
 
-function experimentWords(name) {
-  return WORDS.experiments[name] || name.replaceAll("_", " ");
+const kindWords = (name) => WORDS.experiments[name] ?? { label: capital(name.replaceAll("_", " ")), drawing: "map", across: "Position", up: "Layer" };
+const donorLabel = (name) => WORDS.donors[name]?.label ?? name.replaceAll("_", " ");
+const isControl = (name) => (WORDS.donors[name]?.role ?? "control") === "control";
+const isNull = (name) => WORDS.donors[name]?.null ?? true;
+const roleWords = (name) => (name === "paired" ? "effect" : isNull(name) ? `null: ${donorLabel(name)}` : `ablation: ${donorLabel(name)}`);
+const isChain = (grid) => new Set(grid.columns.map((column) => column.step)).size > 1;
+const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+const clip = (text, longest) => (text.length > longest ? `${text.slice(0, longest)}…` : text);
+
+const hasHeads = (grid) => Number.isInteger(grid.columns[0].head);
+const columnWords = (column) => (Number.isInteger(column.head) ? `head ${column.head}` : column.site);
+
+// The columns of one map: all of them; where the hook point has heads, those of the position at which a cell stands.
+function columnsAt(grid, cell) {
+  const { site, step } = columnOf(grid, cell);
+  return [...grid.columns.keys()].filter((at) => !hasHeads(grid) || (grid.columns[at].site === site && grid.columns[at].step === step));
 }
 
-// A donor with what it is for: a null should move nothing, another one takes something away.
-function roleWords(name) {
-  return WORDS.ablations.includes(name) ? `effect: ${donorWords(name)}` : `null: ${donorWords(name)}`;
-}
-
-function donorWords(name) {
-  return WORDS.donors[name] || name.replaceAll("_", " ");
-}
-
-// A step where a grid has steps, else a site.
-function columnNames(grid) {
-  const steps = new Set(grid.columns.map((column) => column[1]));
-  return grid.columns.map(([site, step]) => (steps.size > 1 ? String(step) : site));
-}
-
-function isChain(grid) {
-  return new Set(grid.columns.map((column) => column[1])).size > 1;
-}
-
-function placeWords(grid, layer, [site, step]) {
-  return isChain(grid) ? `layer ${layer}, step ${step} (${site})` : `layer ${layer}, ${site}`;
+function placeWords(grid, cell) {
+  const column = columnOf(grid, cell);
+  return `layer ${layerOf(grid, cell)}, ${isChain(grid) ? `step ${column.step} (${column.site})` : column.site}${hasHeads(grid) ? `, head ${column.head}` : ""}`;
 }
 
 // Digits after the point from a Python format, true minus, no minus on a rounded zero.
 function shown(value, format = ".2f", more = 0) {
   if (value === null || value === undefined || !Number.isFinite(value)) return "–";
-  const digits = Number(/\.(\d)f/.exec(format)?.[1] ?? 2) + more;
-  const text = value.toFixed(digits);
+  const text = value.toFixed(Number(/\.(\d)f/.exec(format)?.[1] ?? 2) + more);
   return Number(text) === 0 ? text.replace("-", "") : text.replace("-", "−");
 }
 
-function shownQ(q) {
-  if (!Number.isFinite(q)) return "–";
-  return q < 0.001 ? "< 0.001" : q.toFixed(3);
+// A share as mechpatch.views.words.switching writes it: no share is written as 0 % or 100 % that is not.
+function percent(value) {
+  if (!Number.isFinite(value)) return "–";
+  if (value > 0 && value < 0.0005) return "< 0.1 %";
+  if (value > 0.99 && value < 1) return "> 99 %";
+  return `${(100 * value).toFixed(value < 0.0995 ? 1 : 0).replace(/\.0$/, "")} %`;
 }
+
+const valueWords = (value, metric, words, more = 0) => (SHARES.includes(metric) ? percent(value) : shown(value, words.format, more));
+const shownQ = (q) => (!Number.isFinite(q) ? "–" : q < 0.001 ? "< 0.001" : q.toFixed(3));

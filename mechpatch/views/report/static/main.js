@@ -1,160 +1,97 @@
-// The page: one toolbar for each study, whose choices all its figures follow.
-function metricOptions(study, direction) {
-  const names = new Set(study.grids.filter((grid) => grid.direction === direction).flatMap((grid) => Object.keys(grid.values)));
-  const found = [...names].map((name) => [name, capital(metricWords(name, direction).axis)]);
-  return found;
+// The page: what the address asks for is drawn; whatever a reader chooses becomes a new address.
+function Menu({ label, name, value, options, onChange }) {
+  return html`<label class="menu"><span>${label}</span><select data-switch=${name} value=${value} onChange=${(event) => onChange(event.target.value)}>${options.map(([key, words]) => html`<option key=${key} value=${key} selected=${key === value}>${words}</option>`)}</select></label>`;
 }
 
-function prepare(study, number) {
-  study.number = number;
-  study.at = new Map(study.pairs.map((pair, at) => [pair.index, at]));
-  const has = (experiment) => study.grids.some((grid) => grid.experiment === experiment);
-  const directions = [...new Set(study.grids.map((grid) => grid.direction))];
-  study.state = {
-    direction: directions[0],
-    metric: "effect",
-    pairs: study.include_incorrect ? "all" : "correct",
-    split: "",
-    pair: "",
-    nulls: "beside",
-    experiment: has("position") ? "position" : study.grids[0].experiment,
-    mode: has("relay") ? "relay" : "cumulative",
-    compared: "effect",
+function Toolbar({ view }) {
+  const { study, state, grid } = view;
+  const pick = (key, extra = {}) => (value) => go(state, { ...extra, [key]: value });
+  const distinct = (key, grids) => [...new Set(grids.map((each) => each[key]))];
+  const hooks = distinct("hook", study.grids);
+  const here = study.grids.filter((each) => each.hook === state.hook);
+  const directions = distinct("direction", here);
+  const experiments = distinct("experiment", here.filter((each) => each.direction === state.direction));
+  const incorrect = study.pairs.filter((pair) => !pair.correct).length;
+  const metrics = [...new Set(metricsOf(study, state, grid))];
+  const fresh = { cell: "", pair: "" };
+  const { site, head } = columnOf(grid, view.cell);
+  const toSite = (name) => go(state, { pair: "", cell: nameOf(layerOf(grid, view.cell), grid.columns.find((column) => column.site === name && column.head === head)) });
+  const [copied, setCopied] = useState(false);
+  const copy = async () => {
+    await navigator.clipboard.writeText(location.href.split("#")[0] + addressOf(state));
+    setCopied(true);
+    setTimeout(() => setCopied(false), 2000);
   };
+  return html`<div class="toolbar" role="group" aria-label="What is shown">
+    ${hooks.length > 1 ? html`<${Menu} label="Hook point" name="hook" value=${state.hook} options=${hooks.map((name) => [name, hookWords(name)])} onChange=${pick("hook", fresh)} />` : null}
+    <${Menu} label="Experiment" name="experiment" value=${state.experiment} options=${experiments.map((name) => [name, kindWords(name).label])} onChange=${pick("experiment", fresh)} />
+    ${directions.length > 1 ? html`<${Menu} label="Direction" name="direction" value=${state.direction} options=${directions.map((name) => [name, WORDS.directions[name] ?? name])} onChange=${pick("direction", fresh)} />` : null}
+    ${hasHeads(grid) ? html`<${Menu} label="Position" name="position" value=${site} options=${[...new Set(grid.columns.map((column) => column.site))].map((name) => [name, name])} onChange=${toSite} />` : null}
+    <${Menu} label="Metric" name="metric" value=${state.metric} options=${metrics.map((name) => [name, metricWords(name, state.direction).axis])} onChange=${pick("metric")} />
+    ${incorrect && state.split === "" ? html`<${Menu} label="Pairs" name="pairs" value=${state.pairs} options=${[["correct", `answered right on both sides (${study.pairs.length - incorrect})`], ["all", `all (${study.pairs.length})`]]} onChange=${pick("pairs")} />` : null}
+    ${study.fields.length ? html`<${Menu} label="Split by" name="split" value=${state.split} options=${[["", "nothing"], ...study.fields.map((field) => [field.name, `${clip(field.name, 40)} (${field.groups.length} groups)`])]} onChange=${pick("split")} />` : null}
+    ${gridsOf(study, state).length > 1 && state.split === "" ? html`<${Menu} label="Maps" name="maps" value=${state.maps} options=${[["", "effect alone"], ["controls", "effect and other donors"]]} onChange=${pick("maps")} />` : null}
+    <button type="button" class="quiet copy" onClick=${copy} aria-live="polite">${copied ? "copied" : "Copy link"}</button>
+  </div>`;
 }
 
-function start(study, article) {
-  const { state } = study;
-  const places = Object.fromEntries([...article.querySelectorAll("[data-place]")].map((place) => [place.dataset.place, place]));
-  const figure = (place, name) => {
-    const element = make("div", { class: "figure", "data-figure": name });
-    place.append(make("div", {}, element));
-    return element;
-  };
-  const bars = {};
-  for (const name of ["heatmap", "chain", "comparison"]) {
-    if (places[name]) places[name].append((bars[name] = make("div", { class: "toolbar inline" })));
-  }
-  const drawn = {};
-  for (const name of ["heatmap", "profile", "chain", "comparison"]) if (places[name]) drawn[name] = figure(places[name], name);
-  if (places.heatmap) places.heatmap.append((drawn.caption = make("p", { class: "caption", "aria-live": "polite" })));
-
-  const change = (name, redo = parts) => (value) => {
-    state[name] = value;
-    if (name === "split") state.nulls = value === "" ? "beside" : "hidden";
-    if (name === "split" || name === "direction") state.pair = "";
-    if (name === "pair" && value !== "") state.split = "";
-    if (name === "direction") settle(study);
-    toolbars();
-    for (const part of redo) show[part]();
-    if (name === "direction") refill();
-  };
-
-  function toolbars() {
-    const directions = [...new Set(study.grids.map((grid) => grid.direction))];
-    const incorrect = study.pairs.filter((pair) => !pair.correct).length;
-    places.toolbar.replaceChildren(
-      ...[
-        menu("Metric", metricOptions(study, state.direction), state.metric, change("metric"), { "data-switch": "metric" }),
-        directions.length > 1 ? menu("Direction", directions.map((name) => [name, name]), state.direction, change("direction"), { "data-switch": "direction" }) : null,
-        menu("Pairs", incorrect ? [["correct", `answered right on both sides (${study.pairs.length - incorrect})`], ["all", `all (${study.pairs.length})`]] : [["correct", `all ${study.pairs.length}, answered right on both sides`]], incorrect ? state.pairs : "correct", change("pairs"), { "data-switch": "pairs", disabled: incorrect ? null : "" }),
-        study.fields.length ? menu("Split by", [["", "nothing"], ...study.fields.map((field, at) => [String(at), `${clip(field.name, 40)} (${field.groups.length} groups)`])], state.split, change("split"), { "data-switch": "split" }) : null,
-      ].filter(Boolean),
-    );
-    const experiments = [...new Set(study.grids.filter((grid) => grid.direction === state.direction).map((grid) => grid.experiment))];
-    const nulls = study.grids.some((grid) => grid.donor !== "paired" && grid.direction === state.direction);
-    const label = (pair) => `${clip(pair.id, 40)}: ${clip(pair.sides[0].answer, 12)} against ${clip(pair.sides[1].answer, 12)}`;
-    bars.heatmap?.replaceChildren(
-      ...[
-        menu("Experiment", experiments.map((name) => [name, experimentWords(name)]), state.experiment, change("experiment", ["heatmap"]), { "data-switch": "experiment" }),
-        menu("Shown", [["", "mean over pairs"], ...study.pairs.map((pair, at) => [String(at), label(pair)])], state.pair, change("pair", ["heatmap", "profile"]), { "data-switch": "pair" }),
-        nulls ? menu("Null donors", [["beside", "beside the effect"], ["hidden", "hidden"]], state.nulls, change("nulls", ["heatmap"]), { "data-switch": "nulls" }) : null,
-      ].filter(Boolean),
-    );
-    const modes = ["relay", "cumulative"].filter((mode) => gridOf(study, mode, state.direction));
-    if (modes.length > 1) bars.chain?.replaceChildren(menu("Chain", modes.map((mode) => [mode, experimentWords(mode)]), state.mode, change("mode", ["chain"]), { "data-switch": "mode" }));
-    const compared = [...new Set(study.comparisons.filter((each) => each.direction === state.direction).map((each) => each.metric))];
-    if (compared.length > 1) bars.comparison?.replaceChildren(menu("Metric", compared.map((name) => [name, capital(metricWords(name, state.direction).axis)]), state.compared, change("compared", ["comparison"]), { "data-switch": "compared" }));
-    if (drawn.comparison) drawn.comparison.parentElement.hidden = !compared.length;
-  }
-
-  const file = (name) => `mechpatch-${name}-${state.direction}`;
-  const show = {
-    heatmap: () => {
-      if (!drawn.heatmap) return;
-      const panels = panelsOf(study, state);
-      const words = metricWords(state.metric, state.direction);
-      draw(drawn.heatmap, file(state.experiment), (width) => mapFigure(panels, words, state.metric, width));
-      drawn.caption.replaceChildren(...captionOf(study, state, panels));
-    },
-    profile: () => drawn.profile && draw(drawn.profile, file("layer"), (width) => profileFigure(study, state, width)),
-    chain: () => drawn.chain && draw(drawn.chain, file(state.mode), (width) => chainFigure(study, state, width)),
-    comparison: () => drawn.comparison && draw(drawn.comparison, file("comparison"), (width) => comparisonFigure(study, state, width)),
-    cells: () => places.cells && cellTable(study, state, places.cells),
-  };
-  const parts = Object.keys(show);
-  const refill = () => { if (places.pairs) pairList(study, state, places.pairs); };
-  toolbars();
-  article.querySelectorAll(".table > table").forEach((table) => adopt(table.parentElement));
-  return [...parts.map((part) => show[part]), refill];
+// Figure 1, the cell and the pair; number of each figure in the order of the page.
+function Explorer({ view }) {
+  const { state, study, grid, cell, pair } = view;
+  const words = metricWords("effect", state.direction);
+  const metrics = tableOf(study, grid, state.pairs).metrics;
+  const [switched, effect] = [read(metrics.switched.mean)[cell], read(metrics.effect.mean)[cell]];
+  const heading = `${capital(placeWords(grid, cell))}: ${grid.structural.has(cell) ? "cannot move, by construction" : `${percent(switched)} of ${read(metrics.switched.n)[cell] || 0} pairs switch; mean ${words.label} ${shown(effect)}`}`;
+  return html`<div class="explorer"><h2 class="unseen">Map, cell and pair</h2><${Toolbar} view=${view} /><${MapFigure} view=${view} number="1" />
+    <div class="cell-and-pair"><section aria-label="The chosen cell"><h3 aria-live="polite" data-heading="cell">${heading}</h3><${Distribution} view=${view} number="2" /><${CellNumbers} view=${view} /></section>
+    <section aria-label="The chosen pair"><${PairPanel} view=${view} /><${PairMap} view=${view} number="3" /></section></div>
+    <${Views} view=${view} /></div>`;
 }
 
-// Choices that another direction does not offer fall back to one that it does.
-function settle(study) {
-  const { state } = study;
-  const own = study.grids.filter((grid) => grid.direction === state.direction);
-  if (!own.some((grid) => grid.experiment === state.experiment)) state.experiment = own[0].experiment;
-  if (!own.some((grid) => grid.values[state.metric])) state.metric = "effect";
-  if (!gridOf(study, state.mode, state.direction)) state.mode = gridOf(study, "relay", state.direction) ? "relay" : "cumulative";
+const PARTS = {
+  explorer: (view) => html`<${Explorer} view=${view} />`,
+  profile: (view) => html`<${ProfileFigure} view=${view} number="4" />`,
+  chain: (view) => {
+    const modes = [...new Set(view.study.grids.filter((grid) => kindWords(grid.experiment).drawing === "chain").map((grid) => grid.experiment))];
+    return modes.map((experiment, at) => html`<${ChainFigure} key=${experiment} view=${view} experiment=${experiment} number=${5 + at} />`);
+  },
+  comparison: (view) => ["effect", "kl_divergence"].filter((metric) => view.study.comparisons.some((each) => each.metric === metric)).map((metric, at) => html`<${ComparisonFigure} key=${metric} view=${view} metric=${metric} number=${7 + at} />`),
+  cells: (view) => html`<${CellTable} view=${view} />`,
+  pairs: (view) => html`<${PairTable} view=${view} />`,
+};
+
+let drawn = null; // the address that is drawn
+function draw() {
+  drawn = location.hash;
+  const view = resolved(asked());
+  for (const article of document.querySelectorAll(".study")) {
+    const shownNow = article.dataset.study === view.state.run;
+    article.hidden = !shownNow;
+    if (!shownNow) continue;
+    for (const place of article.querySelectorAll("[data-place]")) render(PARTS[place.dataset.place](view), place);
+  }
+  for (const tab of document.querySelectorAll("[data-tab]")) tab.setAttribute("aria-selected", String(tab.dataset.tab === view.state.run));
+  return view;
 }
 
-function captionOf(study, state, panels) {
-  const words = metricWords(state.metric, state.direction);
-  const parts = [`${experimentWords(state.experiment)}, ${WORDS.directions[state.direction] || state.direction}: ${words.axis}. `];
-  if (state.pair !== "") {
-    parts.push("One pair: ", foreign(study.pairs[Number(state.pair)].id), ", no interval. ");
-  } else {
-    parts.push(words.signed ? "Bold: the 95 % interval excludes 0. " : "");
-    parts.push("q in the hover text: false discovery rate within its own map, of a change of the answer’s log-probability difference. ");
-    if (state.split !== "") parts.push("Means, intervals and q of each part are computed in this page. ");
-  }
-  if (panels.some(({ grid }) => grid.structural.length)) {
-    parts.push(make("span", { class: "swatch hatched" }), " zero by construction, no finding.");
-  }
-  return parts;
+// A section of the page is part of the address, so that a link to it keeps what is looked at.
+function toSection(key) {
+  const target = key && document.querySelector(`.study:not([hidden]) [data-part="${CSS.escape(key)}"]`);
+  if (!target) return;
+  if (target.tagName === "DETAILS") target.open = true;
+  target.scrollIntoView();
 }
 
-const pending = new Map();
-function activate(number) {
-  const articles = [...document.querySelectorAll(".study")];
-  articles.forEach((article, at) => { article.hidden = at !== number; });
-  document.querySelectorAll("[data-tab]").forEach((tab) => tab.setAttribute("aria-selected", String(Number(tab.dataset.tab) === number)));
-  if (!pending.has(number)) {
-    prepare(DATA.studies[number], number);
-    pending.set(number, start(DATA.studies[number], articles[number]));
-  }
-  // One part at a time, so that the first can be read while the others are drawn.
-  const parts = pending.get(number);
-  const next = () => {
-    const part = parts.shift();
-    if (part) {
-      part();
-      setTimeout(next);
-    } else {
-      document.documentElement.dataset.ready ??= String(Math.round(performance.now()));
-    }
-  };
-  next();
-  redraw();
-}
-
-document.querySelectorAll(".overview .table > table").forEach((table) => adopt(table.parentElement));
-document.querySelectorAll("[data-tab]").forEach((tab) => tab.addEventListener("click", () => activate(Number(tab.dataset.tab))));
-let waiting = 0;
-new ResizeObserver(() => {
-  cancelAnimationFrame(waiting);
-  waiting = requestAnimationFrame(() => redraw());
-}).observe(document.querySelector("main"));
-addEventListener("beforeprint", () => { printing = true; redraw(true); });
-addEventListener("afterprint", () => { printing = false; redraw(true); });
-activate(0);
+document.querySelectorAll(".table > .scroll > table, .table > table").forEach(adopt);
+document.querySelectorAll("[data-tab]").forEach((tab) => tab.addEventListener("click", () => go({}, { run: tab.dataset.tab })));
+document.querySelectorAll("[data-to]").forEach((link) =>
+  link.addEventListener("click", (event) => {
+    event.preventDefault();
+    go(resolved(asked()).state, { at: link.dataset.to });
+    toSection(link.dataset.to);
+  }),
+);
+addEventListener("hashchange", () => { if (location.hash !== drawn) draw(); });
+addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((each) => { each.open = true; }));
+toSection(draw().state.at);
+requestAnimationFrame(() => setTimeout(() => { document.documentElement.dataset.ready ??= String(Math.round(performance.now())); }));

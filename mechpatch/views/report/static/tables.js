@@ -1,45 +1,27 @@
 // Tables that sort by any column and save themselves as CSV, as long as they are shown or longer.
 const ROWS_SHOWN = 25;
 
-// rows: {values, cells: () => array of nodes or texts}; a limit hides the rest until asked for.
-function dataTable(place, name, heads, rows, limit = ROWS_SHOWN) {
-  let order = [...rows];
-  let all = rows.length <= limit + 5;
-  const body = make("tbody");
-  const buttons = heads.map((head, column) => {
-    const button = make("button", { type: "button", onclick: () => sortBy(column) }, head);
-    return make("th", { scope: "col", "aria-sort": "none" }, button);
-  });
-  const more = make("button", { type: "button", class: "quiet", onclick: () => { all = true; fill(); } }, `Show all ${rows.length} rows`);
-  function fill() {
-    body.replaceChildren(
-      ...order.slice(0, all ? undefined : limit).map((row) => make("tr", {}, ...row.cells().map(cellOf))),
-    );
-    more.hidden = all;
-  }
-  function sortBy(column) {
-    const rising = buttons[column].getAttribute("aria-sort") !== "descending" && buttons[column].getAttribute("aria-sort") !== "none";
+// rows: {key, values, cells, chosen}; a limit hides the rest until asked for.
+function DataTable({ name, heads, rows, limit = ROWS_SHOWN }) {
+  const [order, setOrder] = useState(null);
+  const [all, setAll] = useState(false);
+  const sorted = useMemo(() => {
+    if (!order || order.column >= heads.length) return rows;
+    return [...rows].sort((a, b) => compare(a.values[order.column], b.values[order.column], order.sign));
+  }, [rows, order]);
+  const sortBy = (column) => {
     // Numbers first fall, texts first rise.
-    const numeric = rows.some((row) => typeof row.values[column] === "number");
-    const current = buttons[column].getAttribute("aria-sort");
-    const next = current === "none" ? (numeric ? "descending" : "ascending") : rising ? "descending" : "ascending";
-    buttons.forEach((button, at) => button.setAttribute("aria-sort", at === column ? next : "none"));
-    order.sort((a, b) => compare(a.values[column], b.values[column], next === "ascending" ? 1 : -1));
-    fill();
-  }
-  fill();
-  const save = make("button", { type: "button", class: "quiet", onclick: () => saveTable(name, heads, order) }, "Download CSV");
-  place.replaceChildren(
-    make("div", { class: "scroll" }, make("table", { "data-name": name }, make("thead", {}, make("tr", {}, ...buttons)), body)),
-    make("div", { class: "actions" }, more, save),
-  );
-}
-
-// Short texts stay on one line; the table scrolls sideways in its place where there is no room.
-function cellOf(content) {
-  const cell = content instanceof HTMLTableCellElement ? content : make("td", {}, content);
-  cell.classList.toggle("short", cell.textContent.length <= 36);
-  return cell;
+    const first = rows.some((row) => typeof row.values[column] === "number") ? -1 : 1;
+    setOrder({ column, sign: order?.column === column ? -order.sign : first });
+  };
+  const whole = all || rows.length <= limit + 5;
+  const sort = (column) => (order?.column === column ? (order.sign > 0 ? "ascending" : "descending") : "none");
+  return html`<div class="scroll" tabindex="0" role="region" aria-label=${`Table ${name}`}><table data-name=${name}>
+      <thead><tr>${heads.map((head, column) => html`<th scope="col" key=${head} aria-sort=${sort(column)}><button type="button" onClick=${() => sortBy(column)}>${head}</button></th>`)}</tr></thead>
+      <tbody>${sorted.slice(0, whole ? undefined : limit).map((row, at) => html`<tr key=${row.key ?? at} class=${row.chosen ? "chosen-row" : ""}>${row.cells.map((cell) => html`<td class=${typeof cell === "string" && cell.length > 36 ? "" : "short"}>${cell}</td>`)}</tr>`)}</tbody>
+    </table></div>
+    <div class="actions">${whole ? null : html`<button type="button" class="quiet" onClick=${() => setAll(true)}>Show all ${rows.length} rows</button>`}
+      <button type="button" class="quiet" onClick=${() => saveTable(name, heads, sorted.map((row) => row.values))}>Download CSV</button></div>`;
 }
 
 // What is missing stands last whichever way.
@@ -50,7 +32,7 @@ function compare(a, b, sign) {
   return sign * String(a).localeCompare(String(b), "en", { numeric: true });
 }
 
-function csvOf(heads, rows) {
+function csvOf(rows) {
   const field = (value) => {
     if (value === null || value === undefined || Number.isNaN(value)) return "";
     if (typeof value === "number") return String(value);
@@ -58,59 +40,70 @@ function csvOf(heads, rows) {
     const text = /^[=+\-@\t\r]/.test(value) ? `'${value}` : String(value);
     return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
   };
-  return [heads, ...rows.map((row) => row.values)].map((row) => row.map(field).join(",")).join("\r\n") + "\r\n";
+  return `${rows.map((row) => row.map(field).join(",")).join("\r\n")}\r\n`;
 }
 
 function saveTable(name, heads, rows) {
-  const url = URL.createObjectURL(new Blob(["\ufeff", csvOf(heads, rows)], { type: "text/csv;charset=utf-8" }));
-  saveAs(url, `mechpatch-${name}.csv`);
-  setTimeout(() => URL.revokeObjectURL(url), 1000);
+  const blob = new Blob(["\ufeff", csvOf([heads, ...rows])], { type: "text/csv;charset=utf-8" });
+  saveAs(URL.createObjectURL(blob), `mechpatch-${name}.csv`);
 }
 
-// A table that is already in the page.
-function adopt(place) {
-  const table = place.querySelector("table");
-  const heads = [...table.tHead.rows[0].cells].map((cell) => cell.textContent);
-  const rows = [...table.tBodies[0].rows].map((row) => {
-    const cells = [...row.cells];
-    const values = cells.map((cell) => {
-      const value = cell.dataset.value;
-      return value !== "" && Number.isFinite(Number(value)) ? Number(value) : value;
+// A table that is already in the page: its rows are sorted where they stand.
+function adopt(table) {
+  const heads = [...table.tHead.rows[0].cells];
+  const value = (row, column) => {
+    const text = row.cells[column].dataset.value;
+    return text !== "" && Number.isFinite(Number(text)) ? Number(text) : text;
+  };
+  heads.forEach((head, column) => {
+    const button = Object.assign(document.createElement("button"), { type: "button", textContent: head.textContent });
+    button.addEventListener("click", () => {
+      const sign = head.getAttribute("aria-sort") === "ascending" ? -1 : 1;
+      heads.forEach((each) => each.setAttribute("aria-sort", each === head ? (sign > 0 ? "ascending" : "descending") : "none"));
+      const body = table.tBodies[0];
+      body.append(...[...body.rows].sort((a, b) => compare(value(a, column), value(b, column), sign)));
     });
-    return { values, cells: () => cells };
+    head.setAttribute("aria-sort", "none");
+    head.replaceChildren(button);
   });
-  dataTable(place, table.dataset.name, heads, rows);
+  const save = Object.assign(document.createElement("button"), { type: "button", className: "quiet", textContent: "Download CSV" });
+  save.addEventListener("click", () => saveTable(table.dataset.name, heads.map((head) => head.textContent), [...table.tBodies[0].rows].map((row) => heads.map((_, column) => value(row, column)))));
+  table.closest(".table").append(save);
 }
 
-// Every cell of the experiments in one direction, as the figures show them.
-function cellTable(study, state, place) {
-  const heads = ["Experiment", "Donor", "Layer", "Site", "Step", "Effect", "Low", "High", "n", "q", "KL (nats)", "Switched", "Note"];
+// Every cell of the experiments in one direction.
+function CellTable({ view }) {
+  const { study, state } = view;
+  const rows = useMemo(() => cellRows(study, state), [state.run, state.hook, state.direction, state.pairs]);
+  const heads = ["Experiment", "Donor", "Layer", "Site", "Step", "Switched", "Neither", "Effect", "Low", "High", "n", "q", "KL (nats)", "Clear", "Note"];
+  return html`<${DataTable} name=${`cells-${state.direction}`} heads=${heads} rows=${rows} />`;
+}
+
+function cellRows(study, state) {
   const rows = [];
   for (const grid of study.grids) {
-    if (grid.direction !== state.direction) continue;
-    const read = (metric) => (hasMetric(grid, metric, false) ? tableOf(study, grid, metric, state.pairs) : null);
-    const [effect, divergence, switched] = ["effect", "kl_divergence", "switched"].map(read);
-    const structural = new Set(grid.structural);
+    if (grid.direction !== state.direction || grid.hook !== state.hook) continue;
+    const table = tableOf(study, grid, state.pairs);
     for (let cell = 0; cell < cellsIn(grid); cell++) {
-      const [site, step] = grid.columns[cell % grid.columns.length];
-      const layer = grid.layers[Math.floor(cell / grid.columns.length)];
-      const number = (table, name = "mean") => (table && Number.isFinite(table[name][cell]) ? table[name][cell] : null);
+      const { site, step } = columnOf(grid, cell);
+      const number = (metric, name = "mean") => (Number.isFinite(read(table.metrics[metric][name])[cell]) ? read(table.metrics[metric][name])[cell] : null);
+      const q = read(table.q)[cell];
+      const clear = grid.donor === "paired" ? (read(table.clear.switched)[cell] ? "switch" : read(table.clear.effect)[cell] ? "effect" : "") : "";
       const values = [
-        experimentWords(grid.experiment), donorWords(grid.donor), layer, site, step,
-        number(effect), number(effect, "low"), number(effect, "high"), number(effect, "n"), number(effect, "q"),
-        number(divergence), number(switched), structural.has(cell) ? "zero by construction" : "",
+        kindWords(grid.experiment).label, donorLabel(grid.donor), layerOf(grid, cell), site, step, number("switched"), number("neither"),
+        number("effect"), number("effect", "low"), number("effect", "high"), number("effect", "n"), Number.isFinite(q) ? q : null, number("kl_divergence"), clear,
+        grid.structural.has(cell) ? "cannot move, by construction" : "",
       ];
-      rows.push({
-        values,
-        cells: () => values.map((value, at) => {
-          if (at < 2 || at === 12 || at === 3) return value;
-          if (at === 9) return shownQ(value ?? NaN);
-          if (at === 2 || at === 4 || at === 8) return value === null ? "–" : String(value);
-          return shown(value, at < 8 ? ".3f" : ".2f");
-        }),
-      });
+      rows.push({ values, key: `${grid.at} ${cell}`, cells: values.map((value, at) => cellText(value, at)) });
     }
   }
-  rows.sort((a, b) => (a.values[12] !== "") - (b.values[12] !== "") || (a.values[1] !== donorWords("paired")) - (b.values[1] !== donorWords("paired")) || Math.abs(b.values[5]) - Math.abs(a.values[5]));
-  dataTable(place, `cells-${state.direction}`, heads, rows);
+  const later = (row) => [row.values[14] !== "", row.values[1] !== donorLabel("paired")];
+  return rows.sort((a, b) => later(a)[0] - later(b)[0] || later(a)[1] - later(b)[1] || (b.values[5] ?? -1) - (a.values[5] ?? -1) || Math.abs(b.values[7]) - Math.abs(a.values[7]));
+}
+
+function cellText(value, column) {
+  if (typeof value !== "number") return value ?? "–";
+  if ([2, 4, 10].includes(column)) return String(value);
+  if (column === 5 || column === 6) return percent(value);
+  return column === 11 ? shownQ(value) : shown(value, column < 10 ? ".3f" : ".2f");
 }

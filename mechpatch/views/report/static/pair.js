@@ -1,0 +1,174 @@
+// The chosen pair: its questions, its answers before and after the write, its own map, its views; and the table of all.
+const CLAMPED = 400; // characters of a question, until the reader asks for the rest
+
+function Marked({ parts }) {
+  const [whole, setWhole] = useState(false);
+  if (!parts.length) return html`<p class="question">the question was not stored</p>`;
+  const total = parts.reduce((sum, [text]) => sum + text.length, 0);
+  let left = whole ? Infinity : CLAMPED;
+  const shownParts = [];
+  for (const [text, differs] of parts) {
+    if (left <= 0) break;
+    shownParts.push(differs ? html`<mark>${clip(text, left)}</mark>` : clip(text, left));
+    left -= text.length;
+  }
+  return html`<p class="question"><bdi dir="auto">${shownParts}</bdi>${total > CLAMPED ? html` <button type="button" class="quiet" onClick=${() => setWhole(!whole)}>${whole ? "show less" : `show all ${total.toLocaleString("en")} characters`}</button>` : null}</p>`;
+}
+
+function Side({ side, name }) {
+  return html`<div class="side"><h4>${name}</h4><${Marked} parts=${side.question} />
+    <p>Answer <strong><bdi dir="auto">${side.answer}</bdi></strong>; unpatched, greedy decoding gives <strong>${GIVES[side.greedy]}</strong>, log-probability difference ${shown(side.logprob_diff)} nats.</p>
+    ${side.cot ? html`<p class="cot">Chain of thought: <bdi dir="auto">${clip(side.cot, 2000)}</bdi></p>` : null}
+    ${side.tokens.length ? html`<details class="tokens"><summary>${side.n_tokens} tokens</summary><p>${side.tokens.map(([text, differs]) => (differs ? html`<mark class="token"><bdi>${text}</bdi></mark>` : html`<span class="token"><bdi>${text}</bdi></span>`))}</p></details>` : null}</div>`;
+}
+
+function PairPanel({ view }) {
+  const { study, state, grid, cell, pair } = view;
+  const about = study.pairs[pair];
+  const [clean, corrupted] = about.sides;
+  const after = gridsOf(study, state).map((other) => {
+    const there = cellNamed(other, cellName(grid, cell));
+    const gives = there === null ? undefined : outcomeOf(other, pair, there);
+    return gives === undefined ? null : html`<li>${other.donor === "paired" ? "Written" : capital(donorLabel(other.donor))}: gives <strong class=${`gives ${gives}`}>${GIVES[gives]}</strong>, ${metricWords("effect", state.direction).label} ${shown(valueOf(other, "effect", pair, there))}</li>`;
+  });
+  return html`<div class="pair" data-pair=${about.id}>
+    <h3 id=${`s${study.number}-pair`}>Pair <bdi class="pair-id">${about.id}</bdi>: <bdi dir="auto">${clean.answer}</bdi> against <bdi dir="auto">${corrupted.answer}</bdi></h3>
+    ${about.correct ? null : html`<p class="bad">Not answered right on both sides by the unpatched model.</p>`}
+    <div class="sides"><${Side} side=${clean} name="Clean" /><${Side} side=${corrupted} name="Corrupted" /></div>
+    ${about.fields.length ? html`<p class="fields">${about.fields.map(([name, value]) => html`<span><bdi>${name}</bdi>: <bdi dir="auto">${clip(value, 200)}</bdi></span>`)}</p>` : null}
+    <h4>At ${placeWords(grid, cell)}</h4><ul class="after">${after}</ul>
+  </div>`;
+}
+
+// Which answer the pair gives after each write, with the share of its gap.
+const SIGNS = { clean: "✓", corrupted: "✗", other: "·" };
+
+function PairMap({ view, number }) {
+  const { study, state, grid, cell, pair } = view;
+  const [place, width] = useWidth();
+  const words = metricWords("effect", state.direction);
+  const across = columnsAt(grid, cell);
+  const heads = across.map((column) => grid.columns[column]);
+  const columns = across.length;
+  const rows = grid.layers.length;
+  const size = Math.max(5, Math.min(52, (width - CELL.left - 2) / columns));
+  const high = Math.max(10, Math.min(28, 360 / rows));
+  const crowded = columnsCrowd(heads, size);
+  const head = crowded ? 8 + 6.4 * Math.min(16, Math.max(...heads.map((column) => columnWords(column).length))) : CELL.header;
+  const drawn = [...Array(rows * columns).keys()].map((place) => {
+    const index = Math.floor(place / columns) * grid.columns.length + across[place % columns];
+    const [x, y] = [CELL.left + (place % columns) * size, head + (rows - 1 - Math.floor(place / columns)) * high];
+    const gives = outcomeOf(grid, pair, index);
+    const structural = grid.structural.has(index);
+    const value = valueOf(grid, "effect", pair, index);
+    const said = `${capital(placeWords(grid, index))}: ${structural ? CONSTRUCTED : `gives ${GIVES[gives] ?? "–"}, ${words.label} ${shown(value)}`}`;
+    return html`<g key=${index} onClick=${() => go(state, { cell: cellName(grid, index), pair: state.pair })}><title>${said}</title>
+      <rect x=${x + 0.75} y=${y + 0.75} width=${size - 1.5} height=${high - 1.5} fill=${structural ? "url(#hatch-pair)" : ""} class=${structural ? "" : `box ${gives ?? "unknown"}`} />
+      ${size > 13 && !structural && gives ? html`<text x=${x + size / 2} y=${y + high / 2 + 4} text-anchor="middle" class="sign">${size > 36 && Number.isFinite(value) ? `${SIGNS[gives]} ${shown(value, ".1f")}` : SIGNS[gives]}</text>` : null}
+      ${index === cell ? html`<rect x=${x + 1} y=${y + 1} width=${size - 2} height=${high - 2} class="chosen" />` : null}</g>`;
+  });
+  const whole = { width: CELL.left + columns * size + 2, height: head + rows * high + 4 };
+  const data = () => [["pair", "layer", "site", "step", "gives", "effect"], ...[...Array(cellsIn(grid)).keys()].map((index) => [state.pair, layerOf(grid, index), columnOf(grid, index).site, columnOf(grid, index).step, outcomeOf(grid, pair, index) ?? "", valueOf(grid, "effect", pair, index)])];
+  const caption = `The answer of pair ${state.pair} after each write: ✓ the clean, ✗ the corrupted, · another one; beside it its own ${words.label}.${grid.structural.size ? " Hatched: cannot move, by construction." : ""} Click a cell to choose it.`;
+  return html`<${Figure} number=${number} name=${`pair-${state.pair}-${state.experiment}`} caption=${caption} rows=${data}><div ref=${place}>${width ? html`<svg width=${whole.width} height=${whole.height} viewBox=${`0 0 ${whole.width} ${whole.height}`} role="img" aria-label=${`Answers of pair ${state.pair} after each write`}>
+      <defs><pattern id="hatch-pair" width="7" height="7" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><rect width="7" height="7" class="hatch-ground" /><line x1="0" x2="0" y1="0" y2="7" class="hatch-line" /></pattern></defs>
+      <g class="heads">${heads.map((column, index) => columnHead(column, index, size, head, crowded))}${grid.layers.map((layer, row) => (row % Math.ceil(13 / high) ? null : html`<text x=${CELL.left - 8} y=${head + (rows - 1 - row) * high + high / 2 + 4} text-anchor="end">${layer}</text>`))}</g>${drawn}</svg>` : null}</div><//>`;
+}
+
+// What CircuitsVis leaves out for those who hear the page or see badly: names of pictures, an ink that stands out.
+// Its headings are captions within a view and no headings of the page.
+function easeReading(section) {
+  const title = section.querySelector("h4").textContent;
+  for (const part of section.querySelectorAll(".circuits :is(h1, h2, h3, h4, h5, h6):not([role])")) part.setAttribute("role", "presentation");
+  for (const part of section.querySelectorAll(".circuits canvas:not([aria-label])")) part.setAttribute("aria-label", title);
+  for (const part of section.querySelectorAll('.circuits [style*="background"]')) {
+    const ground = d3.color(part.style.backgroundColor);
+    if (ground && ground.opacity === 1) part.style.color = luminance(ground) > 0.18 ? "#000" : "#fff";
+  }
+}
+
+const luminance = ({ r, g, b }) => [r, g, b].reduce((sum, part, at) => sum + [0.2126, 0.7152, 0.0722][at] * ((part / 255 <= 0.04045 ? part / 255 / 12.92 : ((part / 255 + 0.055) / 1.055) ** 2.4)), 0);
+
+// Views that CircuitsVis draws: its script is run once, when the first of them is looked at.
+let bundled = false;
+function Views({ view: { study, state, pair } }) {
+  const place = useRef(null);
+  const views = study.views[study.pairs[pair].id] ?? [];
+  useEffect(() => {
+    if (!views.length) return;
+    const carried = document.getElementById("bundle");
+    if (!bundled && carried) {
+      bundled = true;
+      document.body.append(Object.assign(document.createElement("script"), { textContent: carried.textContent }));
+    }
+    const placed = views.map((view) => {
+      const section = document.createElement("section");
+      const [title, caption, inner] = ["h4", "p", "div"].map((tag) => document.createElement(tag));
+      section.className = view.classes.includes("grid") ? "view wide" : "view";
+      title.textContent = view.title;
+      caption.textContent = view.caption;
+      const frame = Object.assign(document.createElement("div"), { className: "scroll", tabIndex: 0 });
+      frame.setAttribute("role", "group");
+      frame.setAttribute("aria-label", `${view.title}. ${view.caption}`);
+      Object.assign(inner, { id: view.id, className: view.classes });
+      frame.append(inner);
+      section.append(title, caption, frame);
+      return section;
+    });
+    place.current.replaceChildren(...placed);
+    const observer = new MutationObserver(() => placed.forEach(easeReading));
+    observer.observe(place.current, { childList: true, subtree: true });
+    for (const view of views) {
+      try {
+        EMBEDDED[view.id]();
+      } catch (error) {
+        document.getElementById(view.id).textContent = `This view could not be drawn: ${error}`;
+        console.error(error);
+      }
+    }
+    return () => observer.disconnect();
+  }, [study, pair]);
+  const others = Object.keys(study.views).filter((id) => id !== state.pair && study.byId.has(id));
+  const links = others.map((id) => html`<button type="button" class="quiet" data-inspected=${id} onClick=${() => go(state, { pair: id })}><bdi>${id}</bdi></button> `);
+  if (!views.length) return others.length ? html`<p class="lead">This pair was not looked into; these were: ${links}</p>` : null;
+  return html`<h3>Inside the model: pair <bdi>${study.pairs[pair].id}</bdi></h3>${others.length ? html`<p class="lead">Also looked into: ${links}</p>` : null}<div class="views" ref=${place}></div>`;
+}
+
+const textOf = (pair) => `${pair.id} ${pair.sides.map((side) => `${side.question.map(([text]) => text).join("")} ${side.answer}`).join(" ")}`.toLowerCase();
+
+function PairTable({ view }) {
+  const { study, state, grid, cell } = view;
+  const [words, setWords] = useState("");
+  const [gives, setGives] = useState("");
+  const [group, setGroup] = useState("");
+  const choose = (at) => {
+    go(state, { pair: study.pairs[at].id });
+    document.getElementById(`s${study.number}-pair`).scrollIntoView();
+  };
+  const fields = study.fields.slice(0, 6);
+  const kept = [...study.pairs.keys()].filter((at) => {
+    const [field, value] = group.split(":").map(Number);
+    const wanted = words.trim().toLowerCase();
+    const answer = outcomeOf(grid, at, cell) ?? "";
+    return (!wanted || textOf(study.pairs[at]).includes(wanted)) && (!group || study.fields[field].of[at] === value) && (!gives || (gives === "wrong" ? !study.pairs[at].correct : answer === gives));
+  });
+  const rows = kept.map((at) => {
+    const pair = study.pairs[at];
+    const [clean, corrupted] = pair.sides;
+    const answer = outcomeOf(grid, at, cell);
+    const effect = valueOf(grid, "effect", at, cell);
+    const groups = fields.map((field) => field.groups[field.of[at]]);
+    const views = study.views[pair.id]?.length ?? 0;
+    const values = [pair.id, clean.answer, corrupted.answer, pair.correct ? "yes" : "no", answer ?? "", Number.isFinite(effect) ? effect : null, valueOf(grid, "answer_logprob_change", at, cell), ...groups, views];
+    const cells = [html`<button type="button" class="quiet" data-choose=${pair.id} onClick=${() => choose(at)}><bdi>${clip(pair.id, 40)}</bdi></button>`, ...[clean.answer, corrupted.answer].map((text) => html`<bdi dir="auto">${clip(text, 40)}</bdi>`), values[3], html`<span class=${`gives ${answer ?? ""}`}>${GIVES[answer] ?? "–"}</span>`, shown(effect), shown(values[6]), ...groups.map((text) => html`<bdi dir="auto">${clip(text, 40)}</bdi>`), views ? String(views) : ""];
+    return { key: pair.id, values, cells, chosen: pair.id === state.pair };
+  });
+  const effect = capital(metricWords("effect", state.direction).label);
+  const heads = ["Pair", "Clean", "Corrupted", "Both right", "Gives", effect, "Change of log-prob. difference (nats)", ...fields.map((field) => field.name), "Views"];
+  return html`<div class="toolbar">
+      <label class="menu"><span>Find</span><input type="search" placeholder="id or words of a question" value=${words} onInput=${(event) => setWords(event.target.value)} /></label>
+      <${Menu} label="After the write" name="gives" value=${gives} options=${[["", "any answer"], ...OUTCOMES.map((name) => [name, `gives ${GIVES[name]}`]), ["wrong", "unpatched model fails"]]} onChange=${setGives} />
+      ${study.fields.length ? html`<${Menu} label="Field" name="group" value=${group} options=${[["", "all"], ...study.fields.flatMap((field, at) => field.groups.map((label, value) => [`${at}:${value}`, `${clip(field.name, 30)} = ${clip(label, 30)}`]))]} onChange=${setGroup} />` : null}
+      <span class="count" aria-live="polite">${kept.length} of ${study.pairs.length} pairs, at ${placeWords(grid, cell)}</span></div>
+    <${DataTable} name="pairs" heads=${heads} rows=${rows} />`;
+}
