@@ -35,7 +35,7 @@ NO_HEAD = -1
 
 
 class Group(NamedTuple):
-    """What one table of results is about."""
+    """The experiment, direction, donor and hook point that a grid of cells belongs to."""
 
     experiment: str
     direction: str
@@ -58,16 +58,16 @@ class Column(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Cells:
-    """The rows of one group, addressable as a grid; build it with `select`.
+    """The rows of one group, laid out as a grid of pair × layer × column; `select` makes it.
 
     Attributes:
-        pairs: `pair_index` of the pairs that are used, rising.
-        layers: rising.
-        columns: in the order of the steps, then of the sequence, then of the heads.
+        pairs: the `pair_index` of each pair that is used, smallest first.
+        layers: the layers that were written, lowest first.
+        columns: ordered by step, then by place in the sequence, then by head.
         structural: True where any row of the cell is zero by construction.
-        width: layers that each cell writes, from its own upwards.
-        rows: one row per used pair and cell that was run.
-        address: of each row, into the flattened grid.
+        width: how many layers each cell writes, from its own layer upwards.
+        rows: one row for each used pair and each cell that was run.
+        address: the index of each row in the flattened grid.
     """
 
     pairs: Int[np.ndarray, " pair"]
@@ -91,7 +91,7 @@ class Cells:
         return [at for at, column in enumerate(self.columns) if THOUGHT.fullmatch(column.site)]
 
     def values(self, metric: str) -> Float[np.ndarray, "pair layer column"]:
-        """A column of the records or one of `DERIVED`; NaN where null or not run.
+        """The values of a column of the records, or of one of `DERIVED`; NaN where it is null or was not run.
 
         effect     recovery; with corrupted vectors in the clean run 1 − recovery: large where the write matters
         switched   1 where the answer becomes that of the other side, 0 where it does not

@@ -121,7 +121,7 @@ def _same_cells(paired: dict[str, Cells], tolerance: float) -> list[Check]:
 
 
 def _zero_cells(whole: dict[Group, Cells], tolerance: float) -> list[Check]:
-    """Cells that cannot move: those marked structural, and a run's own vectors written back."""
+    """Nothing may move in structural cells, nor where a run's own vectors are written back."""
     changes = {group: np.abs(cells.values("answer_logprob_change")) for group, cells in whole.items()}
     structural = [changes[group][cells.values("structural") == 1] for group, cells in whole.items()]
     unpatched = [change for group, change in changes.items() if group.donor == "self"]
