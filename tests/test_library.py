@@ -145,7 +145,7 @@ def test_an_own_chain_beside_relay_is_run_by_itself(demo_model, shipped_pairs):
         return [replace(cell, source="step before") for cell in cells]
 
     kind = mp.Kind(name="later", label="Later", cells=later, drawing="chain")
-    both = mp.run(demo_model, shipped_pairs[:2], [kind, "relay"], layers=(1,), checks=0).effects
+    both: Any = mp.run(demo_model, shipped_pairs[:2], [kind, "relay"], layers=(1,), checks=0).effects
     alone = [mp.run(demo_model, shipped_pairs[:2], each, layers=(1,), checks=0).effects for each in (kind, "relay")]
     for name, expected in zip(("later", "relay"), alone, strict=True):
         pd.testing.assert_frame_equal(both[both.experiment == name].reset_index(drop=True), expected)
