@@ -67,7 +67,7 @@ class Measure:
         label: as it stands within a sentence.
         unit: "" where it has none.
         signed: zero is neutral and both signs mean something.
-        format: of one cell's value.
+        format: how one cell's value is written, as Python formats it.
         smallest_limit: colour scales and axes reach at least this far, so that noise cannot fill them.
         stored: whether it is a column of the records; the others are made of several columns.
         unpatched: whether the unpatched runs have it too; it is stored beside each patched value.

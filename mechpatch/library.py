@@ -156,7 +156,7 @@ def run(
         pairs: as `load_pairs` takes them.
         experiments: names of kinds (`mechpatch.kinds.KINDS`; all and chained stand for several), or kinds of your own.
         nulls: null donors beside the effect, by name (`mechpatch.catalogue.DONORS`), or donors of your own.
-        metrics: of your own, by the name of their column, see `Metric`.
+        metrics: metrics of your own, by the name of their column, see `Metric`.
         limit: run the first so many pairs; the others are donors.
         out: directory that keeps the run and lets it grow; None for memory alone.
         cache: folder of unpatched runs; None for none.

@@ -58,7 +58,7 @@ def kl_divergence(
     """KL(patched ‖ baseline) in nats, mean over answer positions; at least 0.
 
     Args:
-        normalisers: of both, where they are known.
+        normalisers: log normalisers of both, where they are known.
     """
     norm, base_norm = normalisers or (normaliser(patched), normaliser(baseline))
     means = []
@@ -243,7 +243,7 @@ def distance_metrics(
     """Distances between the predictions of a patched run and its baseline, along the baseline's own answer.
 
     Args:
-        normalisers: of both, in that continuation, where they are known.
+        normalisers: log normalisers of both, in that continuation, where they are known.
     """
     dtype, recipient = torch.promote_types(patched.dtype, torch.float32), answers.recipient
     patched, baseline = patched.to(dtype), baseline.to(dtype)

@@ -23,7 +23,7 @@ class Metric:
     """A metric of your own: a column of the records.
 
     Attributes:
-        name: of the column.
+        name: name of the column.
         function: gives one value per pair, [pair], from the logits of the patched run and of its baseline, each
             [pair, answer, position, vocab], and from `mechpatch.metrics.Answers`, which says where they are read. NaN
             stands for "undefined" and becomes null.

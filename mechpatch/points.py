@@ -36,7 +36,7 @@ class HookPoint:
     spreads: bool
 
     def shape(self, d_model: int, n_heads: int, kv_heads: int, d_head: int) -> tuple[int, ...]:
-        """Of what is at one layer and position."""
+        """Shape of what is at one layer and position."""
         if len(self.hooks) == 2:
             return 2, kv_heads, d_head
         return {None: (d_model,), "query": (n_heads, d_head), "key-value": (kv_heads, d_head)}[self.heads]

@@ -24,7 +24,7 @@ class ModelSource:
         adapter: PEFT LoRA directory; its own configuration holds rank, alpha and modules.
         codi, coconut: checkpoint of such a family, a directory or a file; at most one of the three is given.
         family: name of a family, where its files do not tell it; `pause` for that of the files without recurrence.
-        lora_alpha: of the LoRA in a checkpoint, which does not store it.
+        lora_alpha: alpha of the LoRA in a checkpoint, which does not store it.
         lora_targets: modules that this LoRA must cover, in every layer.
         n_latents: latent thoughts.
         special_ids: ids of the family's special tokens, in its order.
@@ -32,7 +32,7 @@ class ModelSource:
         question_format: what is read in place of a question, with `{question}` in it.
         ignore_keys: beginnings of further keys to leave out, at the risk of who gives them.
         tie: which of two unequal copies counts where input and output embedding are tied.
-        soft_top_k, soft_temperature: of soft thinking, see `SoftHead`.
+        soft_top_k, soft_temperature: settings of soft thinking, see `SoftHead`.
     """
 
     base: str | Path

@@ -91,8 +91,8 @@ class Plan:
             and the bound the one that chunks of patches are made for.
         storage: bytes of records and cached activations.
         calibrated_on, timed: pairs and patched runs that were timed.
-        answered: of these pairs, those that the unpatched model answers right on both sides.
-        seconds: of the run itself; loading, summary and figures come on top.
+        answered: how many of these pairs the unpatched model answers right on both sides.
+        seconds: time of the run itself; loading, summary and figures come on top.
     """
 
     pairs: int

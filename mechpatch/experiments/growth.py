@@ -113,7 +113,7 @@ def require_equal(different: Iterable[tuple[str, str, str]]) -> None:
 def certain_differences(
     found: Mapping[str, Any], dtype: str, given: Mapping[str, Any]
 ) -> Iterator[tuple[str, str, str]]:
-    """Those of `differences` that arguments alone show.
+    """The `differences` that arguments alone show.
 
     Args:
         given: some fields of a spec, as far as no model has a say in them.

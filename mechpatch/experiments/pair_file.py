@@ -18,8 +18,8 @@ class PairFile:
     """Pairs, screened for one model and spec.
 
     Attributes:
-        name: of the file, as it was asked for; what the pairs are called where there is none.
-        path: of the file; None for pairs that were given in Python.
+        name: name of the file, as it was asked for; what the pairs are called where there is none.
+        path: path of the file; None for pairs that were given in Python.
         limit, only: which of the kept pairs are asked for: the first so many, or those with these ids.
     """
 

@@ -41,7 +41,7 @@ class Spec:
         distances: where distances from the baseline are read: at all tokens of its answer, or at the first one.
         min_gap: recovery is undefined where clean and corrupted log probability differences are nearer, in nats.
         batch_size: pairs in one forward pass.
-        seed: of null donors, intervals and checks.
+        seed: seed of null donors, intervals and checks.
         engine: fast (all patches in a few passes) or reference (one plain hooked run for each).
         checks: cells of each batch that the fast engine's numbers are compared with plain hooks at.
         memory: bytes that the process may take, weights included (on a GPU: what lies there); None for all there is.

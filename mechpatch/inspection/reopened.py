@@ -21,7 +21,7 @@ class Reopened:
     """What `spec.json` and `pairs.json` of a run say.
 
     Attributes:
-        fingerprint: of the model that was run.
+        fingerprint: fingerprint of the model that was run.
         model: where it came from and its settings, see `ThoughtModel.about`.
         pairs: every pair that could be run, by its index; their fields are left out.
         names: ids of those that were run.

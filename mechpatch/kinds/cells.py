@@ -30,10 +30,10 @@ class Cell:
         width: layers that are written, from there upwards.
         sites: names of the sites that are written, in the order of the sequence.
         site: the name under which it is reported.
-        step: of a chain; 0 elsewhere.
+        step: number of the step in a chain; 0 elsewhere.
         source: what is written. "donor": the donor's vectors. "step before": what the run of the step before produced
             at this site itself; at step 0 the donor's.
-        similarity: of which vector the cosines are reported. "written": of what is written. "before": of what the run
+        similarity: the vector whose cosines are reported. "written": the one that is written. "before": what the run
             of the step before had at the last site, before this step writes there.
         structural: nothing can move (or be handed on), whatever the model has learnt.
         alike: every question has the same vector there, so a donor that comes from a question moves nothing.

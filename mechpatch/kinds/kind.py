@@ -37,7 +37,7 @@ class Kind:
         name: in records and on the command line, where a hyphen may stand for an underscore.
         label: its heading.
         cells: the cells that it visits, given the model's depth and the sites; `Frame.cell` makes one.
-        version: of your own kind; a run directory grows only by the version that it has.
+        version: version of a kind of your own; a run directory grows only by the version that it has.
         phrase: opens the sentence about it: "Position-wise", "Written two at a time". By default the label.
         drawing: one of `DRAWINGS`. "map": layers × columns. "profile": one number for each layer. "chain": a line for
             each layer over the steps. "triangle": sites × sites, a map for each layer.

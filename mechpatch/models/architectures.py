@@ -141,7 +141,7 @@ class Architecture:
         targets: modules that a published CODI checkpoint of it adapts.
         required: entries of config.json, and the values of them that can be run exactly.
         numeric: entries of config.json that decide numbers and do not show in the shapes of the weights.
-        settings: those of transformer-lens that are not the same in all.
+        settings: settings of transformer-lens that are not the same in all.
         convert: gives the weights transformer-lens' names, and no copies.
         biases: which matrices have one, by transformer-lens' names.
         first_gain: what is added to the gains of its RMS norms.

@@ -33,7 +33,7 @@ class Parts:
         head: under its own names.
         aliases: further copies of the input embedding.
         left_out: what the family does not need, and what the user asked to ignore.
-        rank: of the LoRA; 0 without one.
+        rank: rank of the LoRA; 0 without one.
     """
 
     lora: dict[str, Tensor]

@@ -21,7 +21,7 @@ class LatentHead(nn.Module):
 
     Args:
         state: weights and biases of its layers.
-        names: of the layers; the norm may be absent.
+        names: names of the layers; the norm may be absent.
     """
 
     def __init__(self, state: Mapping[str, Tensor], names: Sequence[str] = CODI.head) -> None:

@@ -145,7 +145,7 @@ def probe_tokens(vocab_size: int, length: int, device: torch.device) -> torch.Te
 def _fingerprint(
     weights: Mapping[str, str], config: PreTrainedConfig, tokenizer: PreTrainedTokenizerFast, facts: list[Any]
 ) -> str:
-    """Of everything that decides the numbers: weights, head, rope and eps, tokens, the family's facts."""
+    """Fingerprint of everything that decides the numbers: weights, head, rope and eps, tokens, the family's facts."""
     numbers = {name: getattr(config, name) for name in architecture_of(config).numeric}
     return digest([dict(weights), numbers, identity(tokenizer), facts])
 

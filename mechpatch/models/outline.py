@@ -31,7 +31,7 @@ class Outline:
 
     Attributes:
         source: with folders instead of names.
-        config: of the model as it will be, special tokens included.
+        config: configuration of the model as it will be, special tokens included.
         family: with what the user overrides.
         tokenizer: with the names of special tokens.
         special: ids of special tokens, by role.

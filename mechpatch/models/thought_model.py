@@ -44,7 +44,7 @@ class ThoughtModel:
         n_latents: latent thoughts the model was trained with; 0 where nobody knows.
         pad, bot, eot, latent: ids of special tokens; None where the family has none.
         family: with what the user overrode.
-        fingerprint: of merged weights, head, tokenizer and the family's facts: equal content, equal name.
+        fingerprint: hash of merged weights, head, tokenizer and the family's facts: equal content, equal name.
         weights: fingerprint of each weight as it lies in memory, by name; None where nobody took it.
         parity: max |Δlogit| against Hugging Face on probe tokens; NaN where no Hugging Face model was at hand.
         about: where it came from and with which settings, JSON-ready.

@@ -27,13 +27,13 @@ class Contents:
     """What the keys of a checkpoint tell.
 
     Attributes:
-        title: of its family, or what else it is.
+        title: title of its family, or what else it is.
         option: which takes it.
         architectures: Hugging Face classes that have such keys.
         has_base: whether all weights of the model are in it.
-        rank, alpha: of its LoRA; the alpha is a published one where the files do not hold it.
+        rank, alpha: rank and alpha of its LoRA; the alpha is a published one where the files do not hold it.
         alpha_is_stored: whether the files hold it.
-        rows: of the input embedding; 0 where it has none.
+        rows: number of rows of the input embedding; 0 where it has none.
         left_out: keys and bytes, by the beginning of the keys.
         n_latents: thoughts that the family was trained with.
     """
@@ -59,7 +59,7 @@ class Trial:
     Attributes:
         architecture: Hugging Face's class.
         special: ids of special tokens, by role.
-        n_tokens: of the tokenizer.
+        n_tokens: number of tokens that the tokenizer has.
         weights: bytes of all weights.
         passing: further bytes that are taken while it loads.
         doubt: see `ThoughtModel`.

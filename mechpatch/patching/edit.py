@@ -35,7 +35,7 @@ class Edit:
         function: is given a copy of what is there, [row, d_model], [row, head, d_head] or with `head` [row, d_head],
             and returns as many values of the same dtype. At `kv` it is called with the keys and then with the values.
             It must give the same for the same input: in a question with fed-back thoughts it is called in every pass.
-        head: of z the query head, of k and v the key-value head that is edited; None for all.
+        head: the head that is edited, a query head at z and a key-value head at k and v; None for all.
 
     Raises:
         SpecError: there is no such hook point, or it has no heads.

@@ -22,7 +22,7 @@ def tolerance(dtype: torch.dtype, largest: float, floor: float) -> float:
     """How far two sound computations may lie apart.
 
     Args:
-        largest: of the values that are compared.
+        largest: largest absolute value among those that are compared.
         floor: what was measured.
     """
     return max(LEAST[dtype] * max(1.0, largest), FACTOR * floor)

@@ -47,7 +47,7 @@ class Floors(NamedTuple):
     """How far plain computations of one run lie apart, at most.
 
     Attributes:
-        logits: of unpatched and patched runs.
+        logits: noise floor of the logits of unpatched and patched runs.
         resid: `resid_post` at the sites.
         fed: latent thoughts.
     """
@@ -67,7 +67,7 @@ class Context:
         layers: blocks that are tried.
         checkpoint: the model made of its files by another way; None where they are not known.
         probes: further pairs, on which alphas are compared.
-        seed: of every draw.
+        seed: seed of every draw.
         cells: that are drawn where plain hooks would take too long for all.
         tables: records of one experiment and direction, once it was run.
     """
@@ -175,7 +175,7 @@ class Context:
         return Alone(batch, outcome, torch.cat(fed))
 
     def _floors(self, index: int, side: int) -> Floors:
-        """Of one question, without its batch: that a batch gives the same is a law that is tried."""
+        """Noise floors of one question without its batch: that a batch gives the same is a law of its own."""
         hooked, one, patched = self.model.hooked, self.alone(index, side), []
         layer, source = self.layers[0], self.alone(index, 1 - side).outcome.resid
         write = Write(layer, one.batch.columns[:, :, :1], source[:, :, layer, :1])

@@ -31,7 +31,7 @@ class Law:
     """One thing that must hold whatever the weights.
 
     Attributes:
-        number: of the law it belongs to in the definitions.
+        number: number of the law it belongs to in the definitions.
         key: its short name.
         says: in words.
         measure: tries it on a `Context`; raises `NotApplicable` where it has nothing to say.

@@ -35,7 +35,7 @@ class Checkpoint:
         hf: merged, unless `set_scale` last said otherwise.
         base: unmerged weight of every adapted module.
         deltas: by module name.
-        head: of latent thoughts; None where nothing is fed back.
+        head: head that makes latent thoughts; None where nothing is fed back.
         unusual: why this adapter cannot be merged by the formula; PEFT then runs it beside the base, unmerged. Empty
             where it can.
     """

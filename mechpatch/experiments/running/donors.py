@@ -47,7 +47,7 @@ class Everyone:
         answers: what the clean and the corrupted answer of each pair are compared by.
         sites: site names of each pair; a donor must have the same.
         recipient: which side is patched, 0 clean or 1 corrupted; the donors' side is the other one.
-        seed: of the draws.
+        seed: seed of the draws.
     """
 
     hook: str
@@ -94,7 +94,7 @@ class Recipients:
 
     Attributes:
         everyone: all pairs of the file.
-        indices: of the pairs of this batch, in `everyone`.
+        indices: places of the pairs of this batch in `everyone`.
         baseline: what the runs have there when nothing is written, [pair, answer, layer, site, *vector]; the last axes
             are (d_model), (head, d_head) for z, k and v, and (2, kv_head, d_head), keys then values, for kv.
     """

@@ -41,7 +41,7 @@ class Engine:
 
     Attributes:
         record: unpatched runs of questions with the same sites, with the vectors of some hook points.
-        shapes: of what `record` gives.
+        shapes: shapes of what `record` gives.
         runner: makes a batch ready, given the recordings of its questions, bytes for one chunk of patches, and the hook
             points that are patched.
     """

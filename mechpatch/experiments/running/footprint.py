@@ -36,12 +36,12 @@ class Footprint:
     """Bytes that a batch takes.
 
     Attributes:
-        bound: of all; as asked for, or the memory of the device.
+        bound: bytes that all of it may take; as asked for, or the memory of the device.
         process: libraries and weights.
         batch: what is held as long as the batch is run: its unpatched runs and the vectors of donors.
         work: metrics of one patch, or its check with plain hooks and by the referee, whichever takes more.
-        rows, logits: of one patch of the fast engine, see `engine.bytes_of_rows`; 0 with plain hooks.
-        cap: of a chunk of patches, whatever the bound: a larger one would not be faster.
+        rows, logits: bytes of one patch of the fast engine, see `engine.bytes_of_rows`; 0 with plain hooks.
+        cap: bytes of a chunk of patches, whatever the bound: a larger one would not be faster.
         end: summary, figures and page of the whole run, when no batch is held any more.
     """
 
@@ -116,7 +116,7 @@ def floats_of(model: ThoughtModel, hook: str) -> int:
 
 
 def footprint_of_batch(experiment: Experiment, indices: Sequence[int], records: int = 0) -> Footprint:
-    """That of one batch of an experiment, which ends with so many records."""
+    """The footprint of one batch of an experiment that ends with so many records."""
     layouts = [experiment.layouts[index] for index in indices]
     return footprint(experiment.model, experiment.spec, layouts, len(experiment.layouts), records)
 
@@ -144,7 +144,7 @@ def require_fit(found: Footprint, spec: Spec, pairs: int) -> Footprint:
 
 
 def bytes_of_weights(model: ThoughtModel) -> int:
-    """Of all parameters, those that are shared counted once."""
+    """Bytes of all parameters; shared ones count once."""
     tensors = {each.data_ptr(): each for each in model.hooked.parameters()}
     if model.head is not None:
         tensors |= {each.data_ptr(): each for each in model.head.parameters()}
@@ -160,7 +160,7 @@ def bytes_of_the_process(model: ThoughtModel) -> int:
 
 
 def bytes_of_a_plain_run(model: ThoughtModel, batch: Batch) -> int:
-    """Of one run with plain hooks: activations of a block, scores of its attention, keys and values of all blocks."""
+    """Bytes of one run with plain hooks: activations and attention scores of a block, keys and values of all blocks."""
     cfg, width, tail = model.hooked.cfg, batch.width, batch.tails.shape[2]
     queries = max(batch.prompt.shape[1], 2 * tail) if batch.n_latents else 2 * width
     keys = (cfg.n_key_value_heads or cfg.n_heads) * cfg.d_head * 2 * cfg.n_layers
@@ -169,7 +169,7 @@ def bytes_of_a_plain_run(model: ThoughtModel, batch: Batch) -> int:
 
 
 def bytes_of_a_judgement(model: ThoughtModel, batch: Batch) -> int:
-    """Of one question of `batch`: its runs that measure the noise floor, and its run in float64, block by block."""
+    """Bytes of one question of `batch`: the runs that measure the noise floor, and the float64 run, block by block."""
     cfg, hooked = model.hooked.cfg, model.hooked
     logits = 2 * batch.reads.shape[2] * cfg.d_vocab_out
     block = max(sum(each.numel() for each in layer.parameters()) for layer in hooked.blocks)

@@ -46,7 +46,7 @@ class _Again(NamedTuple):
     """One question of a batch, run plainly by itself.
 
     Attributes:
-        layout, written: of this question alone.
+        layout, written: the layout and the writes of this question alone.
         plain: logits that it has in its batch.
         floor: spread of its run alone, of its runs with moved input, and of those, as long as a batch gives what a
             question gives alone.
@@ -66,7 +66,7 @@ class Rounding:
         floor: largest difference of a logit between plain computations of one patched run.
         difference: largest difference of a logit between engine and plain hooks.
         cells: how many were compared.
-        refereed: those of them that float64 was asked about, and found to differ by rounding alone.
+        refereed: the cells that float64 was asked about, and found to differ by rounding alone.
     """
 
     dtype: str
@@ -141,7 +141,7 @@ class EngineCheck:
     """Compares cell by cell, and keeps what it found.
 
     Attributes:
-        seed: of the moved inputs.
+        seed: seed of the moved inputs.
         floor: largest difference of a logit between plain computations of one patched run; None before the first cell.
         difference: largest difference of a logit between engine and plain hooks.
         cells: how many were compared.

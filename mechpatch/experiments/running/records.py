@@ -134,7 +134,7 @@ class Gathered:
 
     Args:
         rows: runs that will be added.
-        pairs: of the batch.
+        pairs: number of pairs in the batch.
         more: names of metrics of the user's own.
     """
 
@@ -199,7 +199,7 @@ class RecordBuilder:
         """One table per pair of a batch.
 
         Args:
-            indices: of the pairs, into all pairs of the run.
+            indices: places of the pairs among all pairs of the run.
         """
         cells = gathered.cells
         of_cells = {

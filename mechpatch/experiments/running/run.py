@@ -36,7 +36,7 @@ class Pace:
         whole: nothing was there before.
         expected: what was expected after the first batch; None where it was the only one.
         sections: seconds by section, see `Stopwatch`.
-        rounding: of the cells that were computed both ways; None if there were none.
+        rounding: differences of the cells that were computed both ways; None if there were none.
     """
 
     seconds: float

@@ -45,7 +45,7 @@ class BaseRun:
 
     @property
     def nbytes(self) -> int:
-        """Of all that it holds beside the model."""
+        """Bytes of all tensors that it holds beside the model."""
         return sum(each.nbytes for each in (self.cache, self.stream, self.logits, *self.points.values()))
 
     def vectors(self, hook: str) -> Float[Tensor, "pair layer site *vector"]:

@@ -68,7 +68,7 @@ class Rotary:
         return x * self.cos + torch.cat([-second, first], dim=-1) * self.sin
 
     def at(self, rows: Tensor | slice) -> "Rotary":
-        """Those of some positions."""
+        """The table of some positions alone."""
         return Rotary(self.cos[rows], self.sin[rows])
 
 
@@ -87,7 +87,7 @@ class Block:
 
     Attributes:
         local: whether it sees no further back than the window of the model; it has its own rotary table then.
-        scale, softcap: of attention scores.
+        scale, softcap: factor of the attention scores, and the bound that tanh presses them under; None for none.
         gate: None where the MLP has none.
     """
 
@@ -119,7 +119,7 @@ class Grid:
     Attributes:
         places: in attention: which pair, which of its runs, which query of the stage, which key of the run.
         repeats: places without a row of their own, pair and key, and the place whose keys and values they share.
-        rotary: of the rows' positions.
+        rotary: cosines and sines of the rows' positions; None where the model has no rotary embedding.
     """
 
     places: Int[Tensor, "4 row"]
@@ -151,7 +151,7 @@ def run_block(
 
     Args:
         shared: keys and values that all runs of a pair see.
-        own: those of each run by itself, earlier tokens among them.
+        own: keys and values of each run by itself, earlier tokens among them.
         unseen: keys that a query does not see; first `shared`, then `own`.
         useful: the rows to take through it; all if None. Of the others only keys and values are made.
         tap: called at every hook point but the output of the block.

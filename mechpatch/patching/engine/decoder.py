@@ -30,7 +30,7 @@ class Decoder:
 
     Attributes:
         places: learned positions, added to whatever enters the first block.
-        softcap: of logits.
+        softcap: bound of the logits, which tanh presses under it; None for none.
         rotary: tables of all positions, of global blocks and of local ones.
         window: how many keys, its own the last, a query of a local block sees.
     """
@@ -54,7 +54,7 @@ class Decoder:
         return h if self.places is None else h + self.places[positions]
 
     def shape(self, point: HookPoint) -> tuple[int, ...]:
-        """Of what is at one layer and position of a hook point."""
+        """Shape of what a hook point has at one layer and position."""
         return point.shape(self.embed.shape[1], self.heads, self.kv_heads, self.d_head)
 
     def logits(self, h: Resid) -> Float[Tensor, "row vocab_out"]:

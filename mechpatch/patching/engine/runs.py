@@ -196,7 +196,7 @@ def _climb(
 
     Args:
         shared: keys and values that all runs of a pair see.
-        own: those of each run, filled on the way.
+        own: keys and values of each run, filled on the way.
         watch: reads and writes rows on the way.
     """
     model, first, n_shared = base.model, base.tree.first, shared.shape[4]
@@ -250,7 +250,7 @@ def chunking(memory: int, rows: int, logits: int) -> tuple[int, int]:
 
 
 def bytes_of_logits(base: BaseRun) -> int:
-    """Of one patch of all pairs: those just made, as unembedded and as spread over pairs, and those made before."""
+    """Bytes of one patch's logits, all pairs: just unembedded, spread over pairs, and made before."""
     return 4 * base.logits.nbytes
 
 

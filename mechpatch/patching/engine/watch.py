@@ -81,7 +81,7 @@ class Patcher:
     Attributes:
         source: the donor's vectors.
         chosen: which heads a patch writes; None where the hook point has none.
-        vectors: of each patch's first layer; filled where a run has a row of its own.
+        vectors: what each patch's first layer has at the sites; filled where a run has a row of its own.
     """
 
     base: BaseRun

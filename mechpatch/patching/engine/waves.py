@@ -55,13 +55,13 @@ class Wave:
 
     Attributes:
         stage: its slots.
-        counts: by layer, how many rows, the first ones, the block must compute.
-        widths: by layer, to how many runs of one pair these rows belong, at most.
-        row: of each run and slot; -1 where there is none, and all along the last line, that of no run. On the CPU;
-            everything below is on the model's device, so that nothing in a wave has to wait for the CPU.
-        grid: of each row, its pair, its run's rank, its place in the stage and among the slots of its own.
-        positions: of each row, for the rotary embedding.
-        tokens: of the first rows, whose runs joined in an earlier stage; of no use where the stage is fed.
+        counts: for each layer, how many of the first rows the block must compute.
+        widths: for each layer, the most runs of one pair that these rows belong to.
+        row: the row of each run and slot; -1 where there is none. The last line is -1 everywhere: index -1 stands for
+            "no run". It is on the CPU, and everything below on the model's device, so that no wave waits for the CPU.
+        grid: for each row its pair, its run's rank, its place in the stage and its place among its run's own slots.
+        positions: position of each row, for the rotary embedding.
+        tokens: token ids of the first rows, whose runs joined in an earlier stage; not used where the stage is fed.
         joined: level of the residual stream, pair and slot where the other rows stand in the base run.
         last: rows at the last slot of the stage, in the order of their runs.
         useful: the rows whose output of the last block is of use; the other rows need only its keys and values.

@@ -27,7 +27,7 @@ class Work:
 
     Attributes:
         token_layers: tokens times the blocks that each goes through.
-        flops: of blocks, unembedding and latent head.
+        flops: floating-point operations of blocks, unembedding and latent head.
     """
 
     token_layers: int = 0
@@ -41,7 +41,7 @@ class Work:
 
 
 def base_work(base: BaseRun) -> Work:
-    """Of the unpatched run of a batch; `base` need not have been run."""
+    """Work of the unpatched run of a batch; `base` need not have been run."""
     tree, runs = base.tree, base_runs(base.tree)
     first, *later = tree.stages
     depth = len(base.model.blocks)
@@ -51,7 +51,7 @@ def base_work(base: BaseRun) -> Work:
 
 
 def sweep_work(base: BaseRun, patches: Sequence[Patch], hook: str = "resid_post") -> Work:
-    """Of the patches of a batch, with a donor that is nowhere the run's own."""
+    """Work of the patches of a batch, with a donor that is nowhere the run's own."""
     if not patches:
         return Work()
     tree, decoder, point = base.tree, base.model, point_of(hook)
@@ -62,7 +62,7 @@ def sweep_work(base: BaseRun, patches: Sequence[Patch], hook: str = "resid_post"
 
 
 def plain_work(model: HookedTransformer, batch: Batch) -> Work:
-    """Of one forward pass with plain hooks: both continuations of each question, padding included.
+    """Work of one forward pass with plain hooks: both continuations of each question, padding included.
 
     Counted from the parameters, so that it holds for every model that plain hooks can run.
     """
@@ -98,7 +98,7 @@ def _of_waves(base: BaseRun, runs: Runs, waves: Iterable[Wave]) -> Work:
 
 
 def _linear(block: Block) -> int:
-    """Of one token in one block."""
+    """Floating-point operations of one token in one block."""
     matrices = (block.q, block.k, block.v, block.o, block.gate, block.up, block.down)
     return 2 * sum(each.weight.numel() for each in matrices if each is not None)
 
@@ -108,7 +108,7 @@ def _keys_and_values(block: Block) -> int:
 
 
 def _attention(block: Block) -> int:
-    """Of one token and one key that it sees: scores and mixture."""
+    """Floating-point operations of one token and one key that it sees: scores and mixture."""
     return 4 * len(block.q.weight)
 
 

@@ -17,7 +17,7 @@ class View:
     Attributes:
         pair_id: whose it is.
         title, caption: plain text, to be escaped.
-        component: of CircuitsVis.
+        component: name of the CircuitsVis component.
         props: JSON values and arrays; tokens in them are safe.
         grid: whether every second token is the hidden name of a place.
     """

@@ -37,7 +37,7 @@ def head_maps(group: Group, cells: Cells, metric: str) -> Figure:
     """Mean over pairs of every layer (upwards) and head (across), a map for each position or step.
 
     Args:
-        cells: those of a hook point with heads.
+        cells: the cells of a hook point with heads.
     """
     about, interval = measure_of(shown_as(metric, group.direction)), interval_of(cells, metric)
     shown = np.where(cells.structural, np.nan, interval.mean)

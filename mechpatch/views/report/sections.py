@@ -44,7 +44,7 @@ class StudyPage:
 
     Attributes:
         number: the place of the study among all; the first one is shown, the others wait behind their tabs.
-        name: of the study.
+        name: name of the study.
         lines: what was done, what was found, what to distrust.
         facts: each fact with its name, in parts.
         sections: key and title of each section that has something to show.
