@@ -32,11 +32,16 @@ def dataclasses_of_the_package() -> Iterator[type]:
                     yield each
 
 
+def is_function(annotation: object) -> bool:
+    """A function of arrays holds none, and shows its name."""
+    return "Callable[" in str(annotation)
+
+
 def test_no_dataclass_prints_its_arrays():
     holding = [
         each
         for each in dataclasses_of_the_package()
-        if any(name in str(field.type) for field in fields(each) for name in ARRAYS)
+        if any(name in str(field.type) for field in fields(each) for name in ARRAYS if not is_function(field.type))
     ]
     assert len(holding) > 20
     # What dataclasses make is compiled from text.

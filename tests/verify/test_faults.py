@@ -173,7 +173,7 @@ def test_latents_that_are_read_before_the_final_norm(source: ModelSource, monkey
     old, new = "head(model.ln_final(hidden[:, -1:])[:, 0])", "head(hidden[:, -1])"
     rewrite(monkeypatch, ROLLOUT, "rollout_latent", old, new)
     findings = tried(loaded(source), source)
-    assert failed(findings) == {"latents", "logits", "sites", "patched", "engine"}
+    assert failed(findings) == {"latents", "logits", "sites", "patched", "engine", "hook-points"}
     (cause,) = findings.causes
     assert cause.startswith("latents are read before the final norm")
 
@@ -188,7 +188,11 @@ def test_a_site_that_is_shifted_by_one_step(source: ModelSource, monkeypatch: py
     )
     monkeypatch.setattr("mechpatch.models.thought_model.latent_layout", latent_module.latent_layout)
     findings = tried(loaded(source), source)
-    assert failed(findings) == {"sites", "patched"}
+    assert failed(findings) == {
+        "sites",
+        "patched",
+        "hook-points",
+    }  # eot is no thought
     (cause,) = findings.causes
     assert cause.startswith("sites are shifted by +1 step")
 
@@ -226,7 +230,7 @@ def test_left_padding_without_mask(source: ModelSource, monkeypatch: pytest.Monk
     old, new = "F.pad(real, (0, end", "F.pad(torch.ones_like(real), (0, end"
     monkeypatch.setattr(ROLLOUT, "segment", rewrite(monkeypatch, segment_module, "segment", old, new))
     findings = tried(loaded(source), source)
-    assert failed(findings) == {"batch", "engine"}
+    assert failed(findings) == {"batch", "engine", "hook-points"}
     (cause,) = findings.causes
     assert cause.startswith("left padding without mask: padded questions (pair ")
 

@@ -26,7 +26,7 @@ def test_a_sound_model_passes(sound):
     for law in LAWS:
         assert law.says in sound.stdout
     assert "FAILS" not in sound.stdout
-    assert "All 17 laws that apply hold." in sound.stdout
+    assert "All 19 laws that apply hold." in sound.stdout
     assert "not applicable: latent thoughts are fed back" in sound.stdout
 
 

@@ -388,8 +388,8 @@ def test_gaussian_vectors_have_the_norm_of_each_head(demo_model, shipped_pairs, 
 def test_a_logit_that_is_not_finite_names_pair_and_place(demo_model, shipped_pairs, tmp_path, monkeypatch):
     plain = reference.sweep
 
-    def broken(model, head, batch, donor, patches):
-        for patch, outcome in plain(model, head, batch, donor, patches):
+    def broken(model, head, batch, donor, patches, hook):
+        for patch, outcome in plain(model, head, batch, donor, patches, hook):
             if patch.layer == 2:
                 outcome.logits[1] = torch.nan
             yield patch, outcome
@@ -397,7 +397,7 @@ def test_a_logit_that_is_not_finite_names_pair_and_place(demo_model, shipped_pai
     monkeypatch.setattr(reference, "sweep", broken)
     with pytest.raises(
         NumericsError,
-        match=r"'demo-001', layer, denoise, layer 2, site all, donor paired: NaN or infinite in its batch",
+        match=r"'demo-001', layer, layer 2, site all, denoise, donor paired: NaN or infinite in its batch",
     ):
         run(demo_model, shipped_pairs[:2], Spec(experiments=("layer",), engine="reference"), tmp_path / "run")
 
