@@ -5,7 +5,7 @@ layer-wise; each of them once for every head, where a hook point has heads.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from jaxtyping import Bool, Float, Int
 
-from mechpatch.catalogue import DONORS
+from mechpatch.catalogue import DONORS, is_null
 from mechpatch.errors import StorageError
 from mechpatch.kinds import KINDS
 from mechpatch.kinds.cells import ALL as ALL
@@ -102,6 +102,14 @@ class Cells:
         grid = np.full((len(self.pairs), *self.structural.shape), np.nan)
         grid.reshape(-1)[self.address] = _metric(self.rows, metric)
         return grid
+
+
+def nulls_beside(group: Group, laid_out: Mapping[Group, Cells]) -> dict[str, Cells]:
+    """The cells of each null donor that was run beside a group, by donor; none beside a null donor's own group."""
+    if is_null(group.donor):
+        return {}
+    alike = {null: cells for null, cells in laid_out.items() if null._replace(donor=group.donor) == group}
+    return {null.donor: cells for null, cells in alike.items() if is_null(null.donor)}
 
 
 def groups(table: pa.Table) -> list[Group]:

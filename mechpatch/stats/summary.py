@@ -6,10 +6,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mechpatch.catalogue import PAIRED, is_null
+from mechpatch.catalogue import PAIRED
 from mechpatch.stats import sets
 from mechpatch.stats.cell_values import CellSummary, Share
-from mechpatch.stats.cells import Cells, Group, answers_differ, at_thoughts, groups, select
+from mechpatch.stats.cells import Cells, Group, answers_differ, at_thoughts, groups, nulls_beside, select
 from mechpatch.stats.checks import checks
 from mechpatch.stats.contrasts import LEVEL, Contrast, aligned, contrast, estimate_at, number, tested_at
 from mechpatch.stats.directions import both_directions
@@ -166,13 +166,12 @@ def _beyond_nulls(
     group: Group, laid_out: Mapping[Group, Cells], effects: Mapping[Group, np.ndarray], seed: int
 ) -> dict[str, Contrast]:
     """For each null donor, the effect in the cells of `group` minus that donor's; empty for a null donor's group."""
-    if is_null(group.donor):
-        return {}
     cells = laid_out[group]
     return {
-        null.donor: contrast(effects[group] - aligned(cells, other, effects[null]), cells.structural, seed)
-        for null, other in laid_out.items()
-        if null._replace(donor=group.donor) == group and is_null(null.donor)
+        donor: contrast(
+            effects[group] - aligned(cells, other, effects[group._replace(donor=donor)]), cells.structural, seed
+        )
+        for donor, other in nulls_beside(group, laid_out).items()
     }
 
 

@@ -10,9 +10,8 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy import stats
 
-from mechpatch.catalogue import is_null
 from mechpatch.stats.cell_values import Share, ShareTest
-from mechpatch.stats.cells import Cells, Group
+from mechpatch.stats.cells import Cells, Group, nulls_beside
 from mechpatch.stats.contrasts import LEVEL, aligned, number
 from mechpatch.stats.estimates import benjamini_hochberg
 
@@ -44,15 +43,7 @@ def mcnemar_p(more: Int[np.ndarray, "*cell"], less: Int[np.ndarray, "*cell"]) ->
 def switching(group: Group, laid_out: Mapping[Group, Cells]) -> list[list[dict[str, Share]]]:
     """The shares `switched` and `neither` of each cell of `group`: a list of layers, each a list of columns."""
     cells = laid_out[group]
-    nulls = (
-        {}
-        if is_null(group.donor)
-        else {
-            null.donor: other
-            for null, other in laid_out.items()
-            if null._replace(donor=group.donor) == group and is_null(null.donor)
-        }
-    )
+    nulls = nulls_beside(group, laid_out)
     found = {name: _share(cells, name, nulls) for name in SHARES}
     rows, across = cells.structural.shape
     return [[{name: found[name][row * across + at] for name in SHARES} for at in range(across)] for row in range(rows)]

@@ -42,10 +42,9 @@ def same_point(context: Context) -> Measured:
 
     for cell in context.draw(position_cells(context.frame), EACH):
         site, layer = [batch.sites.index(cell.sites[0])], cell.layer
-        alike = [(("z",), ("attn_out",), layer), (("k", "v"), ("kv",), layer)]
-        for one, other, at in alike:
+        for one, other in ((("z",), ("attn_out",)), (("k", "v"), ("kv",))):
             found, expected = (
-                run(*(write_at(batch, donors[hook], at, site, hook) for hook in hooks)) for hooks in (one, other)
+                run(*(write_at(batch, donors[hook], layer, site, hook) for hook in hooks)) for hooks in (one, other)
             )
             worst.show(found.logits, expected.logits, f"{'+'.join(one)} and {other[0]}, {place(cell)}")
         if layer > 0:

@@ -6,9 +6,9 @@ from matplotlib.figure import Figure
 
 from mechpatch.catalogue import PAIRED, direction_label, donor_label, measure_of, role_of
 from mechpatch.kinds.cells import ALL
-from mechpatch.stats import Cells, bootstrap_mean, groups, select
+from mechpatch.stats import Cells, groups, select
 from mechpatch.stats.cells import Column, Group
-from mechpatch.views.figures.parts import SEED, add_title, interval_of, movable
+from mechpatch.views.figures.parts import add_title, interval_of, movable
 from mechpatch.views.figures.theme import BLUE, MUTED, RULE, shown_as, style
 
 SHOWN = 24  # components
@@ -31,7 +31,8 @@ def component_ranking(
     effects = {group: select(table, group, include_incorrect) for group in found if group.donor == PAIRED}
     if len(effects) < 2 and not any(cells.heads for cells in effects.values()):
         return None
-    means = {group: movable(cells, interval_of(cells, metric).mean) for group, cells in effects.items()}
+    intervals = {group: interval_of(cells, metric) for group, cells in effects.items()}
+    means = {group: movable(cells, intervals[group].mean) for group, cells in effects.items()}
     known = [(group, *at) for group, values in means.items() for at in np.argwhere(~np.isnan(values)).tolist()]
     ranked = sorted(known, key=lambda each: -abs(means[each[0]][each[1:]]))[:SHOWN]
     if not ranked:
@@ -39,6 +40,7 @@ def component_ranking(
     about = measure_of(shown_as(metric, direction))
     controls = [donor for donor in dict.fromkeys(group.donor for group in found) if role_of(donor) == "control"]
     marks = dict(zip(controls, MARKS, strict=False))
+    beside = {group: select(table, group, include_incorrect) for group in found if group.donor in marks}
     with style():
         figure = Figure(figsize=(6.4, 0.19 * len(ranked) + 1.5), layout="constrained")
         axes = figure.add_subplot()
@@ -48,12 +50,13 @@ def component_ranking(
             cells = effects[group]
             layer, place = int(cells.layers[row]), cells.columns[column]
             names.append(component(group, layer, place))
-            interval = bootstrap_mean(cells.values(_read(metric))[:, row, column], SEED)
-            axes.plot([interval.low, interval.high], [line, line], color=BLUE, linewidth=1.4, zorder=2)
-            axes.plot(interval.mean, line, "o", color=BLUE, markersize=4, zorder=3)
+            interval = intervals[group]
+            mean, low, high = (each[row, column] for each in (interval.mean, interval.low, interval.high))
+            axes.plot([low, high], [line, line], color=BLUE, linewidth=1.4, zorder=2)
+            axes.plot(mean, line, "o", color=BLUE, markersize=4, zorder=3)
             for donor, mark in marks.items():
-                if (other := group._replace(donor=donor)) in found:
-                    value = _mean_at(select(table, other, include_incorrect), metric, layer, place)
+                if (other := beside.get(group._replace(donor=donor))) is not None:
+                    value = _mean_at(other, metric, layer, place)
                     axes.plot(value, line, mark, color=MUTED, markersize=6, zorder=1)
         axes.set_yticks(range(len(names)), labels=names)
         axes.invert_yaxis()
