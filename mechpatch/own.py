@@ -67,6 +67,10 @@ class Own:
             if kind.drawing not in DRAWINGS:
                 raise SpecError(f"kind {kind.name!r}: drawing {kind.drawing!r}, expected one of {', '.join(DRAWINGS)}")
 
+    def words(self) -> dict[str, dict[str, str]]:
+        """Words and drawing of each kind, by name."""
+        return {kind.name: kind.described for kind in self.kinds}
+
     def kind(self, name: str) -> Kind:
         """A kind by its name, one of the user's own or a known one."""
         return next((kind for kind in self.kinds if kind.name == name), None) or kind_of(name)

@@ -26,6 +26,7 @@ from mechpatch.experiments.screening import still_known
 from mechpatch.experiments.spec import Spec
 from mechpatch.inspection.inspect import inspect_pairs
 from mechpatch.inspection.strongest import largest_effects
+from mechpatch.kinds import tell
 from mechpatch.models import ThoughtModel
 from mechpatch.own import NOTHING, Own
 from mechpatch.patching.memory import peak_memory
@@ -121,7 +122,7 @@ def run_to_directory(
     observer = observer or null_observer()
     experiment = _ready(model, spec, pairs, own)
     started = time.monotonic()
-    described = describe_run(model, spec, pairs, command)
+    described = describe_run(model, spec, pairs, command, own)
     with open_run(out, described, join) as directory, log_to(out):
         experiment = experiment.grown(spec_from(directory.spec["spec"]), {*directory.spec["pairs"]["run"]})
         require_memory(experiment)
@@ -163,7 +164,7 @@ def run_in_memory(
     """As `run_to_directory`, without a directory: nothing is written but the cache, if there is one."""
     experiment = _ready(model, spec, pairs, own)
     started = time.monotonic()
-    directory = MemoryRun(describe_run(model, spec, pairs, ()))
+    directory = MemoryRun(describe_run(model, spec, pairs, (), own))
     records, pace = _run(experiment, directory, cache, progress, lambda row: None, log.info)
     summary = _summary(experiment, records, pace, pairs, include_incorrect, started, None)
     return Kept(directory.spec, describe_pairs(model, pairs, experiment), records, summary)
@@ -182,6 +183,7 @@ def _ready(model: ThoughtModel, spec: Spec, pairs: PairFile, own: Own) -> Experi
     experiment = Experiment.prepare(model, spec, pairs.kept, pairs.asked, own)
     require_memory(experiment)
     require_intact(model)
+    tell(own.words())
     return experiment
 
 

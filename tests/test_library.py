@@ -25,6 +25,7 @@ from checkpoints import write_base, write_peft
 from transformer_lens import HookedTransformer, HookedTransformerConfig
 
 import mechpatch as mp
+from mechpatch import kinds
 from mechpatch.errors import CheckpointError, SpecError
 from mechpatch.metrics import Answers
 from mechpatch.models.tokens import load_tokenizer
@@ -49,7 +50,7 @@ def every_thought(frame):
     return [frame.cell("every_thought", layer, frame.thoughts, "all") for layer in frame.layers]
 
 
-EVERY_THOUGHT = mp.Kind(name="every_thought", label="Every thought", cells=every_thought)
+EVERY_THOUGHT = mp.Kind(name="every_thought", label="All at a time", cells=every_thought, drawing="profile")
 
 
 @pytest.fixture(scope="module")
@@ -74,17 +75,31 @@ def rows(run: mp.Run, **wanted) -> pa.Table:
 def test_a_run_in_memory_is_the_run_of_a_directory(run, demo_model, shipped_pairs, tmp_path):
     own: dict[str, Any] = {"nulls": (mp.Donor(name="again", function=paired_again), "zero", "mean")}
     own["metrics"] = {"largest_change": largest_change}
-    kinds = ["position", "layer", EVERY_THOUGHT]
-    kept = mp.run(demo_model, shipped_pairs[:4], kinds, out=tmp_path / "run", **own, **FEW)
+    asked = ["position", "layer", EVERY_THOUGHT]
+    kept = mp.run(demo_model, shipped_pairs[:4], asked, out=tmp_path / "run", **own, **FEW)
     assert kept.records.equals(run.records)
     assert kept.summary.cells == run.summary.cells
     assert read_effects(run.save(tmp_path / "saved")).equals(run.records)
     assert mp.open_run(tmp_path / "saved").summary == run.summary
     other = {"metrics": [mp.Metric(name="largest_change", function=largest_change, version="2")]}
     with pytest.raises(SpecError, match=r"the run has metric largest_change \(version 1\), donor again"):
-        mp.run(demo_model, shipped_pairs[:4], kinds, out=tmp_path / "run", **(own | other), **FEW)
+        mp.run(demo_model, shipped_pairs[:4], asked, out=tmp_path / "run", **(own | other), **FEW)
     with pytest.raises(SpecError, match=r"asked for \(not given\)"):
         mp.run(demo_model, shipped_pairs[:4], "position", out=tmp_path / "run", **FEW)
+
+
+def test_a_kind_of_ones_own_is_drawn_by_whoever_reads_its_run(run, tmp_path, monkeypatch):
+    folder, page = run.save(tmp_path / "run"), tmp_path / "page.html"
+    monkeypatch.setattr(kinds, "_told", {})  # as in another process
+    assert kinds.kind_of("every_thought").drawing == "map"
+    mp.open_run(folder).report(page)
+    assert (kinds.kind_of("every_thought").drawing, kinds.kind_of("every_thought").label) == (
+        "profile",
+        "All at a time",
+    )
+    assert "All at a time" in page.read_text(encoding="utf-8")
+    kinds.tell({"odd": {"drawing": "<script>", "cells": "os.system"}})
+    assert (kinds.kind_of("odd").drawing, kinds.kind_of("odd").label) == ("map", "odd")
 
 
 def test_effects_and_cells_are_data_frames(run):

@@ -16,6 +16,7 @@ from mechpatch.experiments.layouts import settled
 from mechpatch.experiments.pair_file import PairFile
 from mechpatch.experiments.spec import Spec
 from mechpatch.models import ThoughtModel
+from mechpatch.own import NOTHING, Own
 from mechpatch.pairs import describe, to_prepared
 from mechpatch.patching.memory import memory_bound
 from mechpatch.storage.keys import digest, file_digest
@@ -24,11 +25,14 @@ from mechpatch.thoughts.layout import encode
 LIBRARIES = ("mechpatch", "torch", "transformers", "transformer-lens", "peft")
 
 
-def describe_run(model: ThoughtModel, spec: Spec, pairs: PairFile, command: Sequence[str]) -> dict[str, Any]:
+def describe_run(
+    model: ThoughtModel, spec: Spec, pairs: PairFile, command: Sequence[str], own: Own = NOTHING
+) -> dict[str, Any]:
     """Everything that is needed to repeat a run; what only says where it came from is under `environment`."""
     names = [pair.pair_id for pair in pairs.kept]
     return {
         "spec": asdict(settled(model, spec)),
+        "kinds": own.words(),
         "model": {"fingerprint": model.fingerprint, "dtype": model.about.get("dtype"), "n_layers": model.n_layers},
         "pairs": {
             "sha256": None if pairs.path is None else file_digest(pairs.path),

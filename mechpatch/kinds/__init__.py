@@ -1,8 +1,11 @@
 """The kinds of experiments: which cells each visits, what it is called and how it is drawn. One table of them all."""
 
+from collections.abc import Mapping
+
 from mechpatch.kinds.cells import Cell as Cell
 from mechpatch.kinds.cells import Frame as Frame
 from mechpatch.kinds.chained import CUMULATIVE, RELAY
+from mechpatch.kinds.kind import DRAWINGS, WORDS
 from mechpatch.kinds.kind import Kind as Kind
 from mechpatch.kinds.layer import LAYER
 from mechpatch.kinds.position import POSITION
@@ -23,6 +26,27 @@ KINDS = {kind.name: kind for kind in _TABLE}
 SHORT = {"chained": ("relay", "cumulative"), "all": ("layer", "position", "relay", "cumulative")}
 
 
+_told: dict[str, Kind] = {}
+
+
+def tell(described: Mapping[str, Mapping[str, str]]) -> None:
+    """Learn the words and the drawing of kinds that a user made, as `Kind.described` gives them, by name.
+
+    A run directory keeps them, so that whoever reads it draws such a kind as the one who ran it.
+    """
+    for name, words in described.items():
+        known = {field: str(words[field]) for field in WORDS if field in words}
+        if known.get("drawing") not in DRAWINGS:
+            known["drawing"] = "map"
+        _told[name] = Kind(name=name, cells=lambda frame: [], **{"label": name} | known)
+
+
 def kind_of(name: str) -> Kind:
-    """The kind of that name. Records may hold one that somebody else made: it is drawn as a map under its own name."""
-    return KINDS.get(name) or Kind(name=name, label=name.replace("_", " ").capitalize(), cells=lambda frame: [])
+    """The kind of that name; one that nobody described is drawn as a map under its own name."""
+    nameless = Kind(name=name, label=name.replace("_", " ").capitalize(), cells=lambda frame: [])
+    return KINDS.get(name) or _told.get(name) or nameless
+
+
+def all_kinds() -> dict[str, Kind]:
+    """Every kind whose words are known, by name."""
+    return KINDS | _told

@@ -7,6 +7,7 @@ from typing import Protocol, runtime_checkable
 from mechpatch.kinds.cells import Cell, Frame
 
 DRAWINGS = ("map", "profile", "chain", "triangle")
+WORDS = ("label", "phrase", "drawing", "across", "up")  # fields that say how a kind is told and drawn
 
 
 @runtime_checkable
@@ -58,3 +59,8 @@ class Kind:
     place: Callable[[Placed], str] = at_site
     across: str = "Position"
     up: str = "Layer"
+
+    @property
+    def described(self) -> dict[str, str]:
+        """Its words and its drawing, as a run directory keeps those of a kind of your own."""
+        return {name: getattr(self, name) for name in WORDS}

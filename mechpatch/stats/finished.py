@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from mechpatch.errors import StorageError
+from mechpatch.kinds import tell
 from mechpatch.stats.cells import Group
 from mechpatch.stats.cells import groups as groups_of
 from mechpatch.stats.summary_file import read_summary
@@ -33,7 +34,9 @@ class FinishedRun:
     @cached_property
     def spec(self) -> dict[str, Any]:
         """What was asked, of which model, over which pairs: `spec.json`."""
-        return read_spec(self.folder)
+        spec = read_spec(self.folder)
+        tell(spec.get("kinds", {}))
+        return spec
 
     @cached_property
     def pairs(self) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.colors import Colormap, to_hex
 
 from mechpatch.catalogue import DIRECTIONS, DONORS, MEASURES, Measure, is_null, role_of
-from mechpatch.kinds import KINDS
+from mechpatch.kinds import all_kinds
 from mechpatch.points import POINTS
 from mechpatch.stats.cells import Column, Group
 from mechpatch.views.figures.theme import colours, layer_colours
@@ -33,7 +33,7 @@ def build_payload(studies: Sequence[Study], views: Sequence[dict[str, list[dict[
             "metrics": {name: asdict(metric) | {"axis": metric.axis} for name, metric in MEASURES.items()},
             "experiments": {
                 name: {"label": kind.label, "drawing": kind.drawing, "across": kind.across, "up": kind.up}
-                for name, kind in KINDS.items()
+                for name, kind in all_kinds().items()
             },
             "hooks": {name: point.label for name, point in POINTS.items()},
             "directions": DIRECTIONS,
