@@ -13,13 +13,13 @@ class Embedded:
 
     Attributes:
         placed: for each study, the views of each pair by its id: id of the element, classes, title, caption.
-        calls: the statement that draws each view, by the id of its element.
-        bundle, style: the script and the style sheet that all views share; empty without views.
+        script: CircuitsVis, and `EMBEDDED`: a function that draws each view, by the id of its element; empty without
+            views.
+        style: the style sheet that all views share; empty without views.
     """
 
     placed: list[dict[str, list[dict[str, str]]]]
-    calls: dict[str, str]
-    bundle: str = ""
+    script: str = ""
     style: str = ""
 
 
@@ -37,5 +37,6 @@ def collect(studies: Sequence[Sequence[Path]]) -> Embedded:
                     about = {"title": view.title, "caption": view.caption, "classes": classes}
                     by_pair.setdefault(pair_id, []).append({"id": element, **about})
     if not calls:
-        return Embedded(placed=placed, calls=calls)
-    return Embedded(placed=placed, calls=calls, bundle=circuits.bundle(), style=circuits.STYLE)
+        return Embedded(placed=placed)
+    drawn = ",".join(f'"{element}":()=>{{{call}}}' for element, call in calls.items())
+    return Embedded(placed=placed, script=f"{circuits.bundle()}\nconst EMBEDDED = {{{drawn}}};", style=circuits.STYLE)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mechpatch.storage.atomic import write_text, writing
 from mechpatch.views.html import render
+from mechpatch.views.report.differences import describe_differences
 from mechpatch.views.report.embedded import Embedded, collect
 from mechpatch.views.report.overview import overview
 from mechpatch.views.report.payload import build_payload
@@ -16,7 +17,7 @@ from mechpatch.views.report.studies import Study, read_studies
 LIBRARIES = ("vendor/d3.min.js", "vendor/plot.min.js", "vendor/htm-preact.min.js")
 SCRIPTS = (
     *("data.js", "state.js", "figure.js", "tables.js", "map.js"),
-    *("distribution.js", "pair.js", "curves.js", "main.js"),
+    *("distribution.js", "pair.js", "differences.js", "curves.js", "main.js"),
 )
 
 
@@ -38,19 +39,18 @@ def write_report(runs: Sequence[Path], out: Path) -> Path:
 
 def render_page(studies: Sequence[Study], embedded: Embedded) -> str:
     """The whole page as text."""
-    calls = ",".join(f'"{element}":()=>{{{call}}}' for element, call in embedded.calls.items())
+    differences = describe_differences(studies)
     return render(
         "mechpatch.views.report",
         "page.html",
         names=[study.name for study in studies],
         style=_static("report.css") + embedded.style,
         overview=overview(studies),
-        studies=[study_page(study, at) for at, study in enumerate(studies)],
-        payload=build_payload(studies, embedded.placed),
+        studies=[study_page(study, at, differences) for at, study in enumerate(studies)],
+        payload=build_payload(studies, embedded.placed, differences),
         libraries=[_static(name) for name in LIBRARIES],
-        bundle=embedded.bundle,
-        calls=f"const EMBEDDED = {{{calls}}};",
-        code='"use strict";(() => {' + "".join(map(_static, SCRIPTS)) + "})();",
+        bundle=embedded.script,
+        code='"use strict";(async () => {' + "".join(map(_static, SCRIPTS)) + "})();",
     )
 
 

@@ -1,6 +1,6 @@
 """What the page's script is given: one JSON value that holds every number the figures show."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -22,11 +22,16 @@ from mechpatch.views.report.tables import describe_tables
 SAMPLES = 33  # of a colour map; odd, so that the neutral middle is one of them
 
 
-def build_payload(studies: Sequence[Study], views: Sequence[dict[str, list[dict[str, str]]]]) -> dict[str, Any]:
+def build_payload(
+    studies: Sequence[Study],
+    views: Sequence[dict[str, list[dict[str, str]]]],
+    differences: Sequence[Mapping[str, Any]],
+) -> dict[str, Any]:
     """Words and colours of the house, and the numbers of every study.
 
     Args:
         views: the views of single pairs for each study (see `embedded`).
+        differences: see `describe_differences`.
     """
     return {
         "words": {
@@ -48,6 +53,7 @@ def build_payload(studies: Sequence[Study], views: Sequence[dict[str, list[dict[
             "layers": _samples(layer_colours()),
         },
         "studies": [describe_study(study, placed) for study, placed in zip(studies, views, strict=True)],
+        "differences": [{name: value for name, value in each.items() if name != "said"} for each in differences],
     }
 
 

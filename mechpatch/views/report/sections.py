@@ -18,6 +18,7 @@ from mechpatch.views.words.reading import paragraphs
 
 SECTIONS = (
     ("explorer", "Map"),
+    ("difference", "Two runs compared"),
     ("profile", "Layers"),
     ("chain", "Chains"),
     ("comparison", "Experiments compared"),
@@ -48,6 +49,7 @@ class StudyPage:
         lines: what was done, what was found, what to distrust.
         facts: each fact with its name, in parts.
         sections: key and title of each section that has something to show.
+        said: what each comparison with another run says, line by line.
         captions: what stands above the figures of a section, by key.
         paragraphs, notes: the finding in words, and what must be known before it is read.
         laws, relations: rows of the checks that must hold, and of those that need not.
@@ -60,6 +62,7 @@ class StudyPage:
     lines: Lines
     facts: list[tuple[str, list[Part]]]
     sections: list[tuple[str, str]]
+    said: list[list[str]]
     captions: Mapping[str, str]
     paragraphs: list[str]
     notes: Sequence[str]
@@ -70,11 +73,17 @@ class StudyPage:
     runs: list[Row]
 
 
-def study_page(study: Study, number: int) -> StudyPage:
-    """One study, from what was asked to how to read it."""
+def study_page(study: Study, number: int, differences: Sequence[Mapping[str, Any]] = ()) -> StudyPage:
+    """One study, from what was asked to how to read it.
+
+    Args:
+        differences: the comparisons of all studies, see `describe_differences`.
+    """
+    said = [each["said"] for each in differences if number in (each["a"], each["b"])]
     kinds = {group.experiment for run in study.runs for group in run.groups}
     drawings = {kind_of(name).drawing for name in kinds}
     shown = {
+        "difference": bool(said),
         "profile": "profile" in drawings,
         "chain": "chain" in drawings,
         "comparison": len(kinds) > 1,
@@ -86,6 +95,7 @@ def study_page(study: Study, number: int) -> StudyPage:
         lines=lines(study.summary),
         facts=facts.describe_study(study),
         sections=[(key, title) for key, title in SECTIONS if shown.get(key, True)],
+        said=said,
         captions=CAPTIONS,
         paragraphs=paragraphs(study.summary),
         notes=study.summary.run.notes,

@@ -42,6 +42,11 @@ class Study:
     def name(self) -> str:
         return ", ".join(run.name for run in self.runs)
 
+    @property
+    def questions(self) -> dict[str, dict[str, Any]]:
+        """What each pair asked, by pair id."""
+        return {pair_id: asked for run in self.runs for pair_id, asked in run.questions.items()}
+
 
 def read_studies(folders: Sequence[Path]) -> list[Study]:
     """Read and join the runs in `folders`, in the order given.

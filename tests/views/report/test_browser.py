@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from mechpatch import cli
 from mechpatch.formats import percent
 from mechpatch.stats import CellSummary, summarise
+from mechpatch.stats.compare import compare_runs
 from mechpatch.views.report import write_report
 
 AXE = (Path(__file__).parents[2] / "support" / "vendor" / "axe.min.js").read_text(encoding="utf-8")
@@ -43,9 +44,9 @@ def figure(page: Any, name: str) -> Any:
     return page.locator(f".study:not([hidden]) [data-figure^={name}]").first
 
 
-def cell(page: Any, name: str) -> Any:
+def cell(page: Any, name: str, map_: str = "map-") -> Any:
     """A cell of the first map, by the start of what a screen reader says of it."""
-    return page.locator(f'.study:not([hidden]) [data-figure^=map-] [role=gridcell][data-label^="{name}:"]').first
+    return page.locator(f'.study:not([hidden]) [data-figure^={map_}] [role=gridcell][data-label^="{name}:"]').first
 
 
 def choose(page: Any, switch: str, value: str) -> None:
@@ -319,20 +320,66 @@ def test_the_page_may_not_reach_a_network(synthetic, open_page):
     page.problems.clear()  # this refusal was asked for
 
 
-def test_several_studies_are_tabs(tmp_path, open_page):
-    records = make_records(pairs=6, experiments=("layer", "position"))
-    runs = [write_run(tmp_path / name, records, model=name) for name in ("one", "two")]
-    page = open_page(write_report(runs, tmp_path / "report.html"))
+@pytest.fixture(scope="session")
+def two_runs(tmp_path_factory) -> tuple[Path, list[pa.Table]]:
+    """A report of two runs: what moves most pairs in the first moves few of them in the second."""
+    folder = tmp_path_factory.mktemp("two")
+    asked = {"layers": 3, "thoughts": 3, "pairs": 12, "experiments": ("layer", "position"), "nulls": ("other_pair",)}
+    tables = [make_records(**asked, strength=1.5), make_records(**asked, strength=0.2)]
+    runs = [write_run(folder / name, table, model=name) for name, table in zip(("one", "two"), tables, strict=True)]
+    return write_report(runs, folder / "report.html"), tables
+
+
+def test_several_studies_are_tabs_that_keep_what_is_looked_at(two_runs, open_page):
+    page = open_page(two_runs[0])
     assert page.locator(".study:visible").count() == 1
     side_by_side = page.locator(".overview tbody tr")
     assert side_by_side.count() == 4  # two experiments of two studies
-    assert {row.locator("td").nth(4).inner_text() for row in side_by_side.all()} == {"layer 2, all", "layer 2, t2"}
+    assert {row.locator("td").nth(4).inner_text() for row in side_by_side.all()} == {"layer 1, all", "layer 1, t1"}
+    cell(page, "Layer 2, t0").click()
     page.get_by_role("tab", name="two").click()
     assert page.locator(".study:visible").get_attribute("data-study") == "1"
-    assert figure(page, "map-").locator("[role=gridcell]").count() > 4
+    assert heading(page).startswith("Layer 2, t0: ")
     assert looked_at(page)["run"] == "1"
-    assert barriers(page) == []
     assert page.pdf().startswith(b"%PDF")
+
+
+def test_two_runs_are_compared_cell_by_cell_and_pair_by_pair(two_runs, open_page):
+    path, tables = two_runs
+    page = open_page(path)
+    found = {
+        (each.layer, each.site): each
+        for each in compare_runs(tables[0], tables[1], "switched").cells
+        if (each.experiment, each.donor) == ("position", "paired")
+    }
+    difference = found[1, "t1"].difference
+    assert difference.mean == 1
+    said = cell(page, "Layer 1, t1", "difference-").get_attribute("data-label")
+    assert "pairs that switch A 100 %, B 0 %, A − B +100 points" in said
+    assert said.endswith(", clear")
+    choose(page, "metric", "effect")
+    effect = compare_runs(tables[0], tables[1], "effect").cells
+    (one,) = [each for each in effect if (each.layer, each.site, each.donor) == (1, "t2", "paired")]
+    said = cell(page, "Layer 1, t2", "difference-").get_attribute("data-label")
+    assert f"A {one.a.mean:.3f}, B {one.b.mean:.3f}, A − B +{one.difference.mean:.3f}" in said
+    cell(page, "Layer 1, t2", "difference-").click()
+    assert heading(page).startswith("Layer 1, t2: ")
+    before = chosen_pair(page)
+    dots = figure(page, "scatter-").locator("[role=option]")
+    assert dots.count() == 12
+    figure(page, "scatter-").locator("[role=option]:not([aria-selected=true])").last.click(force=True)
+    assert chosen_pair(page) != before
+    assert looked_at(page)["pair"] == chosen_pair(page)
+    figure(page, "scatter-").locator("[role=listbox]").focus()
+    page.keyboard.press("Home")
+    first = chosen_pair(page)
+    page.keyboard.press("ArrowRight")
+    assert chosen_pair(page) != first
+    assert barriers(page) == []
+    page.emulate_media(color_scheme="dark")
+    page.get_by_role("tab", name="two").click()
+    assert figure(page, "scatter-").locator("[role=option]").count() == 12
+    assert barriers(page) == []
 
 
 def test_a_large_run_opens_and_splits_at_once(tmp_path, browser):

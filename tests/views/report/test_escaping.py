@@ -29,8 +29,8 @@ def part(each: Part) -> str:
     """The part as the page writes it."""
     row = [each]
     facts = StudyPage(
-        number=0, name="", lines=Lines("", "", ""), facts=[("Fact", row)], sections=[("run", "Run")], captions={},
-        paragraphs=[], notes=(), laws=[], relations=[], method=[], dropped=[], runs=[],
+        number=0, name="", lines=Lines("", "", ""), facts=[("Fact", row)], sections=[("run", "Run")], said=[],
+        captions={}, paragraphs=[], notes=(), laws=[], relations=[], method=[], dropped=[], runs=[],
     )  # fmt: skip
     page = render("mechpatch.views.report", "study.html", study=facts)
     return page.partition("<dt>Fact</dt><dd>")[2].partition("</dd>")[0]

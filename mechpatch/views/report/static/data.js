@@ -1,7 +1,7 @@
 // What the page was given: words, colours, and the numbers of every study, decoded when they are first looked at.
 // A grid is one experiment, direction and donor: pair × layer × column; a cell is layer * columns + column.
 const { html, render, useState, useEffect, useLayoutEffect, useMemo, useRef } = htmPreact;
-const DATA = JSON.parse(document.getElementById("payload").textContent);
+const DATA = JSON.parse(await unpacked("payload"));
 const WORDS = DATA.words;
 const THEME = DATA.theme;
 const OUTCOMES = ["clean", "corrupted", "other"]; // by the number that a grid holds
@@ -12,6 +12,12 @@ const CONSTRUCTED = "cannot move, by construction: no finding";
 
 function bytesOf(text) {
   return Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+}
+
+// What an element of the page carries compressed.
+function unpacked(id) {
+  const stream = new Blob([bytesOf(document.getElementById(id).textContent)]).stream();
+  return new Response(stream.pipeThrough(new DecompressionStream("deflate"))).text();
 }
 
 // An array made by arrays.py, as Float64Array; undefined values are NaN.

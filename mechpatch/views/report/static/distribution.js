@@ -67,11 +67,8 @@ function Boxes({ study, state, rows, metric, words, pair, width }) {
   };
   const ordered = rows[0] ? [...rows[0].pairs].sort((a, b) => a.value - b.value).map(({ at }) => at) : [];
   const move = (event) => {
-    const by = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1 }[event.key];
-    const next = by && ordered[Math.max(0, Math.min(ordered.length - 1, ordered.indexOf(pair) + by))];
-    if (next === undefined) return;
-    event.preventDefault();
-    go(state, { cell: state.cell, pair: study.pairs[next].id }, true);
+    const next = stepped(event, ordered, ordered.indexOf(pair));
+    if (next !== undefined) go(state, { cell: state.cell, pair: study.pairs[next].id }, true);
   };
   const active = ordered.includes(pair) ? `box-${pair}` : null;
   return html`<svg width=${width} height=${height} viewBox=${`0 0 ${width} ${height}`} class="boxes" onClick=${choose}>
@@ -97,6 +94,14 @@ function Boxes({ study, state, rows, metric, words, pair, width }) {
       </g>`;
     })}
   </svg>`;
+}
+
+// Where a key of a list leads from a place in it; undefined for other keys.
+function stepped(event, items, at) {
+  const to = { ArrowLeft: at - 1, ArrowDown: at - 1, ArrowRight: at + 1, ArrowUp: at + 1, Home: 0, End: items.length - 1 }[event.key];
+  if (to === undefined) return undefined;
+  event.preventDefault();
+  return items[clamp(to, [0, items.length - 1])];
 }
 
 const clamp = (value, [low, high]) => Math.min(high, Math.max(low, value));

@@ -35,27 +35,29 @@ function Toolbar({ view }) {
   </div>`;
 }
 
-// Figure 1, the cell and the pair; number of each figure in the order of the page.
-function Explorer({ view }) {
-  const { state, study, grid, cell, pair } = view;
+// The map, the cell and the pair.
+function Explorer({ view, numbers }) {
+  const { state, study, grid, cell } = view;
   const words = metricWords("effect", state.direction);
   const metrics = tableOf(study, grid, state.pairs).metrics;
   const [switched, effect] = [read(metrics.switched.mean)[cell], read(metrics.effect.mean)[cell]];
   const heading = `${capital(placeWords(grid, cell))}: ${grid.structural.has(cell) ? "cannot move, by construction" : `${percent(switched)} of ${read(metrics.switched.n)[cell] || 0} pairs switch; mean ${words.label} ${shown(effect)}`}`;
-  return html`<div class="explorer"><h2 class="unseen">Map, cell and pair</h2><${Toolbar} view=${view} /><${MapFigure} view=${view} number="1" />
-    <div class="cell-and-pair"><section aria-label="The chosen cell"><h3 aria-live="polite" data-heading="cell">${heading}</h3><${Distribution} view=${view} number="2" /><${CellNumbers} view=${view} /></section>
-    <section aria-label="The chosen pair"><${PairPanel} view=${view} /><${PairMap} view=${view} number="3" /></section></div>
+  return html`<div class="explorer"><h2 class="unseen">Map, cell and pair</h2><${Toolbar} view=${view} /><${MapFigure} view=${view} number=${numbers[0]} />
+    <div class="cell-and-pair"><section aria-label="The chosen cell"><h3 aria-live="polite" data-heading="cell">${heading}</h3><${Distribution} view=${view} number=${numbers[1]} /><${CellNumbers} view=${view} /></section>
+    <section aria-label="The chosen pair"><${PairPanel} view=${view} /><${PairMap} view=${view} number=${numbers[2]} /></section></div>
     <${Views} view=${view} /></div>`;
 }
 
+// What is drawn in each place; figures are numbered in the order of the page.
 const PARTS = {
-  explorer: (view) => html`<${Explorer} view=${view} />`,
-  profile: (view) => html`<${ProfileFigure} view=${view} number="4" />`,
-  chain: (view) => {
+  explorer: (view, next) => html`<${Explorer} view=${view} numbers=${[next(), next(), next()]} />`,
+  difference: (view, next) => html`<${Differences} view=${view} numbers=${[next(), next()]} />`,
+  profile: (view, next) => html`<${ProfileFigure} view=${view} number=${next()} />`,
+  chain: (view, next) => {
     const modes = [...new Set(view.study.grids.filter((grid) => kindWords(grid.experiment).drawing === "chain").map((grid) => grid.experiment))];
-    return modes.map((experiment, at) => html`<${ChainFigure} key=${experiment} view=${view} experiment=${experiment} number=${5 + at} />`);
+    return modes.map((experiment) => html`<${ChainFigure} key=${experiment} view=${view} experiment=${experiment} number=${next()} />`);
   },
-  comparison: (view) => ["effect", "kl_divergence"].filter((metric) => view.study.comparisons.some((each) => each.metric === metric)).map((metric, at) => html`<${ComparisonFigure} key=${metric} view=${view} metric=${metric} number=${7 + at} />`),
+  comparison: (view, next) => ["effect", "kl_divergence"].filter((metric) => view.study.comparisons.some((each) => each.metric === metric)).map((metric) => html`<${ComparisonFigure} key=${metric} view=${view} metric=${metric} number=${next()} />`),
   cells: (view) => html`<${CellTable} view=${view} />`,
   pairs: (view) => html`<${PairTable} view=${view} />`,
 };
@@ -68,7 +70,9 @@ function draw() {
     const shownNow = article.dataset.study === view.state.run;
     article.hidden = !shownNow;
     if (!shownNow) continue;
-    for (const place of article.querySelectorAll("[data-place]")) render(PARTS[place.dataset.place](view), place);
+    let figures = 0;
+    const next = () => String(++figures);
+    for (const place of article.querySelectorAll("[data-place]")) render(PARTS[place.dataset.place](view, next), place);
   }
   for (const tab of document.querySelectorAll("[data-tab]")) tab.setAttribute("aria-selected", String(tab.dataset.tab === view.state.run));
   return view;
@@ -83,7 +87,7 @@ function toSection(key) {
 }
 
 document.querySelectorAll(".table > .scroll > table, .table > table").forEach(adopt);
-document.querySelectorAll("[data-tab]").forEach((tab) => tab.addEventListener("click", () => go({}, { run: tab.dataset.tab })));
+document.querySelectorAll("[data-tab]").forEach((tab) => tab.addEventListener("click", () => go(resolved(asked()).state, { run: tab.dataset.tab, at: "" })));
 document.querySelectorAll("[data-to]").forEach((link) =>
   link.addEventListener("click", (event) => {
     event.preventDefault();

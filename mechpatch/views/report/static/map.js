@@ -12,6 +12,8 @@ function shades(signed, share) {
   return { fill: light, style: `fill: light-dark(${light}, ${dark})`, ink: ink(light), inkStyle: `fill: light-dark(${ink(light)}, ${ink(dark)})` };
 }
 
+const shareText = (value) => String(Math.round(100 * value));
+
 // Largest absolute value that any panel shows: 1 for shares.
 function reachOf(panels, metric, words) {
   if (SHARES.includes(metric)) return 1;
@@ -39,7 +41,8 @@ function cellLabel(grid, table, metric, words, cell) {
 
 const isClear = (table, metric, cell) => read(table.clear[SHARES.includes(metric) ? "switched" : "effect"])[cell] === 1 && metric !== "neither";
 
-function Map_({ grid, table, metric, words, reach, selected, onSelect, title, width, id }) {
+// values: one for each cell of the grid, as are what is said of it, whether it is bold and where its tick stands.
+function Map_({ grid, values, said, bold, tick, text, signed, reach, selected, chosen = true, onSelect, title, width, id }) {
   const across = columnsAt(grid, selected);
   const heads = across.map((column) => grid.columns[column]);
   const columns = across.length;
@@ -48,8 +51,7 @@ function Map_({ grid, table, metric, words, reach, selected, onSelect, title, wi
   const cell = Math.max(4, Math.min(CELL.widest, (width - CELL.left - 2) / columns));
   const high = rows <= 8 ? Math.min(CELL.highest, Math.max(26, cell)) : Math.max(13, Math.min(30, 460 / rows));
   const head = upright ? 8 + 6.4 * Math.min(16, Math.max(...heads.map((column) => columnWords(column).length))) : CELL.header;
-  const values = read(table.metrics[metric].mean);
-  const numbers = [...values].map((value) => (SHARES.includes(metric) ? String(Math.round(100 * value)) : shown(value, words.format)));
+  const numbers = [...values].map(text);
   const numbered = high >= 13 && cell >= 3 + 7.4 * Math.max(...numbers.map((number) => number.length));
   const cellAt = (row, column) => row * grid.columns.length + across[column];
   const at = (index) => ({ x: CELL.left + across.indexOf(index % grid.columns.length) * cell, y: head + (rows - 1 - Math.floor(index / grid.columns.length)) * high });
@@ -68,14 +70,14 @@ function Map_({ grid, table, metric, words, reach, selected, onSelect, title, wi
     const value = values[index];
     const structural = grid.structural.has(index);
     const known = Number.isFinite(value) && !structural;
-    const shade = shades(words.signed, known ? value / reach : 0);
-    const control = known && SHARES.includes(metric) ? bestControl(table, index) : null;
-    const label = cellLabel(grid, table, metric, words, index);
-    return html`<g role="gridcell" key=${index} class="cell" data-cell=${index} data-label=${label} tabindex=${index === selected ? 0 : -1} aria-selected=${index === selected} onClick=${() => onSelect(index, false)}>
+    const shade = shades(signed, known ? value / reach : 0);
+    const share = known ? tick(index) : null;
+    const label = said(index);
+    return html`<g role="gridcell" key=${index} class="cell" data-cell=${index} data-label=${label} tabindex=${index === selected ? 0 : -1} aria-selected=${chosen && index === selected} onClick=${() => onSelect(index, false)}>
       <title>${label}</title>
       <rect x=${x + 0.75} y=${y + 0.75} width=${cell - 1.5} height=${high - 1.5} fill=${structural ? "url(#hatch)" : known ? shade.fill : "none"} style=${known ? shade.style : ""} class=${known ? "" : "unknown"} />
-      ${control && cell >= 12 ? html`<rect x=${x + 2 + control.share * (cell - 5)} y=${y + high - 8} width="2" height="6.5" fill=${shade.ink} style=${shade.inkStyle} />` : null}
-      ${numbered && known ? html`<text x=${x + cell / 2} y=${y + high / 2 + 4} text-anchor="middle" aria-hidden="true" class="number" font-weight=${isClear(table, metric, index) ? 700 : 400} fill=${shade.ink} style=${shade.inkStyle}>${numbers[index]}</text>` : null}
+      ${share !== null && cell >= 12 ? html`<rect x=${x + 2 + share * (cell - 5)} y=${y + high - 8} width="2" height="6.5" fill=${shade.ink} style=${shade.inkStyle} />` : null}
+      ${numbered && known ? html`<text x=${x + cell / 2} y=${y + high / 2 + 4} text-anchor="middle" aria-hidden="true" class="number" font-weight=${bold(index) ? 700 : 400} fill=${shade.ink} style=${shade.inkStyle}>${numbers[index]}</text>` : null}
       ${numbered && !known && !structural ? html`<text x=${x + cell / 2} y=${y + high / 2 + 4} text-anchor="middle" aria-hidden="true" class="muted">–</text>` : null}
     </g>`;
   };
@@ -89,9 +91,9 @@ function Map_({ grid, table, metric, words, reach, selected, onSelect, title, wi
       <g aria-hidden="true" class="heads">${heads.map((column, index) => columnHead(column, index, cell, head, upright))}
         ${grid.layers.map((layer, row) => (row % every ? null : html`<text x=${CELL.left - 8} y=${head + (rows - 1 - row) * high + high / 2 + 4} text-anchor="end">${layer}</text>`))}
         <text transform=${`translate(11,${head + (rows * high) / 2}) rotate(-90)`} text-anchor="middle" class="muted">${grid.width > 1 ? "First layer" : kindWords(grid.experiment).up}</text></g>
-      <g role="grid" aria-label=${`${id}: ${words.label}, layers by ${hasHeads(grid) ? "heads" : isChain(grid) ? "steps" : "positions"}`} onKeyDown=${move}>
+      <g role="grid" aria-label=${`${id}, layers by ${hasHeads(grid) ? "heads" : isChain(grid) ? "steps" : "positions"}`} onKeyDown=${move}>
         ${grid.layers.map((_, row) => html`<g role="row" key=${row}>${across.map((_, column) => drawCell(cellAt(row, column)))}</g>`).reverse()}</g>
-      <rect x=${corner.x + 1} y=${corner.y + 1} width=${cell - 2} height=${high - 2} class="chosen" aria-hidden="true" />
+      ${chosen ? html`<rect x=${corner.x + 1} y=${corner.y + 1} width=${cell - 2} height=${high - 2} class="chosen" aria-hidden="true" />` : null}
     </svg></div>`;
 }
 
@@ -140,7 +142,7 @@ function MapFigure({ view, number }) {
   const across = several ? Math.max(1, Math.min(panels.length, Math.floor(width / Math.max(300, 60 + 34 * columnsAt(grid, cell).length)))) : 1;
   const room = several ? width / across - 12 : sided ? Math.min(width - 440, CELL.left + CELL.widest * columnsAt(grid, cell).length + 4) : width;
   const select = (index, moved) => go(state, { cell: cellName(grid, index), ...(moved ? { pair: "" } : {}) }, moved);
-  const drawn = panels.map((panel) => html`<${Map_} key=${panel.key} ...${panel} metric=${state.metric} words=${words} reach=${reach} selected=${cell} onSelect=${select} width=${room} id=${panel.title || "Effect"} />`);
+  const drawn = panels.map(({ key, grid, table, title }) => html`<${Map_} key=${key} ...${{ grid, title, reach, signed: words.signed, selected: cell, onSelect: select, width: room, id: `${title || "Effect"}: ${words.label}`, ...looksOf(grid, table, state.metric, words) }} />`);
   return html`<${Figure} number=${number} name=${`map-${state.experiment}-${state.direction}-${state.metric}`} caption=${mapCaption(view, panels, words)} rows=${() => mapRows(panels, state)}>
     <div ref=${place} class=${`maps${sided ? " sided" : ""}`}>
       ${sided ? html`<div class="beside-map question-beside"><${Marked} parts=${study.pairs[pair].sides[state.direction === "noise" ? 0 : 1].question} /><small>${state.direction === "noise" ? "clean" : "corrupted"} question of the chosen pair</small></div>` : null}
@@ -148,6 +150,18 @@ function MapFigure({ view, number }) {
       ${sided ? html`<div class="beside-map"><${Given} view=${view} /></div>` : null}
     </div>
   <//>`;
+}
+
+// How a map shows the statistics of a grid.
+function looksOf(grid, table, metric, words) {
+  const share = SHARES.includes(metric);
+  return {
+    values: read(table.metrics[metric].mean),
+    said: (cell) => cellLabel(grid, table, metric, words, cell),
+    bold: (cell) => isClear(table, metric, cell),
+    tick: (cell) => (share ? (bestControl(table, cell)?.share ?? null) : null),
+    text: (value) => (share ? shareText(value) : shown(value, words.format)),
+  };
 }
 
 // What the chosen pair answers after the write at the chosen cell.

@@ -90,48 +90,55 @@ function easeReading(section) {
 const luminance = ({ r, g, b }) => [r, g, b].reduce((sum, part, at) => sum + [0.2126, 0.7152, 0.0722][at] * ((part / 255 <= 0.04045 ? part / 255 / 12.92 : ((part / 255 + 0.055) / 1.055) ** 2.4)), 0);
 
 // Views that CircuitsVis draws: its script is run once, when the first of them is looked at.
-let bundled = false;
+let bundled = null;
+async function runBundle() {
+  document.body.append(Object.assign(document.createElement("script"), { textContent: await unpacked("bundle") }));
+}
+
+// The place of one view, under its heading.
+function placeOf(view) {
+  const section = document.createElement("section");
+  const [title, caption, inner] = ["h4", "p", "div"].map((tag) => document.createElement(tag));
+  section.className = view.classes.includes("grid") ? "view wide" : "view";
+  title.textContent = view.title;
+  caption.textContent = view.caption;
+  const frame = Object.assign(document.createElement("div"), { className: "scroll", tabIndex: 0 });
+  frame.setAttribute("role", "group");
+  frame.setAttribute("aria-label", `${view.title}. ${view.caption}`);
+  Object.assign(inner, { id: view.id, className: view.classes });
+  frame.append(inner);
+  section.append(title, caption, frame);
+  return section;
+}
+
+async function drawViews(views, place) {
+  await (bundled ??= runBundle());
+  if (!place.isConnected) return;
+  place.replaceChildren(...views.map(placeOf));
+  for (const view of views) {
+    try {
+      EMBEDDED[view.id]();
+    } catch (error) {
+      document.getElementById(view.id).textContent = `This view could not be drawn: ${error}`;
+      console.error(error);
+    }
+  }
+}
+
 function Views({ view: { study, state, pair } }) {
   const place = useRef(null);
   const views = study.views[study.pairs[pair].id] ?? [];
   useEffect(() => {
     if (!views.length) return;
-    const carried = document.getElementById("bundle");
-    if (!bundled && carried) {
-      bundled = true;
-      document.body.append(Object.assign(document.createElement("script"), { textContent: carried.textContent }));
-    }
-    const placed = views.map((view) => {
-      const section = document.createElement("section");
-      const [title, caption, inner] = ["h4", "p", "div"].map((tag) => document.createElement(tag));
-      section.className = view.classes.includes("grid") ? "view wide" : "view";
-      title.textContent = view.title;
-      caption.textContent = view.caption;
-      const frame = Object.assign(document.createElement("div"), { className: "scroll", tabIndex: 0 });
-      frame.setAttribute("role", "group");
-      frame.setAttribute("aria-label", `${view.title}. ${view.caption}`);
-      Object.assign(inner, { id: view.id, className: view.classes });
-      frame.append(inner);
-      section.append(title, caption, frame);
-      return section;
-    });
-    place.current.replaceChildren(...placed);
-    const observer = new MutationObserver(() => placed.forEach(easeReading));
+    const observer = new MutationObserver(() => place.current?.querySelectorAll(".view").forEach(easeReading));
     observer.observe(place.current, { childList: true, subtree: true });
-    for (const view of views) {
-      try {
-        EMBEDDED[view.id]();
-      } catch (error) {
-        document.getElementById(view.id).textContent = `This view could not be drawn: ${error}`;
-        console.error(error);
-      }
-    }
+    drawViews(views, place.current);
     return () => observer.disconnect();
   }, [study, pair]);
   const others = Object.keys(study.views).filter((id) => id !== state.pair && study.byId.has(id));
   const links = others.map((id) => html`<button type="button" class="quiet" data-inspected=${id} onClick=${() => go(state, { pair: id })}><bdi>${id}</bdi></button> `);
   if (!views.length) return others.length ? html`<p class="lead">This pair was not looked into; these were: ${links}</p>` : null;
-  return html`<h3>Inside the model: pair <bdi>${study.pairs[pair].id}</bdi></h3>${others.length ? html`<p class="lead">Also looked into: ${links}</p>` : null}<div class="views" ref=${place}></div>`;
+  return html`<h3>Inside the model: pair <bdi>${study.pairs[pair].id}</bdi></h3>${others.length ? html`<p class="lead">Also looked into: ${links}</p>` : null}<div class="views" key=${study.pairs[pair].id} ref=${place}></div>`;
 }
 
 const textOf = (pair) => `${pair.id} ${pair.sides.map((side) => `${side.question.map(([text]) => text).join("")} ${side.answer}`).join(" ")}`.toLowerCase();

@@ -1,6 +1,6 @@
 // What the reader looks at, all of it in the address: run, hook, experiment, direction, metric, pairs, split, cell, pair.
 // The address may leave anything out; `resolved` fills it in, so links of other runs land as near as they can.
-const KEYS = ["run", "hook", "experiment", "direction", "metric", "pairs", "split", "maps", "cell", "pair", "at"];
+const KEYS = ["run", "hook", "experiment", "direction", "metric", "pairs", "split", "maps", "against", "cell", "pair", "at"];
 
 function asked() {
   const found = new URLSearchParams(location.hash.slice(1));
@@ -34,7 +34,8 @@ function resolved(wanted) {
   const direction = among(wanted.direction, [study.leading?.direction, ...distinct(here, "direction")].filter((name) => here.some((grid) => grid.direction === name)));
   const experiments = distinct(here.filter((grid) => grid.direction === direction), "experiment");
   const preferred = [study.leading?.experiment, "position", ...experiments].filter((name) => experiments.includes(name));
-  const state = { run: String(run), hook, direction, experiment: among(wanted.experiment, preferred), at: wanted.at ?? "", maps: wanted.maps ?? "" };
+  const against = betweenOf(study, wanted.against);
+  const state = { run: String(run), against: against ? String(against.b) : "", hook, direction, experiment: among(wanted.experiment, preferred), at: wanted.at ?? "", maps: wanted.maps ?? "" };
   const incorrect = study.pairs.some((pair) => !pair.correct);
   state.pairs = incorrect ? among(wanted.pairs, study.include_incorrect ? ["all", "correct"] : ["correct", "all"]) : "all";
   // Groups of a field are those of the pairs that the summary uses.
@@ -48,6 +49,12 @@ function resolved(wanted) {
   const pair = study.byId.get(wanted.pair) ?? typicalPair(study, state, grid, cell);
   state.pair = study.pairs[pair].id;
   return { state, study, grid, cell, pair };
+}
+
+// The comparison of a study with another one: that of the first study with the one named, or with the next.
+function betweenOf(study, name) {
+  const found = DATA.differences.filter((each) => each.grids.length && (each.a === study.number || each.b === study.number));
+  return found.find((each) => String(each.b) === name) ?? found[0] ?? null;
 }
 
 // A split has the metrics of a summary alone.
