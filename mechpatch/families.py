@@ -56,6 +56,7 @@ class Family:
         n_latents: thoughts it was trained with; 0 where nobody knows.
         lora_alpha: the published one, since no file holds it.
         chat_bases: kinds of base (`model_type`) that its published checkpoints were trained on as chat models.
+        papers: arXiv ids of what to cite.
     """
 
     name: str
@@ -77,6 +78,7 @@ class Family:
     n_latents: int = 0
     lora_alpha: float | None = None
     chat_bases: tuple[str, ...] = ()
+    papers: tuple[str, ...] = ()
 
     @property
     def roles(self) -> tuple[str, ...]:
@@ -112,6 +114,7 @@ CODI = Family(
     n_latents=6,
     lora_alpha=32.0,
     chat_bases=("llama",),
+    papers=("2502.21074",),
 )
 SIM_COT = replace(
     CODI,
@@ -119,6 +122,7 @@ SIM_COT = replace(
     title="SIM-CoT in CODI's form",
     marks=("decoder.",),
     left_out=(*CODI.left_out, "decoder.", "pj_in.", "pj_out."),
+    papers=("2509.20317", *CODI.papers),
 )
 COCONUT = Family(
     name="coconut",
@@ -133,6 +137,7 @@ COCONUT = Family(
     prefix="###",
     fed="head",
     n_latents=6,
+    papers=("2412.06769",),
 )
 SIM_COT_COCONUT = replace(
     COCONUT,
@@ -141,6 +146,7 @@ SIM_COT_COCONUT = replace(
     marks=("expainable_llm.",),
     left_out=("expainable_llm.",),
     n_latents=10,
+    papers=("2509.20317", *COCONUT.papers),
 )
 LATENT_TTS_COCONUT = replace(
     COCONUT,
@@ -161,12 +167,14 @@ LATENT_TTS = replace(
     head=("projector.1", "projector.3", "projector.4"),
     question=QUESTION,
     prefix=CODI.prefix,
+    papers=CODI.papers,
 )
 SOFT = Family(
     name="soft",
     title="soft thinking",
     special=(("bot", "bot"), ("eot", "eot")),
     fed="mixture",
+    papers=("2505.15778",),
 )
 # Where the marks of several rows are there, the last of them is meant.
 ROWS = (PLAIN, CODI, SIM_COT, COCONUT, SIM_COT_COCONUT, LATENT_TTS_COCONUT, LATENT_TTS, SOFT)

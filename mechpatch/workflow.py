@@ -25,7 +25,6 @@ from mechpatch.experiments.running.run import Pace, run_experiment
 from mechpatch.experiments.screening import still_known
 from mechpatch.experiments.spec import Spec
 from mechpatch.inspection.inspect import inspect_pairs
-from mechpatch.inspection.strongest import largest_effects
 from mechpatch.kinds import tell
 from mechpatch.models import ThoughtModel
 from mechpatch.own import NOTHING, Own
@@ -34,6 +33,7 @@ from mechpatch.reprs import short_repr
 from mechpatch.stats import RunFacts, RunSummary, Summary, summarise, write_summary
 from mechpatch.stats.finished import FinishedRun
 from mechpatch.stats.summary_values import Prediction, RoundingFacts
+from mechpatch.stats.typical_pairs import typical_pairs
 from mechpatch.stats.values_json import as_json
 from mechpatch.storage.atomic import writing
 from mechpatch.storage.keys import digest
@@ -113,7 +113,7 @@ def run_to_directory(
         command: how the run was asked for, for the record.
         include_incorrect: let pairs that the unpatched model gets wrong into means and figures.
         progress: opens a progress bar with a title and a total.
-        inspected: pairs to look inside, those with the largest effect.
+        inspected: how many pairs to look inside, see `typical_pairs`.
         report: write the page, too; one that is there is written anew.
         own: metrics, donors and kinds of the user's own that `spec` names.
         drawn: write figures.
@@ -144,7 +144,8 @@ def run_to_directory(
         write_summary(directory.folder, summary)
         figures = plot_run(out, include_incorrect=include_incorrect) if drawn else []
         if inspected:
-            inspect_pairs(model, spec, experiment.pairs, largest_effects(records, inspected), out)
+            leading = next(iter(summary.leading()), None)
+            inspect_pairs(model, spec, experiment.pairs, typical_pairs(records, leading, inspected), out)
         page = write_report([out], out / REPORT) if report or (out / REPORT).exists() else None
         log.info("finished in %.1f s", time.monotonic() - started)
     observer.summary(headline(summary), [path for path in figures if path.suffix == ".png"], page)

@@ -63,10 +63,15 @@ def test_a_named_cell_and_page(finished: Path, tmp_path: Path):
     assert read_inspections(finished)[3].about["patched"] == {"layer": 3, "site": "bot", "strongest": False}
 
 
-def test_without_a_pair_those_with_the_largest_effect_are_taken(finished: Path, tmp_path: Path):
+def test_without_a_pair_typical_ones_are_taken_and_it_is_said_why(finished: Path, tmp_path: Path):
     found = mechpatch("inspect", finished, "--top", 2, "--out", tmp_path / "page.html", *BASE)
     assert found.exit_code == 0
-    assert len(re.findall(r"demo-\d+", found.stdout)) == 2
+    first, *reasons = found.stdout.splitlines()
+    assert len(re.findall(r"demo-\d+", first)) == len(reasons) == 2
+    for why in reasons:
+        name, _, reason = why.strip().partition(": ")
+        assert f"Shown as {reason}." in (tmp_path / "page.html").read_text()
+        assert name in first
 
 
 def test_what_cannot_be_done_is_said(finished: Path, tmp_path: Path):

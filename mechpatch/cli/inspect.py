@@ -29,7 +29,7 @@ def inspect(
             panel=ASKED,
             metavar="N",
             min=1,
-            help="Without --pair: the N pairs with the largest effect.",
+            help="Without --pair: N typical pairs; ones that switch at the leading cell, and ones that fail to.",
             show_default="1",
         ),
     ] = None,
@@ -40,7 +40,7 @@ def inspect(
             panel=EXPERIMENT,
             metavar="N",
             help="With --site: show the run patched there.",
-            show_default="where the effect is largest",
+            show_default="the leading cell; with --pair where the effect is largest",
         ),
     ] = None,
     site: Annotated[
@@ -91,24 +91,30 @@ def inspect(
 
     from mechpatch.inspection.inspect import inspect_pairs
     from mechpatch.inspection.reopened import reopen
-    from mechpatch.inspection.strongest import At, largest_effects
+    from mechpatch.stats.typical_pairs import Choice, typical_pairs
     from mechpatch.storage.atomic import lock
     from mechpatch.storage.inspections import INSPECTIONS
     from mechpatch.views.circuits.page import write_page
 
     run = reopen(finished)
     spec = run.spec if max_memory is None else replace(run.spec, memory=max_memory * 2**20)
-    indices = [run.index(each) for each in dict.fromkeys(pair or ())]
-    indices = indices or largest_effects(finished.records, top or 1)
+    cell = (layer, site) if layer is not None and site is not None else None
+    choices = [Choice(run.index(each), cell=cell) for each in dict.fromkeys(pair or ())]
+    if not choices:
+        leading = next(iter(finished.summary.leading()), None)
+        found = typical_pairs(finished.records, leading, top or 1)
+        choices = [replace(each, cell=cell or each.cell) for each in found]
     source = ModelSource.recorded(run.model)
     if model is not None or adapter is not None or codi is not None or coconut is not None:
         source = source.moved(model, adapter, codi, coconut)
     loaded = load(source, str(run.model.get("dtype", "float32")), device, quiet=quiet)
     run.check(loaded)
-    at = At(layer, site) if layer is not None and site is not None else None
     with lock(run_dir):
-        inspect_pairs(loaded, spec, run.pairs, indices, run_dir, at)
-        name = "-".join(f"{index:06d}" for index in indices[:8])
-        page = write_page(run_dir, indices, out or run_dir / INSPECTIONS / f"{name}.html")
-    ids = ", ".join(run.pairs[index].pair_id for index in indices)
+        inspect_pairs(loaded, spec, run.pairs, choices, run_dir)
+        name = "-".join(f"{choice.index:06d}" for choice in choices[:8])
+        page = write_page(run_dir, [choice.index for choice in choices], out or run_dir / INSPECTIONS / f"{name}.html")
+    ids = ", ".join(run.pairs[choice.index].pair_id for choice in choices)
     typer.echo(page if quiet else f"{page}: {ids}")
+    for choice in choices if not quiet else ():
+        if choice.why:
+            typer.echo(f"  {run.pairs[choice.index].pair_id}: {choice.why}")

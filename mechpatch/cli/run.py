@@ -28,7 +28,13 @@ def run(
     include_incorrect: Incorrect = False,
     inspect: Annotated[
         int,
-        option("--inspect", panel=OUTPUT, metavar="N", min=0, help="Look inside the N pairs with the largest effect."),
+        option(
+            "--inspect",
+            panel=OUTPUT,
+            metavar="N",
+            min=0,
+            help="Look inside N typical pairs: ones that switch, and ones that fail to.",
+        ),
     ] = 0,
     report: Annotated[bool, flag("--report", panel=OUTPUT, help="Write report.html too; --wandb does.")] = False,
     cache: Cache = None,

@@ -1,7 +1,8 @@
 """Looking at one pair: what the clean, the corrupted and the patched run attend to, hold and are about to say.
 
 Everything that needs the model is computed here and stored (`storage.inspections`); views only read it. The patched
-run is the corrupted one with the clean vector written at one cell, by default the strongest among the thoughts.
+run is the corrupted one with the clean vector written at one cell: the leading one of the run, the strongest among the
+thoughts, or one that was named.
 Arrays of a run `r` of `RUNS`:
 
     r.attention     [layer, head, query, key] half precision; queries from `first_query` on
@@ -39,6 +40,7 @@ from mechpatch.inspection.traces import ATTENTION_BYTES, Trace, aligned, leaning
 from mechpatch.models import ThoughtModel
 from mechpatch.pairs import Pair
 from mechpatch.patching import Write, collate
+from mechpatch.stats.typical_pairs import Choice
 from mechpatch.storage.inspections import Inspection, write_inspection
 from mechpatch.thoughts import Layout
 
@@ -55,16 +57,14 @@ def inspect_pairs(
     model: ThoughtModel,
     spec: Spec,
     pairs: Sequence[Pair],
-    indices: Iterable[int],
+    choices: Iterable[Choice],
     run_dir: Path,
-    at: At | None = None,
 ) -> list[Path]:
     """Inspect some pairs of a run and store what was found in its directory; the paths of the descriptions.
 
     Args:
         pairs: all pairs of the run, in its order.
-        indices: which of them, see `strongest.largest_effects`.
-        at: the cell whose patched run is shown; None for the strongest of each pair.
+        choices: which of them, why, and at which cell, see `typical_pairs`.
 
     Raises:
         CheckpointError: the model is no longer what was loaded.
@@ -73,11 +73,12 @@ def inspect_pairs(
     """
     require_intact(model)
     written = []
-    for index in indices:
-        inspection = inspect_pair(model, spec, pairs[index], at)
-        inspection.about["pair_index"] = index
-        written.append(write_inspection(run_dir, index, inspection))
-        log.info("inspected pair %s", pairs[index].pair_id)
+    for choice in choices:
+        pair = pairs[choice.index]
+        inspection = inspect_pair(model, spec, pair, choice.cell and At(*choice.cell))
+        inspection.about.update(pair_index=choice.index, why=choice.why)
+        written.append(write_inspection(run_dir, choice.index, inspection))
+        log.info("inspected pair %s%s", pair.pair_id, f": {choice.why}" if choice.why else "")
     return written
 
 

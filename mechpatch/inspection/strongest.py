@@ -1,25 +1,19 @@
-"""Where one pair's answer moves most: the effect of every single cell, and the pairs of a run with the largest."""
+"""Where one pair's answer moves most: the effect of every single cell."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import pyarrow as pa
-import pyarrow.compute as pc
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from mechpatch.catalogue import PAIRED
 from mechpatch.experiments.spec import Spec
 from mechpatch.kinds import Frame
 from mechpatch.metrics import answer_logprob
 from mechpatch.models import ThoughtModel
 from mechpatch.patching import collate, engine, reference
 from mechpatch.patching.patch import Patch
-from mechpatch.points import RESID_POST
 from mechpatch.thoughts import Layout, thought_sites
-
-UNPATCHED = {"denoise": "answer_logprob_diff_corrupted_run", "noise": "answer_logprob_diff_clean_run"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,20 +69,3 @@ def answer_difference(logits: Float[Tensor, "1 2 position vocab"], layout: Layou
     targets = collate([layout], logits.device).targets
     logprobs = answer_logprob(logits.to(torch.promote_types(logits.dtype, torch.float32)), targets)
     return float(logprobs[0, 0] - logprobs[0, 1])
-
-
-def largest_effects(records: pa.Table, count: int) -> list[int]:
-    """Indices of the `count` pairs in whose records a cell moves the answer most, in nats, the largest first.
-
-    Pairs that the unpatched model answers right on both sides come before the others. Null donors and cells that are
-    zero by construction do not count, nor other hook points where `resid_post` was run: it is what a view shows.
-    """
-    names = ["pair_index", "donor", "structural", "both_correct", "direction", "answer_logprob_diff"]
-    shown = records.filter(pc.field("hook") == RESID_POST)
-    best: dict[int, tuple[bool, float]] = {}
-    for row in (shown if shown.num_rows else records).select([*names, *UNPATCHED.values()]).to_pylist():
-        after, before = row["answer_logprob_diff"], row[UNPATCHED[row["direction"]]]
-        if row["donor"] == PAIRED and not row["structural"] and after is not None and before is not None:
-            found = (bool(row["both_correct"]), abs(after - before))
-            best[row["pair_index"]] = max(found, best.get(row["pair_index"], found))
-    return sorted(sorted(best), key=lambda index: best[index], reverse=True)[:count]

@@ -5,22 +5,21 @@ import math
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pytest
 import torch
 from inspections import spec_of, tiny_inspection
 from models_under_test import KINDS, PAIRS, make_case, model_under_test
-from records import make_records
 
 from mechpatch.errors import NumericsError, SpecError
 from mechpatch.experiments.layouts import pair_layouts
 from mechpatch.experiments.running.run import Experiment, run_experiment
 from mechpatch.inspection.inspect import RUNS, inspect_pair, inspect_pairs
-from mechpatch.inspection.strongest import At, largest_effects, strongest
+from mechpatch.inspection.strongest import At, strongest
 from mechpatch.inspection.token_texts import running_texts, sequence_texts
 from mechpatch.models import ThoughtModel
 from mechpatch.models.heads import LatentHead
 from mechpatch.pairs import Pair
+from mechpatch.stats.typical_pairs import Choice
 from mechpatch.storage.inspections import read_inspection
 from mechpatch.storage.results import open_run
 
@@ -144,19 +143,6 @@ def test_the_strongest_cell_is_among_the_thoughts_and_not_structural():
     assert strongest(effect, structural, sites) == At(0, "t1")
 
 
-def test_pairs_with_the_largest_effect_come_first():
-    table = make_records(pairs=6, experiments=("position",), nulls=("gaussian",), incorrect=1).to_pandas()
-    table["answer_logprob_diff"] = table["answer_logprob_diff_corrupted_run"]
-    paired = (table.donor == "paired") & (table.site == "t1") & (table.layer == 2)
-    for index, moved in {2: 3.0, 4: -7.0, 5: 5.0}.items():
-        table.loc[paired & (table.pair_index == index), "answer_logprob_diff"] += moved
-    table.loc[(table.donor == "gaussian") & (table.pair_index == 3), "answer_logprob_diff"] += 50
-    table.loc[table.pair_index == 0, "answer_logprob_diff"] += 99  # answered wrong
-    records = pa.Table.from_pandas(table)
-    assert largest_effects(records, 3) == [4, 5, 2]
-    assert largest_effects(records, 99) == [4, 5, 2, 1, 3, 0]
-
-
 def test_texts_read_like_the_question():
     model = model_under_test(NAME)
     for kind in KINDS:
@@ -173,11 +159,16 @@ def test_texts_read_like_the_question():
 def test_inspections_are_kept_by_the_index_of_the_pair(tmp_path: Path):
     evil = dataclasses.replace(PAIRS[0], pair_id="../../../evil")
     pairs: list[Pair] = [PAIRS[1], PAIRS[2], evil]
-    (path,) = inspect_pairs(model_under_test(NAME), spec_of("latent"), pairs, [2], tmp_path / "run")
+    (path,) = inspect_pairs(model_under_test(NAME), spec_of("latent"), pairs, [Choice(2, "the last")], tmp_path / "run")
     assert path == tmp_path / "run" / "inspect" / "000002.json"
     assert sorted(each.name for each in tmp_path.iterdir()) == ["run"]
     found = read_inspection(tmp_path / "run", 2)
-    assert found.about == {**tiny_inspection("latent").about, "pair_id": evil.pair_id, "pair_index": 2}
+    assert found.about == {
+        **tiny_inspection("latent").about,
+        "pair_id": evil.pair_id,
+        "pair_index": 2,
+        "why": "the last",
+    }
     for name, array in tiny_inspection("latent").arrays.items():
         np.testing.assert_array_equal(found.arrays[name], array)
 

@@ -69,6 +69,7 @@ def _pair(about: Mapping[str, Any]) -> dict[str, Any]:
     start, end = common_ends(clean, corrupted)
     return {
         "name": shown(about["pair_id"]),
+        "why": about.get("why", ""),
         "answers": [shown(about["answers"][name]) for name in ("clean", "corrupted")],
         "questions": [
             (name, ["".join(map(shown, part)) for part in (tokens[:start], tokens[start:stop], tokens[stop:])])

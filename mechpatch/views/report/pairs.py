@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from difflib import SequenceMatcher
 from itertools import groupby
+from math import isfinite
 from typing import Any
 
 import pyarrow as pa
@@ -41,7 +42,7 @@ def _describe(row: dict[str, Any], pair: dict[str, Any]) -> dict[str, Any]:
         "id": row["pair_id"],
         "correct": row["both_correct"],
         "fields": [
-            [name.removeprefix(PREFIX), str(value)]
+            [name.removeprefix(PREFIX), value if isinstance(value, int | float) and isfinite(value) else str(value)]
             for name, value in row.items()
             if name.startswith(PREFIX) and value is not None
         ],

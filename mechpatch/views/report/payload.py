@@ -10,11 +10,14 @@ from matplotlib.colors import Colormap, to_hex
 from mechpatch.catalogue import DIRECTIONS, DONORS, MEASURES, Measure, is_null, role_of
 from mechpatch.kinds import all_kinds
 from mechpatch.points import POINTS
+from mechpatch.stats.cell_values import CellSummary
 from mechpatch.stats.cells import Column, Group
+from mechpatch.stats.typical_pairs import typical_pairs
 from mechpatch.views.figures.theme import colours, layer_colours
 from mechpatch.views.report.comparison import describe_comparisons
 from mechpatch.views.report.fields import describe_fields
 from mechpatch.views.report.grids import describe_grids
+from mechpatch.views.report.methods import describe_methods
 from mechpatch.views.report.pairs import describe_pairs
 from mechpatch.views.report.studies import Study
 from mechpatch.views.report.tables import describe_tables
@@ -71,8 +74,16 @@ def describe_study(study: Study, views: dict[str, list[dict[str, str]]]) -> dict
         "tables": describe_tables(study, fields),
         "comparisons": describe_comparisons(study.table, study.summary.seed),
         "leading": leading and {name: getattr(leading, name) for name in (*Group._fields, "layer", *Column._fields)},
+        "methods": describe_methods(study),
+        "typical": {cell.direction: _typical(study, cell) for cell in study.summary.leading()},
         "views": views,
     }
+
+
+def _typical(study: Study, leading: CellSummary) -> list[dict[str, str]]:
+    """The pair that is shown first, and one that fails where that one does not, each with the reason."""
+    names = dict(zip(study.table["pair_index"].to_pylist(), study.table["pair_id"].to_pylist(), strict=True))
+    return [{"pair": names[each.index], "why": each.why} for each in typical_pairs(study.table, leading, 2)]
 
 
 def _samples(colour_map: Colormap) -> list[str]:

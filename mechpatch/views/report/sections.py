@@ -11,6 +11,7 @@ from mechpatch.stats.contrasts import LEVEL
 from mechpatch.stats.finished import FinishedRun
 from mechpatch.stats.summary_values import Check
 from mechpatch.views.report import facts
+from mechpatch.views.report.methods import citation
 from mechpatch.views.report.parts import Part, Row, entry
 from mechpatch.views.report.studies import Study
 from mechpatch.views.words.lines import Lines, lines
@@ -55,6 +56,7 @@ class StudyPage:
         laws, relations: rows of the checks that must hold, and of those that need not.
         method: how to read all this, in sentences.
         dropped, runs: rows of the pairs that screening dropped, and of the runs.
+        cite: BibTeX entries.
     """
 
     number: int
@@ -71,6 +73,7 @@ class StudyPage:
     method: list[str]
     dropped: list[Row]
     runs: list[Row]
+    cite: str
 
 
 def study_page(study: Study, number: int, differences: Sequence[Mapping[str, Any]] = ()) -> StudyPage:
@@ -104,6 +107,7 @@ def study_page(study: Study, number: int, differences: Sequence[Mapping[str, Any
         method=_method(study.summary.seed),
         dropped=[_dropped(each) for each in study.screening.get("dropped", [])],
         runs=[_run(run) for run in study.runs],
+        cite=citation(study),
     )
 
 

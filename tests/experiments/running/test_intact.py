@@ -17,6 +17,7 @@ from mechpatch.inspection.inspect import inspect_pairs
 from mechpatch.models.memory import weight_digests
 from mechpatch.pairs.load import to_prepared
 from mechpatch.patching.rounding import moved_input
+from mechpatch.stats.typical_pairs import Choice
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +44,7 @@ def refused(tmp_path, model, pairs) -> Callable[[str], None]:
             with pytest.raises(CheckpointError, match=message):
                 workflow.run_to_directory(model, spec, file, tmp_path / engine, cache=None)
         with pytest.raises(CheckpointError, match=message):
-            inspect_pairs(model, Spec(experiments=("layer",)), PAIRS, [0], tmp_path)
+            inspect_pairs(model, Spec(experiments=("layer",)), PAIRS, [Choice(0)], tmp_path)
         assert not list(tmp_path.iterdir())
 
     return refused

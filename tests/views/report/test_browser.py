@@ -269,8 +269,18 @@ def test_pairs_are_found_by_what_they_give(synthetic, open_page):
     choose(page, "gives", "wrong")
     assert rows.count() == 4
     choose(page, "gives", "")
-    choose(page, "group", "0:1")
+    choose(page, "field", "0")
+    choose(page, "group", "1")
     assert rows.count() == 8
+    choose(page, "group", "")
+    choose(page, "gives", "unmoved")
+    assert 0 < rows.count() < 24
+    assert not {*page.locator("[data-place=pairs] tbody td:nth-child(5)").all_inner_texts()} & {"the clean answer"}
+    choose(page, "gives", "")
+    page.locator("[data-place=pairs]").get_by_role("button", name="entry").click()
+    assert (
+        page.locator("[data-place=pairs] tbody td:nth-child(8)").all_inner_texts() == ["2"] * 8 + ["1"] * 8 + ["0"] * 8
+    )
 
 
 def test_tables_sort_and_save_themselves(synthetic, open_page):
@@ -310,6 +320,24 @@ def test_figures_are_saved_with_their_captions_and_their_data(synthetic, open_pa
     with page.expect_download() as waiting:
         figure(page, "map-").get_by_role("button", name="SVG").click()
     assert waiting.value.path().read_bytes() == saved["map-", "SVG"]
+
+
+def test_the_methods_and_the_citation_of_a_figure_are_copied(synthetic, open_page):
+    page = open_page(synthetic[0])
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    choose(page, "experiment", "cumulative")
+    place = figure(page, "map-")
+    place.locator(".methods > summary").click()
+    for name, told in (
+        ("Copy methods", "the thoughts of one layer up to each step"),
+        ("Copy BibTeX", "@software{mechpatch,"),
+    ):
+        place.get_by_role("button", name=name).click()
+        place.get_by_role("button", name="copied").wait_for()
+        copied = page.evaluate("navigator.clipboard.readText()")
+        assert told in copied
+        assert copied.splitlines()[0] in place.locator(".methods").inner_text()
+        place.get_by_role("button", name=name).wait_for()
 
 
 def test_the_page_may_not_reach_a_network(synthetic, open_page):

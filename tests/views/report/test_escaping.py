@@ -30,7 +30,7 @@ def part(each: Part) -> str:
     row = [each]
     facts = StudyPage(
         number=0, name="", lines=Lines("", "", ""), facts=[("Fact", row)], sections=[("run", "Run")], said=[],
-        captions={}, paragraphs=[], notes=(), laws=[], relations=[], method=[], dropped=[], runs=[],
+        captions={}, paragraphs=[], notes=(), laws=[], relations=[], method=[], dropped=[], runs=[], cite="",
     )  # fmt: skip
     page = render("mechpatch.views.report", "study.html", study=facts)
     return page.partition("<dt>Fact</dt><dd>")[2].partition("</dd>")[0]

@@ -3,10 +3,10 @@ const SERIES = ["#0072b2", "#d55e00", "#009e73", "#b5629a", "#b07a00", "#3d8fc4"
 const DASHES = ["2,3", "6,3", "6,3,2,3", "10,4"];
 const layerColour = (share) => d3.piecewise(d3.interpolateLab, ["#7a55c7", "#1f8c8c", "#c07d00"])(share);
 
-function CurveFigure({ number, name, caption, points, options, by, label }) {
+function CurveFigure({ number, name, caption, methods, points, options, by, label }) {
   const [place, width] = useWidth();
   const keys = points.length ? Object.keys(points[0]) : [];
-  return html`<${Figure} number=${number} name=${name} caption=${caption} rows=${() => [keys, ...points.map((point) => keys.map((key) => point[key]))]}>
+  return html`<${Figure} number=${number} name=${name} caption=${caption} methods=${methods} rows=${() => [keys, ...points.map((point) => keys.map((key) => point[key]))]}>
     <div ref=${place}>${width && points.length ? html`<${Drawing} label=${caption} by=${[width, ...by]} options=${() => options(Math.min(width, 900))} />` : html`<p class="lead">Not measured in this direction.</p>`}</div><//>`;
 }
 
@@ -43,7 +43,7 @@ function ProfileFigure({ view, number }) {
   const names = drawn.map((line) => line.name);
   const colour = (point) => (field === null ? (point.series === "effect" ? SERIES[0] : "currentColor") : SERIES[names.indexOf(point.series) % SERIES.length]);
   const caption = `All thoughts of one layer written at once, ${WORDS.directions[state.direction] ?? state.direction}: ${words.axis}. Bars: 95 % intervals.${field === null ? " Grey dashes: other donors." : ""}`;
-  return html`<${CurveFigure} number=${number} name=${`layer-${state.direction}-${metric}`} caption=${caption} label=${caption} points=${points} by=${looked(state)} options=${(width) => ({
+  return html`<${CurveFigure} number=${number} name=${`layer-${state.direction}-${metric}`} methods=${methodsOf(view, metric, "layer")} caption=${caption} label=${caption} points=${points} by=${looked(state)} options=${(width) => ({
     ...frame(width), x: { label: paired?.width > 1 ? "First layer" : "Layer", ticks: paired.layers, tickFormat: String }, y: yAxis(words, metric),
     marks: [Plot.ruleY([0], { strokeOpacity: 0.5 }),
       Plot.ruleX(points.filter((point) => field !== null || point.series === "effect"), { x: "layer", y1: "low", y2: "high", stroke: colour }),
@@ -86,8 +86,8 @@ function ChainFigure({ view, number, experiment }) {
   const axis = { label: "Step", ticks: steps, tickFormat: String, domain: [Math.min(...steps) - 0.3, Math.max(...steps) + 0.3] };
   const likeness = `${kindWords(experiment).label}: cosine of the vector that each step writes to the clean (solid) and to the corrupted (dashed) vector of its site, a line for each layer.`;
   const likenessMarks = [...d3.group(cosine, (point) => `${point.series} ${point.layer}`).values()].map((line) => Plot.lineY(line, { x: "step", y: "mean", stroke: colour(line[0]), strokeDasharray: line[0].series === WORDS.metrics.similarity_clean.label ? null : "4,3" }));
-  return html`<${CurveFigure} number=${number} name=${`${experiment}-${state.direction}-${metric}`} caption=${caption} label=${caption} points=${points} by=${[...looked(state), experiment]} options=${(width) => ({ ...frame(width, 90), x: axis, y: yAxis(words, metric), marks: marks(width) })} />
-    ${cosine.length ? html`<${CurveFigure} number=${`${number}b`} name=${`${experiment}-${state.direction}-cosine`} caption=${likeness} label=${likeness} points=${cosine} by=${[...looked(state), experiment]} options=${(width) => ({ ...frame(width, 90), x: axis, y: { label: "Cosine", grid: true, nice: true }, marks: [...likenessMarks, ...named(cosine.filter((point) => point.series === WORDS.metrics.similarity_clean.label).map((point) => ({ ...point, series: `layer ${point.layer}` })), "step", width, colour), Plot.tip(cosine, Plot.pointer({ x: "step", y: "mean", title: tip }))] })} />` : null}`;
+  return html`<${CurveFigure} number=${number} name=${`${experiment}-${state.direction}-${metric}`} methods=${methodsOf(view, metric, experiment)} caption=${caption} label=${caption} points=${points} by=${[...looked(state), experiment]} options=${(width) => ({ ...frame(width, 90), x: axis, y: yAxis(words, metric), marks: marks(width) })} />
+    ${cosine.length ? html`<${CurveFigure} number=${`${number}b`} name=${`${experiment}-${state.direction}-cosine`} methods=${methodsOf(view, "similarity_clean", experiment)} caption=${likeness} label=${likeness} points=${cosine} by=${[...looked(state), experiment]} options=${(width) => ({ ...frame(width, 90), x: axis, y: { label: "Cosine", grid: true, nice: true }, marks: [...likenessMarks, ...named(cosine.filter((point) => point.series === WORDS.metrics.similarity_clean.label).map((point) => ({ ...point, series: `layer ${point.layer}` })), "step", width, colour), Plot.tip(cosine, Plot.pointer({ x: "step", y: "mean", title: tip }))] })} />` : null}`;
 }
 
 // One point for each experiment and layer, side by side.
@@ -100,7 +100,7 @@ function ComparisonFigure({ view, number, metric }) {
   const points = found ? found.series.flatMap((series, at) => found.layers.map((layer, index) => ({ series: series.label, layer, place: layer + 0.08 * (at - (found.series.length - 1) / 2), mean: series.mean[index], low: series.low[index], high: series.high[index], n: series.n[index] })).filter((point) => point.mean !== null)) : [];
   const colour = (point) => SERIES[names.indexOf(point.series) % SERIES.length];
   const caption = `Experiments by layer: ${words.axis}, mean over pairs; bars: 95 % intervals. Sums and synergy are taken within a pair before the mean; a sum of shares is no share.`;
-  return html`<${CurveFigure} number=${number} name=${`comparison-${state.direction}-${metric}`} caption=${caption} label=${caption} points=${points} by=${[...looked(state), metric]} options=${(width) => ({
+  return html`<${CurveFigure} number=${number} name=${`comparison-${state.direction}-${metric}`} methods=${methodsOf(view, metric, ["layer", "position", "relay", "cumulative"])} caption=${caption} label=${caption} points=${points} by=${[...looked(state), metric]} options=${(width) => ({
     ...frame(width, 230), x: { label: "Layer", ticks: found.layers, tickFormat: String }, y: yAxis(words, metric), color: width < 620 ? { type: "categorical", domain: names, range: SERIES.slice(0, names.length), legend: true } : undefined,
     marks: [Plot.ruleY([0], { strokeOpacity: 0.5 }), Plot.ruleX(points, { x: "place", y1: "low", y2: "high", stroke: colour }), Plot.lineY(points, { x: "place", y: "mean", z: "series", stroke: colour, strokeOpacity: 0.6 }), Plot.dot(points, { x: "place", y: "mean", fill: colour, r: 4 }), ...named(points, "place", width, colour), Plot.tip(points, Plot.pointer({ x: "place", y: "mean", title: tip }))],
   })} />`;

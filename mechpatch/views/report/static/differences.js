@@ -42,7 +42,7 @@ function DifferenceFigure({ view, here, number }) {
   const most = Math.max(0, ...[...read(table.n)].filter(Number.isFinite));
   const caption = `${kindWords(state.experiment).label}${state.hook === "resid_post" ? "" : `, ${hookWords(state.hook)}`}, ${WORDS.directions[state.direction] ?? state.direction}: ${words.label}, A (${names[0]}) minus B (${names[1]}), pair by pair, over ${most} pairs that both can use${share ? ", in percentage points; full colour is 100" : `, ${words.unit}; full colour is ${shown(reach, words.format, 1)}`}. Blue: more in A; red: more in B. Bold: the difference is clear.${grid.structural.size ? " Hatched: cannot move in either, by construction." : ""} Click a cell, or use the arrow keys.`;
   const rows = () => [["layer", "site", "step", "head", "structural", "a", "b", "a minus b", "low", "high", "n", "q", "clear"], ...[...Array(cellsIn(grid)).keys()].map((cell) => [layerOf(grid, cell), columnOf(grid, cell).site, columnOf(grid, cell).step, columnOf(grid, cell).head ?? "", grid.structural.has(cell), ...["a", "b", "mean", "low", "high", "n", "q", "clear"].map((name) => read(table[name])[cell])])];
-  return html`<${Figure} number=${number} name=${`difference-${state.experiment}-${state.direction}-${metric}`} caption=${caption} rows=${rows}>
+  return html`<${Figure} number=${number} name=${`difference-${state.experiment}-${state.direction}-${metric}`} caption=${caption} methods=${methodsOf(view, metric, state.experiment, true)} rows=${rows}>
     <div ref=${place}>${width ? html`<${Map_} ...${{ grid, ...looks, selected: here.cell ?? 0, chosen: here.cell !== null, onSelect: select, width, id: `A minus B: ${words.label}` }} />` : null}</div><//>`;
 }
 
@@ -68,7 +68,7 @@ function ScatterFigure({ view, here, number }) {
   const words = metricWords(metric, state.direction);
   const caption = `${capital(words.axis)} of every pair at ${placeWords(here.grid, here.cell)}, in A (${names[0]}) across and in B (${names[1]}) upwards; filled with the colour of its greedy answer in A, ringed with that in B: blue the clean, orange the corrupted, grey another one. On the line both runs agree${missing ? `; ${missing} pairs without a value are left out` : ""}. Values far outside stand at the edge. Click a dot, or use the arrow keys.`;
   const rows = () => [["pair", `A ${metric}`, `B ${metric}`, "A gives", "B gives"], ...dots.map(({ id, a, b }) => [id, a.value, b.value, a.gives ?? "", b.gives ?? ""])];
-  return html`<${Figure} number=${number} name=${`scatter-${state.experiment}-${state.cell.replaceAll(":", "-")}`} caption=${caption} rows=${rows}>
+  return html`<${Figure} number=${number} name=${`scatter-${state.experiment}-${state.cell.replaceAll(":", "-")}`} caption=${caption} methods=${methodsOf(view, metric, state.experiment, true)} rows=${rows}>
     <div ref=${place}>${width && dots.length ? html`<${Dots} ...${{ state, names, dots, metric, words, width: Math.min(width, 520) }} />` : null}</div><//>`;
 }
 

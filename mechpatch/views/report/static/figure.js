@@ -15,8 +15,26 @@ function useWidth() {
   return [place, width];
 }
 
-// rows: () => [heads, ...rows], the data of the figure.
-function Figure({ number, name, caption, rows, children }) {
+// A button that copies a text and says so.
+function Copy({ text, children }) {
+  const [copied, setCopied] = useState(false);
+  const copy = async () => {
+    await navigator.clipboard.writeText(text());
+    setCopied(true);
+    setTimeout(() => setCopied(false), 2000);
+  };
+  return html`<button type="button" class="quiet copy" onClick=${copy} aria-live="polite">${copied ? "copied" : children}</button>`;
+}
+
+// The methods of a figure: what was written in its experiment (or its experiments), how its metric was measured, and the rest.
+function methodsOf({ study, state }, metric, experiment = state.experiment, compared = false) {
+  const { written, measured, rest, compared: how } = study.methods;
+  const sentences = [...[experiment].flat().map((name) => written[[state.hook, name, state.direction].join(" ")]), measured[metric] ?? measured.effect, compared ? how : "", rest];
+  return { text: sentences.filter(Boolean).join(" "), cite: study.methods.cite };
+}
+
+// rows: () => [heads, ...rows], the data of the figure; methods: see methodsOf.
+function Figure({ number, name, caption, rows, methods, children }) {
   const place = useRef(null);
   const title = `Figure ${number}.`;
   const words = `${title} ${caption}`;
@@ -29,6 +47,10 @@ function Figure({ number, name, caption, rows, children }) {
       <button type="button" class="quiet" onClick=${picture("png")}>PNG</button>
       <button type="button" class="quiet" onClick=${() => saveTable(name, ...split(rows()))}>CSV</button>
     </div>
+    <details class="methods"><summary>Methods and citation of figure ${number}</summary>
+      <p>${methods.text}</p><${Copy} text=${() => methods.text}>Copy methods<//>
+      <pre tabindex="0" role="region" aria-label=${`BibTeX of figure ${number}`}>${methods.cite}</pre><${Copy} text=${() => methods.cite}>Copy BibTeX<//>
+    </details>
   </figure>`;
 }
 

@@ -15,23 +15,18 @@ function Toolbar({ view }) {
   const metrics = [...new Set(metricsOf(study, state, grid))];
   const fresh = { cell: "", pair: "" };
   const { site, head } = columnOf(grid, view.cell);
-  const toSite = (name) => go(state, { pair: "", cell: nameOf(layerOf(grid, view.cell), grid.columns.find((column) => column.site === name && column.head === head)) });
-  const [copied, setCopied] = useState(false);
-  const copy = async () => {
-    await navigator.clipboard.writeText(location.href.split("#")[0] + addressOf(state));
-    setCopied(true);
-    setTimeout(() => setCopied(false), 2000);
-  };
+  const toSite = (name) => go(state, { cell: nameOf(layerOf(grid, view.cell), grid.columns.find((column) => column.site === name && column.head === head)) });
+  const link = () => location.href.split("#")[0] + addressOf(state);
   return html`<div class="toolbar" role="group" aria-label="What is shown">
     ${hooks.length > 1 ? html`<${Menu} label="Hook point" name="hook" value=${state.hook} options=${hooks.map((name) => [name, hookWords(name)])} onChange=${pick("hook", fresh)} />` : null}
-    <${Menu} label="Experiment" name="experiment" value=${state.experiment} options=${experiments.map((name) => [name, kindWords(name).label])} onChange=${pick("experiment", fresh)} />
+    <${Menu} label="Experiment" name="experiment" value=${state.experiment} options=${experiments.map((name) => [name, kindWords(name).label])} onChange=${pick("experiment", { cell: "" })} />
     ${directions.length > 1 ? html`<${Menu} label="Direction" name="direction" value=${state.direction} options=${directions.map((name) => [name, WORDS.directions[name] ?? name])} onChange=${pick("direction", fresh)} />` : null}
     ${hasHeads(grid) ? html`<${Menu} label="Position" name="position" value=${site} options=${[...new Set(grid.columns.map((column) => column.site))].map((name) => [name, name])} onChange=${toSite} />` : null}
     <${Menu} label="Metric" name="metric" value=${state.metric} options=${metrics.map((name) => [name, metricWords(name, state.direction).axis])} onChange=${pick("metric")} />
     ${incorrect && state.split === "" ? html`<${Menu} label="Pairs" name="pairs" value=${state.pairs} options=${[["correct", `answered right on both sides (${study.pairs.length - incorrect})`], ["all", `all (${study.pairs.length})`]]} onChange=${pick("pairs")} />` : null}
     ${study.fields.length ? html`<${Menu} label="Split by" name="split" value=${state.split} options=${[["", "nothing"], ...study.fields.map((field) => [field.name, `${clip(field.name, 40)} (${field.groups.length} groups)`])]} onChange=${pick("split")} />` : null}
     ${gridsOf(study, state).length > 1 && state.split === "" ? html`<${Menu} label="Maps" name="maps" value=${state.maps} options=${[["", "effect alone"], ["controls", "effect and other donors"]]} onChange=${pick("maps")} />` : null}
-    <button type="button" class="quiet copy" onClick=${copy} aria-live="polite">${copied ? "copied" : "Copy link"}</button>
+    <${Copy} text=${link}>Copy link<//>
   </div>`;
 }
 
@@ -88,6 +83,14 @@ function toSection(key) {
 
 document.querySelectorAll(".table > .scroll > table, .table > table").forEach(adopt);
 document.querySelectorAll("[data-tab]").forEach((tab) => tab.addEventListener("click", () => go(resolved(asked()).state, { run: tab.dataset.tab, at: "" })));
+// On a narrow screen the three lines are cut, so that the first picture is seen with them.
+document.querySelectorAll("[data-lines]").forEach((more) =>
+  more.addEventListener("click", () => {
+    const whole = more.parentElement.querySelector(".lines").classList.toggle("whole");
+    more.setAttribute("aria-expanded", whole);
+    more.textContent = whole ? "Read less" : "Read all";
+  }),
+);
 document.querySelectorAll("[data-to]").forEach((link) =>
   link.addEventListener("click", (event) => {
     event.preventDefault();

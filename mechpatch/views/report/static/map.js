@@ -141,9 +141,9 @@ function MapFigure({ view, number }) {
   const sided = !several && width > 900;
   const across = several ? Math.max(1, Math.min(panels.length, Math.floor(width / Math.max(300, 60 + 34 * columnsAt(grid, cell).length)))) : 1;
   const room = several ? width / across - 12 : sided ? Math.min(width - 440, CELL.left + CELL.widest * columnsAt(grid, cell).length + 4) : width;
-  const select = (index, moved) => go(state, { cell: cellName(grid, index), ...(moved ? { pair: "" } : {}) }, moved);
+  const select = (index, moved) => go(state, { cell: cellName(grid, index) }, moved);
   const drawn = panels.map(({ key, grid, table, title }) => html`<${Map_} key=${key} ...${{ grid, title, reach, signed: words.signed, selected: cell, onSelect: select, width: room, id: `${title || "Effect"}: ${words.label}`, ...looksOf(grid, table, state.metric, words) }} />`);
-  return html`<${Figure} number=${number} name=${`map-${state.experiment}-${state.direction}-${state.metric}`} caption=${mapCaption(view, panels, words)} rows=${() => mapRows(panels, state)}>
+  return html`<${Figure} number=${number} name=${`map-${state.experiment}-${state.direction}-${state.metric}`} caption=${mapCaption(view, panels, words)} methods=${methodsOf(view, state.metric)} rows=${() => mapRows(panels, state)}>
     <div ref=${place} class=${`maps${sided ? " sided" : ""}`}>
       ${sided ? html`<div class="beside-map question-beside"><${Marked} parts=${study.pairs[pair].sides[state.direction === "noise" ? 0 : 1].question} /><small>${state.direction === "noise" ? "clean" : "corrupted"} question of the chosen pair</small></div>` : null}
       ${width ? html`<div class="panels">${drawn}</div>` : null}

@@ -33,11 +33,21 @@ function PairPanel({ view }) {
   });
   return html`<div class="pair" data-pair=${about.id}>
     <h3 id=${`s${study.number}-pair`}>Pair <bdi class="pair-id">${about.id}</bdi>: <bdi dir="auto">${clean.answer}</bdi> against <bdi dir="auto">${corrupted.answer}</bdi></h3>
+    <${Typical} view=${view} />
     ${about.correct ? null : html`<p class="bad">Not answered right on both sides by the unpatched model.</p>`}
     <div class="sides"><${Side} side=${clean} name="Clean" /><${Side} side=${corrupted} name="Corrupted" /></div>
-    ${about.fields.length ? html`<p class="fields">${about.fields.map(([name, value]) => html`<span><bdi>${name}</bdi>: <bdi dir="auto">${clip(value, 200)}</bdi></span>`)}</p>` : null}
+    ${about.fields.length ? html`<p class="fields">${about.fields.map(([name, value]) => html`<span><bdi>${name}</bdi>: <bdi dir="auto">${clip(String(value), 200)}</bdi></span>`)}</p>` : null}
     <h4>At ${placeWords(grid, cell)}</h4><ul class="after">${after}</ul>
   </div>`;
+}
+
+// Why this pair is shown where nobody chose one, and which other one to see beside it.
+function Typical({ view: { study, state } }) {
+  const found = study.typical[state.direction] ?? [];
+  const here = found.find(({ pair }) => pair === state.pair);
+  const links = found.filter(({ pair }) => pair !== state.pair).map(({ pair, why }) => html`<br /><button type="button" class="quiet" data-typical=${pair} onClick=${() => go(state, { pair })}><bdi>${clip(pair, 40)}</bdi></button>: ${why}.`);
+  if (!found.length) return null;
+  return html`<p class="lead">${here ? `Shown as ${here.why}. ` : ""}See also${links}</p>`;
 }
 
 // Which answer the pair gives after each write, with the share of its gap.
@@ -70,7 +80,7 @@ function PairMap({ view, number }) {
   const whole = { width: CELL.left + columns * size + 2, height: head + rows * high + 4 };
   const data = () => [["pair", "layer", "site", "step", "gives", "effect"], ...[...Array(cellsIn(grid)).keys()].map((index) => [state.pair, layerOf(grid, index), columnOf(grid, index).site, columnOf(grid, index).step, outcomeOf(grid, pair, index) ?? "", valueOf(grid, "effect", pair, index)])];
   const caption = `The answer of pair ${state.pair} after each write: ✓ the clean, ✗ the corrupted, · another one; beside it its own ${words.label}.${grid.structural.size ? " Hatched: cannot move, by construction." : ""} Click a cell to choose it.`;
-  return html`<${Figure} number=${number} name=${`pair-${state.pair}-${state.experiment}`} caption=${caption} rows=${data}><div ref=${place}>${width ? html`<svg width=${whole.width} height=${whole.height} viewBox=${`0 0 ${whole.width} ${whole.height}`} role="img" aria-label=${`Answers of pair ${state.pair} after each write`}>
+  return html`<${Figure} number=${number} name=${`pair-${state.pair}-${state.experiment}`} caption=${caption} methods=${methodsOf(view, "effect")} rows=${data}><div ref=${place}>${width ? html`<svg width=${whole.width} height=${whole.height} viewBox=${`0 0 ${whole.width} ${whole.height}`} role="img" aria-label=${`Answers of pair ${state.pair} after each write`}>
       <defs><pattern id="hatch-pair" width="7" height="7" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><rect width="7" height="7" class="hatch-ground" /><line x1="0" x2="0" y1="0" y2="7" class="hatch-line" /></pattern></defs>
       <g class="heads">${heads.map((column, index) => columnHead(column, index, size, head, crowded))}${grid.layers.map((layer, row) => (row % Math.ceil(13 / high) ? null : html`<text x=${CELL.left - 8} y=${head + (rows - 1 - row) * high + high / 2 + 4} text-anchor="end">${layer}</text>`))}</g>${drawn}</svg>` : null}</div><//>`;
 }
@@ -141,41 +151,53 @@ function Views({ view: { study, state, pair } }) {
   return html`<h3>Inside the model: pair <bdi>${study.pairs[pair].id}</bdi></h3>${others.length ? html`<p class="lead">Also looked into: ${links}</p>` : null}<div class="views" key=${study.pairs[pair].id} ref=${place}></div>`;
 }
 
-const textOf = (pair) => `${pair.id} ${pair.sides.map((side) => `${side.question.map(([text]) => text).join("")} ${side.answer}`).join(" ")}`.toLowerCase();
+const textOf = (pair) => `${pair.id} ${pair.sides.map((side) => `${side.question.map(([text]) => text).join("")} ${side.answer}`).join(" ")} ${pair.fields.map(([, value]) => value).join(" ")}`.toLowerCase();
+
+// The value of a field; one that both sides share stands under the name of each side.
+const fieldOf = (pair, name) => (pair.fields.find(([found]) => found === name || found === `clean.${name}`) ?? [])[1];
+
+// What a pair can be picked by, beside words and fields: its answer at the chosen cell, and failures.
+const FAILURES = {
+  unmoved: ["could switch, and does not", ({ pair, gives, direction }) => pair.correct && gives !== undefined && gives !== (direction === "noise" ? "corrupted" : "clean")],
+  wrong: ["unpatched model fails", ({ pair }) => !pair.correct],
+};
 
 function PairTable({ view }) {
   const { study, state, grid, cell } = view;
   const [words, setWords] = useState("");
   const [gives, setGives] = useState("");
+  const [field, setField] = useState("");
   const [group, setGroup] = useState("");
   const choose = (at) => {
     go(state, { pair: study.pairs[at].id });
     document.getElementById(`s${study.number}-pair`).scrollIntoView();
   };
-  const fields = study.fields.slice(0, 6);
+  const wanted = words.trim().toLowerCase();
   const kept = [...study.pairs.keys()].filter((at) => {
-    const [field, value] = group.split(":").map(Number);
-    const wanted = words.trim().toLowerCase();
-    const answer = outcomeOf(grid, at, cell) ?? "";
-    return (!wanted || textOf(study.pairs[at]).includes(wanted)) && (!group || study.fields[field].of[at] === value) && (!gives || (gives === "wrong" ? !study.pairs[at].correct : answer === gives));
+    const pair = study.pairs[at];
+    const answer = outcomeOf(grid, at, cell);
+    const fits = !gives || (FAILURES[gives] ? FAILURES[gives][1]({ pair, gives: answer, direction: state.direction }) : answer === gives);
+    return fits && (!wanted || textOf(pair).includes(wanted)) && (field === "" || group === "" || study.fields[field].of[at] === Number(group));
   });
   const rows = kept.map((at) => {
     const pair = study.pairs[at];
     const [clean, corrupted] = pair.sides;
     const answer = outcomeOf(grid, at, cell);
     const effect = valueOf(grid, "effect", at, cell);
-    const groups = fields.map((field) => field.groups[field.of[at]]);
+    const fields = study.fields.map(({ name }) => fieldOf(pair, name) ?? "");
     const views = study.views[pair.id]?.length ?? 0;
-    const values = [pair.id, clean.answer, corrupted.answer, pair.correct ? "yes" : "no", answer ?? "", Number.isFinite(effect) ? effect : null, valueOf(grid, "answer_logprob_change", at, cell), ...groups, views];
-    const cells = [html`<button type="button" class="quiet" data-choose=${pair.id} onClick=${() => choose(at)}><bdi>${clip(pair.id, 40)}</bdi></button>`, ...[clean.answer, corrupted.answer].map((text) => html`<bdi dir="auto">${clip(text, 40)}</bdi>`), values[3], html`<span class=${`gives ${answer ?? ""}`}>${GIVES[answer] ?? "–"}</span>`, shown(effect), shown(values[6]), ...groups.map((text) => html`<bdi dir="auto">${clip(text, 40)}</bdi>`), views ? String(views) : ""];
+    const values = [pair.id, clean.answer, corrupted.answer, pair.correct ? "yes" : "no", answer ?? "", Number.isFinite(effect) ? effect : null, valueOf(grid, "answer_logprob_change", at, cell), ...fields, views];
+    const cells = [html`<button type="button" class="quiet" data-choose=${pair.id} onClick=${() => choose(at)}><bdi>${clip(pair.id, 40)}</bdi></button>`, ...[clean.answer, corrupted.answer].map((text) => html`<bdi dir="auto">${clip(text, 40)}</bdi>`), values[3], html`<span class=${`gives ${answer ?? ""}`}>${GIVES[answer] ?? "–"}</span>`, shown(effect), shown(values[6]), ...fields.map((value) => html`<bdi dir="auto">${clip(String(value), 40)}</bdi>`), views ? String(views) : ""];
     return { key: pair.id, values, cells, chosen: pair.id === state.pair };
   });
   const effect = capital(metricWords("effect", state.direction).label);
-  const heads = ["Pair", "Clean", "Corrupted", "Both right", "Gives", effect, "Change of log-prob. difference (nats)", ...fields.map((field) => field.name), "Views"];
+  const heads = ["Pair", "Clean", "Corrupted", "Both right", "Gives", effect, "Change of log-prob. difference (nats)", ...study.fields.map(({ name }) => clip(name, 40)), "Views"];
+  const pickField = (value) => { setField(value); setGroup(""); };
   return html`<div class="toolbar">
-      <label class="menu"><span>Find</span><input type="search" placeholder="id or words of a question" value=${words} onInput=${(event) => setWords(event.target.value)} /></label>
-      <${Menu} label="After the write" name="gives" value=${gives} options=${[["", "any answer"], ...OUTCOMES.map((name) => [name, `gives ${GIVES[name]}`]), ["wrong", "unpatched model fails"]]} onChange=${setGives} />
-      ${study.fields.length ? html`<${Menu} label="Field" name="group" value=${group} options=${[["", "all"], ...study.fields.flatMap((field, at) => field.groups.map((label, value) => [`${at}:${value}`, `${clip(field.name, 30)} = ${clip(label, 30)}`]))]} onChange=${setGroup} />` : null}
+      <label class="menu"><span>Find</span><input type="search" placeholder="id, words, or a value" value=${words} onInput=${(event) => setWords(event.target.value)} /></label>
+      <${Menu} label="After the write" name="gives" value=${gives} options=${[["", "any answer"], ...OUTCOMES.map((name) => [name, `gives ${GIVES[name]}`]), ...Object.entries(FAILURES).map(([name, [label]]) => [name, label])]} onChange=${setGives} />
+      ${study.fields.length ? html`<${Menu} label="Field" name="field" value=${field} options=${[["", "any"], ...study.fields.map(({ name }, at) => [String(at), clip(name, 40)])]} onChange=${pickField} />` : null}
+      ${field !== "" ? html`<${Menu} label=${clip(study.fields[field].name, 40)} name="group" value=${group} options=${[["", "any value"], ...study.fields[field].groups.map((label, value) => [String(value), clip(label, 40)])]} onChange=${setGroup} />` : null}
       <span class="count" aria-live="polite">${kept.length} of ${study.pairs.length} pairs, at ${placeWords(grid, cell)}</span></div>
     <${DataTable} name="pairs" heads=${heads} rows=${rows} />`;
 }

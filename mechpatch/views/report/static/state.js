@@ -46,7 +46,7 @@ function resolved(wanted) {
   state.metric = among(wanted.metric, metricsOf(study, state, grid));
   const cell = cellNamed(grid, wanted.cell) ?? leadingCell(study, state, grid);
   state.cell = cellName(grid, cell);
-  const pair = study.byId.get(wanted.pair) ?? typicalPair(study, state, grid, cell);
+  const pair = study.byId.get(wanted.pair) ?? study.byId.get(study.typical[direction]?.[0]?.pair) ?? 0;
   state.pair = study.pairs[pair].id;
   return { state, study, grid, cell, pair };
 }
@@ -89,14 +89,4 @@ function leadingCell(study, state, grid) {
   const [switched, effect] = [read(metrics.switched.mean), read(metrics.effect.mean)];
   const size = (cell) => (grid.structural.has(cell) ? -1 : (switched[cell] || 0) + Math.abs(effect[cell] || 0) / 1e3);
   return [...Array(cellsIn(grid)).keys()].reduce((best, cell) => (size(cell) > size(best) ? cell : best), 0);
-}
-
-// The pair in the middle of those that switch at a cell; of all, where none does.
-function typicalPair(study, state, grid, cell) {
-  const given = state.direction === "noise" ? "corrupted" : "clean";
-  const pairs = chosenPairs(study, state).filter((at) => grid.rowOf.has(at));
-  const switching = pairs.filter((at) => study.pairs[at].correct && outcomeOf(grid, at, cell) === given);
-  const known = (switching.length ? switching : pairs).filter((at) => !Number.isNaN(valueOf(grid, "effect", at, cell)));
-  const ordered = known.sort((a, b) => valueOf(grid, "effect", a, cell) - valueOf(grid, "effect", b, cell));
-  return ordered[Math.floor((ordered.length - 1) / 2)] ?? pairs[0] ?? 0;
 }
