@@ -40,17 +40,26 @@ def synthetic(tmp_path_factory) -> tuple[Path, pa.Table]:
     return write_report([run], folder / "report.html"), table
 
 
+def settled(page: Any) -> Any:
+    """The page, once all of it is drawn anew."""
+    page.wait_for_selector("body[aria-busy=false]", state="attached")
+    return page
+
+
 def figure(page: Any, name: str) -> Any:
+    settled(page)
     return page.locator(f".study:not([hidden]) [data-figure^={name}]").first
 
 
 def cell(page: Any, name: str, map_: str = "map-") -> Any:
     """A cell of the first map, by the start of what a screen reader says of it."""
+    settled(page)
     return page.locator(f'.study:not([hidden]) [data-figure^={map_}] [role=gridcell][data-label^="{name}:"]').first
 
 
 def choose(page: Any, switch: str, value: str) -> None:
     page.locator(f".study:not([hidden]) [data-switch={switch}]").select_option(value)
+    settled(page)
 
 
 def looked_at(page: Any) -> dict[str, str]:
@@ -59,15 +68,16 @@ def looked_at(page: Any) -> dict[str, str]:
 
 
 def heading(page: Any) -> str:
-    return page.locator(".study:not([hidden]) [data-heading=cell]").inner_text()
+    return settled(page).locator(".study:not([hidden]) [data-heading=cell]").inner_text()
 
 
 def chosen_pair(page: Any) -> str:
-    return page.locator(".study:not([hidden]) .pair").get_attribute("data-pair")
+    return settled(page).locator(".study:not([hidden]) .pair").get_attribute("data-pair")
 
 
 def barriers(page: Any) -> list[str]:
     """What axe finds wrong with the page as it stands."""
+    settled(page)
     if not page.evaluate("'axe' in window"):
         page.evaluate(AXE)
     found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")

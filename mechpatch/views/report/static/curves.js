@@ -27,7 +27,8 @@ function yAxis(words, metric) {
   return { label: words.axis, grid: true, zero: true, nice: true, ...(SHARES.includes(metric) ? { domain: [0, 100] } : {}) };
 }
 
-const frame = (width, right = 150) => ({ width, height: 320, marginLeft: 52, marginRight: width < 620 ? 16 : right, marginTop: 28, marginBottom: 40 });
+// With room at the right for the names of the lines.
+const frame = (width, names) => ({ width, height: 320, marginLeft: 52, marginRight: width < 620 ? 16 : 20 + 6.6 * Math.max(4, ...names.map((name) => Math.min(41, name.length))), marginTop: 28, marginBottom: 40 });
 
 function ProfileFigure({ view, number }) {
   const { study, state } = view;
@@ -44,7 +45,7 @@ function ProfileFigure({ view, number }) {
   const colour = (point) => (field === null ? (point.series === "effect" ? SERIES[0] : "currentColor") : SERIES[names.indexOf(point.series) % SERIES.length]);
   const caption = `All thoughts of one layer written at once, ${WORDS.directions[state.direction] ?? state.direction}: ${words.axis}. Bars: 95 % intervals.${field === null ? " Grey dashes: other donors." : ""}`;
   return html`<${CurveFigure} number=${number} name=${`layer-${state.direction}-${metric}`} methods=${methodsOf(view, metric, "layer")} caption=${caption} label=${caption} points=${points} by=${looked(state)} options=${(width) => ({
-    ...frame(width), x: { label: paired?.width > 1 ? "First layer" : "Layer", ticks: paired.layers, tickFormat: String }, y: yAxis(words, metric),
+    ...frame(width, names), x: { label: paired?.width > 1 ? "First layer" : "Layer", ticks: paired.layers, tickFormat: String }, y: yAxis(words, metric),
     marks: [Plot.ruleY([0], { strokeOpacity: 0.5 }),
       Plot.ruleX(points.filter((point) => field !== null || point.series === "effect"), { x: "layer", y1: "low", y2: "high", stroke: colour }),
       ...drawn.map((line, at) => Plot.lineY(points.filter((point) => point.series === line.name), { x: "layer", y: "mean", stroke: colour({ series: line.name }), strokeOpacity: field === null && line.name !== "effect" ? 0.6 : 1, strokeDasharray: field === null && line.name !== "effect" ? DASHES[at % DASHES.length] : null })),
@@ -86,8 +87,8 @@ function ChainFigure({ view, number, experiment }) {
   const axis = { label: "Step", ticks: steps, tickFormat: String, domain: [Math.min(...steps) - 0.3, Math.max(...steps) + 0.3] };
   const likeness = `${kindWords(experiment).label}: cosine of the vector that each step writes to the clean (solid) and to the corrupted (dashed) vector of its site, a line for each layer.`;
   const likenessMarks = [...d3.group(cosine, (point) => `${point.series} ${point.layer}`).values()].map((line) => Plot.lineY(line, { x: "step", y: "mean", stroke: colour(line[0]), strokeDasharray: line[0].series === WORDS.metrics.similarity_clean.label ? null : "4,3" }));
-  return html`<${CurveFigure} number=${number} name=${`${experiment}-${state.direction}-${metric}`} methods=${methodsOf(view, metric, experiment)} caption=${caption} label=${caption} points=${points} by=${[...looked(state), experiment]} options=${(width) => ({ ...frame(width, 90), x: axis, y: yAxis(words, metric), marks: marks(width) })} />
-    ${cosine.length ? html`<${CurveFigure} number=${`${number}b`} name=${`${experiment}-${state.direction}-cosine`} methods=${methodsOf(view, "similarity_clean", experiment)} caption=${likeness} label=${likeness} points=${cosine} by=${[...looked(state), experiment]} options=${(width) => ({ ...frame(width, 90), x: axis, y: { label: "Cosine", grid: true, nice: true }, marks: [...likenessMarks, ...named(cosine.filter((point) => point.series === WORDS.metrics.similarity_clean.label).map((point) => ({ ...point, series: `layer ${point.layer}` })), "step", width, colour), Plot.tip(cosine, Plot.pointer({ x: "step", y: "mean", title: tip }))] })} />` : null}`;
+  return html`<${CurveFigure} number=${number} name=${`${experiment}-${state.direction}-${metric}`} methods=${methodsOf(view, metric, experiment)} caption=${caption} label=${caption} points=${points} by=${[...looked(state), experiment]} options=${(width) => ({ ...frame(width, layers.map((layer) => `layer ${layer}`)), x: axis, y: yAxis(words, metric), marks: marks(width) })} />
+    ${cosine.length ? html`<${CurveFigure} number=${`${number}b`} name=${`${experiment}-${state.direction}-cosine`} methods=${methodsOf(view, "similarity_clean", experiment)} caption=${likeness} label=${likeness} points=${cosine} by=${[...looked(state), experiment]} options=${(width) => ({ ...frame(width, layers.map((layer) => `layer ${layer}`)), x: axis, y: { label: "Cosine", grid: true, nice: true }, marks: [...likenessMarks, ...named(cosine.filter((point) => point.series === WORDS.metrics.similarity_clean.label).map((point) => ({ ...point, series: `layer ${point.layer}` })), "step", width, colour), Plot.tip(cosine, Plot.pointer({ x: "step", y: "mean", title: tip }))] })} />` : null}`;
 }
 
 // One point for each experiment and layer, side by side.
@@ -101,7 +102,7 @@ function ComparisonFigure({ view, number, metric }) {
   const colour = (point) => SERIES[names.indexOf(point.series) % SERIES.length];
   const caption = `Experiments by layer: ${words.axis}, mean over pairs; bars: 95 % intervals. Sums and synergy are taken within a pair before the mean; a sum of shares is no share.`;
   return html`<${CurveFigure} number=${number} name=${`comparison-${state.direction}-${metric}`} methods=${methodsOf(view, metric, ["layer", "position", "relay", "cumulative"])} caption=${caption} label=${caption} points=${points} by=${[...looked(state), metric]} options=${(width) => ({
-    ...frame(width, 230), x: { label: "Layer", ticks: found.layers, tickFormat: String }, y: yAxis(words, metric), color: width < 620 ? { type: "categorical", domain: names, range: SERIES.slice(0, names.length), legend: true } : undefined,
+    ...frame(width, names), x: { label: "Layer", ticks: found.layers, tickFormat: String }, y: yAxis(words, metric), color: width < 620 ? { type: "categorical", domain: names, range: SERIES.slice(0, names.length), legend: true } : undefined,
     marks: [Plot.ruleY([0], { strokeOpacity: 0.5 }), Plot.ruleX(points, { x: "place", y1: "low", y2: "high", stroke: colour }), Plot.lineY(points, { x: "place", y: "mean", z: "series", stroke: colour, strokeOpacity: 0.6 }), Plot.dot(points, { x: "place", y: "mean", fill: colour, r: 4 }), ...named(points, "place", width, colour), Plot.tip(points, Plot.pointer({ x: "place", y: "mean", title: tip }))],
   })} />`;
 }

@@ -11,7 +11,10 @@ const hookWords = (name) => (WORDS.hooks[name] ? `${capital(WORDS.hooks[name])} 
 const CONSTRUCTED = "cannot move, by construction: no finding";
 
 function bytesOf(text) {
-  return Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+  const signs = atob(text);
+  const bytes = new Uint8Array(signs.length);
+  for (let at = 0; at < signs.length; at++) bytes[at] = signs.charCodeAt(at);
+  return bytes;
 }
 
 // What an element of the page carries compressed.
@@ -20,19 +23,17 @@ function unpacked(id) {
   return new Response(stream.pipeThrough(new DecompressionStream("deflate"))).text();
 }
 
-// An array made by arrays.py, as Float64Array; undefined values are NaN.
+// An array made by arrays.py, as Float64Array; undefined values are NaN. Its bytes are in the order of every machine
+// that a browser runs on.
 function decode(array) {
   if (array.kind === "constant") return new Float64Array(array.size).fill(array.value === null ? NaN : array.value);
   const bytes = bytesOf(array.data);
-  if (array.kind === "u8") return Float64Array.from(bytes, (value) => (value === 255 ? NaN : value));
-  const view = new DataView(bytes.buffer);
-  if (array.kind === "f32") {
-    return Float64Array.from({ length: bytes.length / 4 }, (_, at) => view.getFloat32(4 * at, true));
-  }
-  return Float64Array.from({ length: bytes.length / 2 }, (_, at) => {
-    const step = view.getInt16(2 * at, true);
-    return step === -32768 ? NaN : array.low + (step + 32500) * array.step;
-  });
+  if (array.kind === "f32") return new Float64Array(new Float32Array(bytes.buffer));
+  const steps = array.kind === "u8" ? bytes : new Int16Array(bytes.buffer);
+  const [missing, low, step] = array.kind === "u8" ? [255, 0, 1] : [-32768, array.low + 32500 * array.step, array.step];
+  const values = new Float64Array(steps.length);
+  for (let at = 0; at < steps.length; at++) values[at] = steps[at] === missing ? NaN : low + steps[at] * step;
+  return values;
 }
 
 const decoded = new Map();

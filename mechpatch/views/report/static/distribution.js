@@ -57,10 +57,19 @@ function Boxes({ study, state, rows, metric, words, pair, width }) {
   const x = d3.scaleLinear(limits, [BOX.left, width - BOX.left]);
   const bins = Math.max(16, Math.min(56, Math.floor(width / 14)));
   const step = (width - 2 * BOX.left) / bins;
-  const stacked = rows.map((row) => stackOf(row, x, step, bins));
+  const stacked = useMemo(() => rows.map((row) => stackOf(row, x, step, bins)), [rows, width]);
   const tallest = Math.max(1, ...stacked.flatMap((row) => row.counts));
   const unit = Math.min(10, BOX.height / tallest);
   const height = rows.length * (BOX.height + BOX.gap) + 40;
+  // Boxes of other donors are the same whichever pair is chosen: they are made once.
+  const boxesOf = (row, base, selected) =>
+    row.boxes.map(({ at: place, bin, rank, gives, value }) => {
+      const said = `${study.pairs[place].id}: gives ${GIVES[gives] ?? "no known answer"}, ${words.label} ${shown(value, words.format)}`;
+      const role = selected === null ? { "aria-hidden": "true" } : { role: "option", id: `box-${place}`, "aria-selected": place === selected, "aria-label": said };
+      return html`<rect key=${place} ...${role} data-pair=${place} x=${BOX.left + bin * step + 0.5} y=${base - (rank + 1) * unit} width=${step - 1} height=${Math.max(0.6, unit - (unit > 3 ? 0.7 : 0))} class=${`box ${gives ?? "unknown"}`}><title>${said}</title></rect>`;
+    });
+  const baseOf = (at) => (at + 1) * (BOX.height + BOX.gap);
+  const others = useMemo(() => stacked.map((row, at) => (at ? boxesOf(row, baseOf(at), null) : null)), [stacked]);
   const choose = (event) => {
     const box = event.target.closest("[data-pair]");
     if (box) go(state, { cell: state.cell, pair: study.pairs[Number(box.dataset.pair)].id });
@@ -76,13 +85,9 @@ function Boxes({ study, state, rows, metric, words, pair, width }) {
       <text x=${x(tick)} y=${height - 22} text-anchor="middle" class="muted">${x.tickFormat(5)(tick).replace("-", "−")}</text></g>`)}
       <text x=${width - BOX.left} y=${height - 6} text-anchor="end" class="muted">${words.axis} →</text></g>
     ${stacked.map((row, at) => {
-      const base = (at + 1) * (BOX.height + BOX.gap);
+      const base = baseOf(at);
       const first = at === 0;
-      const boxes = row.boxes.map(({ at: place, bin, rank, gives, value }) => {
-        const said = `${study.pairs[place].id}: gives ${GIVES[gives] ?? "no known answer"}, ${words.label} ${shown(value, words.format)}`;
-        const role = first ? { role: "option", id: `box-${place}`, "aria-selected": place === pair, "aria-label": said } : { "aria-hidden": "true" };
-        return html`<rect key=${place} ...${role} data-pair=${place} x=${BOX.left + bin * step + 0.5} y=${base - (rank + 1) * unit} width=${step - 1} height=${Math.max(0.6, unit - (unit > 3 ? 0.7 : 0))} class=${`box ${gives ?? "unknown"}`}><title>${said}</title></rect>`;
-      });
+      const boxes = first ? boxesOf(row, base, pair) : others[at];
       const chosen = row.boxes.find(({ at: place }) => place === pair);
       const share = row.pairs.length ? row.pairs.filter(({ gives }) => gives === (state.direction === "noise" ? "corrupted" : "clean")).length : 0;
       return html`<g key=${row.label}>
@@ -130,7 +135,7 @@ function CellNumbers({ view }) {
     const over = test?.difference;
     const interval = over ? `${shown(read(over.mean)[cell])} (${shown(read(over.low)[cell])} to ${shown(read(over.high)[cell])})` : "";
     const values = [donorLabel(other.donor), value("switched"), value("neither"), test ? read(test.p)[cell] : "", test ? read(test.q)[cell] : "", value("effect"), over ? read(over.mean)[cell] : "", over ? read(over.q)[cell] : ""];
-    return [{ values, cells: [capital(values[0]), `${percent(values[1])} of ${value("switched", "n") || 0}`, percent(values[2]), test ? shownQ(values[3]) : "", test ? shownQ(values[4]) : "", shown(values[5]), interval, over ? shownQ(values[7]) : ""] }];
+    return [{ values, cells: () => [capital(values[0]), `${percent(values[1])} of ${value("switched", "n") || 0}`, percent(values[2]), test ? shownQ(values[3]) : "", test ? shownQ(values[4]) : "", shown(values[5]), interval, over ? shownQ(values[7]) : ""] }];
   });
   const heads = ["Donor", "Switched", "Neither", "p (McNemar)", "q", "Mean effect", "Effect − null (95 % interval)", "q of it"];
   return html`<h4>The same cell in numbers</h4><${DataTable} name=${`cell-${place.replaceAll(":", "-")}`} heads=${heads} rows=${rows} />`;

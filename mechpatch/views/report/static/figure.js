@@ -1,12 +1,17 @@
 // A figure with its number and caption, which saves itself as SVG or PNG, and its numbers as CSV.
 const STYLED = ["fill", "fill-opacity", "stroke", "stroke-width", "stroke-dasharray", "stroke-opacity", "font-family", "font-size", "font-weight", "text-anchor", "opacity"];
+const NARROWEST = 60;
 const SCALE = 3; // pixels of a PNG for each of the page's
 
+// The width of a place; 0 where there is none to draw in.
 function useWidth() {
   const place = useRef(null);
   const [width, setWidth] = useState(0);
   useLayoutEffect(() => {
-    const measure = () => setWidth(Math.floor(place.current.getBoundingClientRect().width));
+    const measure = () => {
+      const found = Math.floor(place.current.getBoundingClientRect().width);
+      setWidth(found < NARROWEST ? 0 : found);
+    };
     const observer = new ResizeObserver(measure);
     observer.observe(place.current);
     measure();

@@ -30,22 +30,22 @@ function Toolbar({ view }) {
   </div>`;
 }
 
-// The map, the cell and the pair.
-function Explorer({ view, numbers }) {
+// What there is to see at the chosen cell and of the chosen pair.
+function Chosen({ view, numbers }) {
   const { state, study, grid, cell } = view;
   const words = metricWords("effect", state.direction);
   const metrics = tableOf(study, grid, state.pairs).metrics;
   const [switched, effect] = [read(metrics.switched.mean)[cell], read(metrics.effect.mean)[cell]];
   const heading = `${capital(placeWords(grid, cell))}: ${grid.structural.has(cell) ? "cannot move, by construction" : `${percent(switched)} of ${read(metrics.switched.n)[cell] || 0} pairs switch; mean ${words.label} ${shown(effect)}`}`;
-  return html`<div class="explorer"><h2 class="unseen">Map, cell and pair</h2><${Toolbar} view=${view} /><${MapFigure} view=${view} number=${numbers[0]} />
-    <div class="cell-and-pair"><section aria-label="The chosen cell"><h3 aria-live="polite" data-heading="cell">${heading}</h3><${Distribution} view=${view} number=${numbers[1]} /><${CellNumbers} view=${view} /></section>
-    <section aria-label="The chosen pair"><${PairPanel} view=${view} /><${PairMap} view=${view} number=${numbers[2]} /></section></div>
-    <${Views} view=${view} /></div>`;
+  return html`<div class="cell-and-pair"><section aria-label="The chosen cell"><h3 aria-live="polite" data-heading="cell">${heading}</h3><${Distribution} view=${view} number=${numbers[0]} /><${CellNumbers} view=${view} /></section>
+    <section aria-label="The chosen pair"><${PairPanel} view=${view} /><${PairMap} view=${view} number=${numbers[1]} /></section></div>
+    <${Views} view=${view} />`;
 }
 
 // What is drawn in each place; figures are numbered in the order of the page.
 const PARTS = {
-  explorer: (view, next) => html`<${Explorer} view=${view} numbers=${[next(), next(), next()]} />`,
+  explorer: (view, next) => html`<div class="explorer"><h2 class="unseen">Map, cell and pair</h2><${Toolbar} view=${view} /><${MapFigure} view=${view} number=${next()} /></div>`,
+  chosen: (view, next) => html`<${Chosen} view=${view} numbers=${[next(), next()]} />`,
   difference: (view, next) => html`<${Differences} view=${view} numbers=${[next(), next()]} />`,
   profile: (view, next) => html`<${ProfileFigure} view=${view} number=${next()} />`,
   chain: (view, next) => {
@@ -58,19 +58,42 @@ const PARTS = {
 };
 
 let drawn = null; // the address that is drawn
+let waiting = 0; // the timer of what is still to be drawn
+
+// The map at once, and each other place in a task of its own, so that the page answers in between.
 function draw() {
   drawn = location.hash;
+  clearTimeout(waiting);
   const view = resolved(asked());
+  const tasks = [];
   for (const article of document.querySelectorAll(".study")) {
     const shownNow = article.dataset.study === view.state.run;
     article.hidden = !shownNow;
     if (!shownNow) continue;
     let figures = 0;
     const next = () => String(++figures);
-    for (const place of article.querySelectorAll("[data-place]")) render(PARTS[place.dataset.place](view, next), place);
+    for (const place of article.querySelectorAll("[data-place]")) {
+      const part = PARTS[place.dataset.place](view, next);
+      if (place.dataset.place === "explorer") render(part, place);
+      else tasks.push(() => render(part, place));
+    }
   }
   for (const tab of document.querySelectorAll("[data-tab]")) tab.setAttribute("aria-selected", String(tab.dataset.tab === view.state.run));
-  return view;
+  document.body.setAttribute("aria-busy", "true");
+  waiting = setTimeout(() => work(tasks, view.state.at));
+}
+
+function work(tasks, at) {
+  tasks.shift()?.();
+  if (tasks.length) waiting = setTimeout(() => work(tasks, at));
+  else settle(at);
+}
+
+function settle(at) {
+  document.body.setAttribute("aria-busy", "false");
+  if (document.documentElement.dataset.ready) return;
+  toSection(at);
+  document.documentElement.dataset.ready = String(Math.round(performance.now()));
 }
 
 // A section of the page is part of the address, so that a link to it keeps what is looked at.
@@ -100,5 +123,4 @@ document.querySelectorAll("[data-to]").forEach((link) =>
 );
 addEventListener("hashchange", () => { if (location.hash !== drawn) draw(); });
 addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((each) => { each.open = true; }));
-toSection(draw().state.at);
-requestAnimationFrame(() => setTimeout(() => { document.documentElement.dataset.ready ??= String(Math.round(performance.now())); }));
+draw();

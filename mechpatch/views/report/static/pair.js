@@ -151,7 +151,7 @@ function Views({ view: { study, state, pair } }) {
   return html`<h3>Inside the model: pair <bdi>${study.pairs[pair].id}</bdi></h3>${others.length ? html`<p class="lead">Also looked into: ${links}</p>` : null}<div class="views" key=${study.pairs[pair].id} ref=${place}></div>`;
 }
 
-const textOf = (pair) => `${pair.id} ${pair.sides.map((side) => `${side.question.map(([text]) => text).join("")} ${side.answer}`).join(" ")} ${pair.fields.map(([, value]) => value).join(" ")}`.toLowerCase();
+const textOf = (pair) => (pair.text ??= `${pair.id} ${pair.sides.map((side) => `${side.question.map(([text]) => text).join("")} ${side.answer}`).join(" ")} ${pair.fields.map(([, value]) => value).join(" ")}`.toLowerCase());
 
 // The value of a field; one that both sides share stands under the name of each side.
 const fieldOf = (pair, name) => (pair.fields.find(([found]) => found === name || found === `clean.${name}`) ?? [])[1];
@@ -187,7 +187,7 @@ function PairTable({ view }) {
     const fields = study.fields.map(({ name }) => fieldOf(pair, name) ?? "");
     const views = study.views[pair.id]?.length ?? 0;
     const values = [pair.id, clean.answer, corrupted.answer, pair.correct ? "yes" : "no", answer ?? "", Number.isFinite(effect) ? effect : null, valueOf(grid, "answer_logprob_change", at, cell), ...fields, views];
-    const cells = [html`<button type="button" class="quiet" data-choose=${pair.id} onClick=${() => choose(at)}><bdi>${clip(pair.id, 40)}</bdi></button>`, ...[clean.answer, corrupted.answer].map((text) => html`<bdi dir="auto">${clip(text, 40)}</bdi>`), values[3], html`<span class=${`gives ${answer ?? ""}`}>${GIVES[answer] ?? "–"}</span>`, shown(effect), shown(values[6]), ...fields.map((value) => html`<bdi dir="auto">${clip(String(value), 40)}</bdi>`), views ? String(views) : ""];
+    const cells = () => [html`<button type="button" class="quiet" data-choose=${pair.id} onClick=${() => choose(at)}><bdi>${clip(pair.id, 40)}</bdi></button>`, ...[clean.answer, corrupted.answer].map((text) => html`<bdi dir="auto">${clip(text, 40)}</bdi>`), values[3], html`<span class=${`gives ${answer ?? ""}`}>${GIVES[answer] ?? "–"}</span>`, shown(effect), shown(values[6]), ...fields.map((value) => html`<bdi dir="auto">${clip(String(value), 40)}</bdi>`), views ? String(views) : ""];
     return { key: pair.id, values, cells, chosen: pair.id === state.pair };
   });
   const effect = capital(metricWords("effect", state.direction).label);

@@ -1,7 +1,7 @@
 // Tables that sort by any column and save themselves as CSV, as long as they are shown or longer.
 const ROWS_SHOWN = 25;
 
-// rows: {key, values, cells, chosen}; a limit hides the rest until asked for.
+// rows: {key, values, cells: () => what is shown, chosen}; a limit hides the rest until asked for.
 function DataTable({ name, heads, rows, limit = ROWS_SHOWN }) {
   const [order, setOrder] = useState(null);
   const [all, setAll] = useState(false);
@@ -18,7 +18,7 @@ function DataTable({ name, heads, rows, limit = ROWS_SHOWN }) {
   const sort = (column) => (order?.column === column ? (order.sign > 0 ? "ascending" : "descending") : "none");
   return html`<div class="scroll" tabindex="0" role="region" aria-label=${`Table ${name}`}><table data-name=${name}>
       <thead><tr>${heads.map((head, column) => html`<th scope="col" key=${head} aria-sort=${sort(column)}><button type="button" onClick=${() => sortBy(column)}>${head}</button></th>`)}</tr></thead>
-      <tbody>${sorted.slice(0, whole ? undefined : limit).map((row, at) => html`<tr key=${row.key ?? at} class=${row.chosen ? "chosen-row" : ""}>${row.cells.map((cell) => html`<td class=${typeof cell === "string" && cell.length > 36 ? "" : "short"}>${cell}</td>`)}</tr>`)}</tbody>
+      <tbody>${sorted.slice(0, whole ? undefined : limit).map((row, at) => html`<tr key=${row.key ?? at} class=${row.chosen ? "chosen-row" : ""}>${row.cells().map((cell) => html`<td class=${typeof cell === "string" && cell.length > 36 ? "" : "short"}>${cell}</td>`)}</tr>`)}</tbody>
     </table></div>
     <div class="actions">${whole ? null : html`<button type="button" class="quiet" onClick=${() => setAll(true)}>Show all ${rows.length} rows</button>`}
       <button type="button" class="quiet" onClick=${() => saveTable(name, heads, sorted.map((row) => row.values))}>Download CSV</button></div>`;
@@ -94,7 +94,7 @@ function cellRows(study, state) {
         number("effect"), number("effect", "low"), number("effect", "high"), number("effect", "n"), Number.isFinite(q) ? q : null, number("kl_divergence"), clear,
         grid.structural.has(cell) ? "cannot move, by construction" : "",
       ];
-      rows.push({ values, key: `${grid.at} ${cell}`, cells: values.map((value, at) => cellText(value, at)) });
+      rows.push({ values, key: `${grid.at} ${cell}`, cells: () => values.map((value, at) => cellText(value, at)) });
     }
   }
   const later = (row) => [row.values[14] !== "", row.values[1] !== donorLabel("paired")];
