@@ -125,7 +125,7 @@ def show_plan(plan: Plan, spec: Spec, doubt: str) -> None:
 
 
 def show_summary(summary: RunSummary) -> None:
-    """What a run found, in at most a dozen lines; the long text is in the report."""
+    """What a run did and found, and the best cells; the long text is in the report."""
     typer.echo("\n".join(ending(summary)))
     if expected := summary.run.expected:
         took = summary.run.run_seconds

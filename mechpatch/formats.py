@@ -39,6 +39,8 @@ def percent(value: Number | None) -> str:
     """Whole percents of a share, one decimal under ten; no share is written as 0 % or 100 % that is not."""
     if value is None:
         return DASH
+    if value < 0:  # a difference of shares
+        return f"−{percent(-value)}"
     if 0 < value < 0.0005:
         return "< 0.1 %"
     if 0.99 < value < 1:

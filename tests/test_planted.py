@@ -115,13 +115,13 @@ def test_the_decoy_tells_the_answer_and_does_nothing(kind, tmp_path):
 
 @pytest.mark.parametrize(("circuit", "kind"), CASES[:4], ids=NAMES[:4])
 def test_summary_and_reading_name_the_planted_site(circuit, kind, tmp_path):
-    records = run(circuit, kind, tmp_path / "run", "position", pairs=12, sites=("thoughts",))
+    records = run(circuit, kind, tmp_path / "run", "position", pairs=12, sites=("thoughts",), nulls=("gaussian",))
     summary = summarise(records, seed=0)
     best = summary.top[0]
     assert (best.layer, best.site) == (circuit.write, f"t{circuit.thought}")
     text = reading(summary)
     assert f"the largest at layer {circuit.write}, t{circuit.thought}: 1.00 of the gap" in text
-    assert f"1 of {LAYERS * THOUGHTS - _dead(kind)} cells has a clear effect" in text
+    assert f"the mean recovery is clear in 1 of {LAYERS * THOUGHTS - _dead(kind)} cells" in text
 
 
 def carries(circuit: Circuit, hook: str, head: int | None) -> set[tuple[int, str]]:

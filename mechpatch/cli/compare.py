@@ -28,6 +28,14 @@ def compare(
             help="Two cells of RUN_A: position:1:t2 position:1:t3. A direction and a donor may follow each.",
         ),
     ] = None,
+    control: Annotated[
+        bool,
+        option(
+            "--control",
+            panel=EXPERIMENT,
+            help="RUN_B is of RUN_A's control twin: a model without recurrence, no thoughts, shuffled thoughts.",
+        ),
+    ] = False,
     metric: Annotated[
         str,
         option(
@@ -43,10 +51,14 @@ def compare(
 ) -> None:
     """Compare two runs on the pairs that both have, or two cells of one run, pair by pair.
 
-    Example: mechpatch compare runs/latent runs/placeholder --metric answer_logprob_diff
+    With --control the finding is where the map of the first exceeds that of the second.
+
+    Example: mechpatch compare runs/latent runs/placeholder --control
     """
     if (run_b is None) == (cells is None):
         raise SpecError("compare takes two runs, or one run and --cells with two of its cells")
+    if control and run_b is None:
+        raise SpecError("--control: the control twin is a run of its own; name it as RUN_B")
     for run_dir in (run_a, run_b):
         if run_dir is not None:
             require_run(run_dir)
@@ -55,7 +67,7 @@ def compare(
     from mechpatch.stats.finished import FinishedRun
     from mechpatch.stats.values_json import as_json as values_of
     from mechpatch.storage.atomic import write_json
-    from mechpatch.views.words.comparison import describe_cells, describe_runs
+    from mechpatch.views.words.comparison import describe_cells, describe_control, describe_runs
 
     a = FinishedRun(run_a)
     if cells is not None:
@@ -67,7 +79,7 @@ def compare(
         b = FinishedRun(run_b)
         unlike = unlike_questions(a.questions, b.questions)
         found = compare_runs(a.records, b.records, metric, seed, include_incorrect, unlike)
-        lines = describe_runs(found, run_a.name, run_b.name)
+        lines = (describe_control if control else describe_runs)(found, run_a.name, run_b.name)
     if out is not None:
         write_json(out, values_of(found))
         lines.append(f"wrote {out}")

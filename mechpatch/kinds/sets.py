@@ -58,6 +58,7 @@ def at_layers(cell: Placed) -> str:
 LEAVE_ONE_OUT = Kind(
     name="leave_one_out",
     label="Leave-one-out patching",
+    phrase="With one thought left out",
     cells=leave_one_out_cells,
     needs="layer",
     gives="lost",

@@ -16,7 +16,7 @@ class Estimate:
     Attributes:
         mean, low, high: the mean and the limits of its interval, in the unit of the values.
         n: how many pairs have a value.
-        method: how the interval was made: "BCa", "percentile" or "none".
+        method: how the interval was made: "BCa", "percentile", "adjusted Wald" (a difference of two shares) or "none".
     """
 
     mean: float | None
@@ -50,22 +50,38 @@ class Tested(Estimate):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SetDifference(Tested):
-    """What a set of sites does beyond its parts (`lost` or `synergy`), a share of the gap.
-
-    Attributes:
-        structural: True where the difference is zero by construction.
-    """
-
-    structural: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class JointTest:
-    """The test that a window beats every one of its layers: the largest p, and its false discovery rate."""
+    """A test of several claims at once: the largest p of any of them, and its false discovery rate over the map."""
 
     p: float | None
     q: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held(Tested):
+    """A tested mean that is held against the null donors, pair by pair.
+
+    Attributes:
+        beyond: the values minus those of each null donor, by name; empty for a null donor itself.
+        beyond_every: the test that the mean is not zero and is beyond every control; None where no control was run.
+    """
+
+    beyond: Mapping[str, Tested]
+    beyond_every: JointTest | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetDifference(Held):
+    """What a set of sites does beyond its parts: `lost`, a share of the gap, or `synergy`, nats.
+
+    Attributes:
+        structural: True where the difference is zero by construction.
+        whole, parts: the two means that are compared, over the same pairs; `mean` is `whole` − `parts`.
+    """
+
+    structural: bool
+    whole: float | None
+    parts: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,12 +89,12 @@ class Gain:
     """What a window of layers does beyond its layers alone, a share of the gap.
 
     Attributes:
-        over_mean: the effect of the window minus the mean effect of its layers.
+        over_mean: the effect of the window minus the mean effect of its layers; held against that of the null donors.
         over_layers: the effect of the window minus that of each layer, by the layer's number.
         over_every_layer: the test of all of these at once.
     """
 
-    over_mean: Tested
+    over_mean: Held
     over_layers: Mapping[str, Tested]
     over_every_layer: JointTest
 
@@ -91,6 +107,7 @@ class ShareTest:
         n: how many pairs have both.
         share: which part of them does it with the null donor.
         more, less: how many pairs do it with the effect alone, and with the null donor alone.
+        low, high: the limits of the difference, the share of the effect minus that of the null donor.
         p, q: McNemar's exact test of `more` against `less`, and its false discovery rate over the map.
     """
 
@@ -98,8 +115,15 @@ class ShareTest:
     share: float | None
     more: int
     less: int
+    low: float | None
+    high: float | None
     p: float | None
     q: float | None
+
+    @property
+    def difference(self) -> float | None:
+        """The share of the effect minus that of the null donor."""
+        return (self.more - self.less) / self.n if self.n else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +136,7 @@ class Share:
         share: `count` / `n`.
         low, high: the limits of the share's interval.
         beyond: the same with each null donor, by name; empty for a null donor itself.
+        beyond_every: the test that more pairs do than with every control; None where no control was run.
     """
 
     count: int
@@ -120,6 +145,7 @@ class Share:
     low: float | None
     high: float | None
     beyond: Mapping[str, ShareTest]
+    beyond_every: JointTest | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,10 +163,8 @@ class CellSummary:
         recovery: the share of the gap that is closed; for noise it is 1 − `effect`.
         answer_logprob_change: nats, against the run that was patched.
         kl_divergence: nats.
-        p, q: the test of `answer_logprob_change`, and its false discovery rate over the map.
         effect_size: mean over standard deviation of `effect`.
         minimum_detectable_effect: the smallest mean that so many pairs would find four times in five.
-        beyond: `effect` minus that of each null donor, by name.
         sets: what a set does beyond its parts, by the name of the difference: `lost`, `synergy` or `gain`; None where
             the parts were not run. Empty for a cell that is no set.
     """
@@ -157,18 +181,25 @@ class CellSummary:
     structural: bool
     switched: Share
     neither: Share
-    effect: Estimate
+    effect: Held
     recovery: Estimate
-    answer_logprob_change: Estimate
+    answer_logprob_change: Held
     kl_divergence: Estimate
-    p: float | None
-    q: float | None
     effect_size: float | None
     minimum_detectable_effect: float | None
-    beyond: Mapping[str, Tested]
     sets: Mapping[str, SetDifference | Gain | None]
 
     __repr__ = short_repr
+
+    @property
+    def q(self) -> float | None:
+        """The false discovery rate of the headline: that more pairs switch than with every control."""
+        return self.switched.beyond_every and self.switched.beyond_every.q
+
+    @property
+    def beyond(self) -> Mapping[str, Tested]:
+        """The effect minus that of each null donor, by name."""
+        return self.effect.beyond
 
     @property
     def lost(self) -> SetDifference | None:

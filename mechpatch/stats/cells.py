@@ -97,6 +97,7 @@ class Cells:
         switched   1 where the answer becomes that of the other side, 0 where it does not
         neither    1 where it becomes neither side's, 0 where it does not; both for pairs whose two answers differ in
                    value and are given by the unpatched runs
+        towards    nats towards the answer of the side that is written: the change of its log-probability difference
         outcome    index in `OUTCOMES`
         """
         grid = np.full((len(self.pairs), *self.structural.shape), np.nan)
@@ -200,10 +201,11 @@ def _metric(rows: pa.Table, metric: str) -> Float[np.ndarray, " row"]:
     if metric == "effect":  # of noise: the share that is destroyed
         recovery = _array(rows, "recovery")
         return np.where(denoise, recovery, 1 - recovery)
-    if metric == "answer_logprob_change":  # against the run that was patched
+    if metric in ("answer_logprob_change", "towards"):  # against the run that was patched
         name = "answer_logprob_diff"
         baseline = np.where(denoise, _array(rows, f"{name}_corrupted_run"), _array(rows, f"{name}_clean_run"))
-        return _array(rows, name) - baseline
+        change = _array(rows, name) - baseline
+        return np.where(denoise, change, -change) if metric == "towards" else change
     return _array(rows, metric).astype(np.float64)
 
 

@@ -5,6 +5,7 @@ A pair that the unpatched model gets wrong on either side of a comparison is lef
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -17,8 +18,9 @@ from mechpatch.errors import SpecError
 from mechpatch.kinds.cells import spelt
 from mechpatch.names import not_known
 from mechpatch.points import RESID_POST
-from mechpatch.stats.cells import DERIVED, FLAGS, Cells, Column, Group, groups, select
+from mechpatch.stats.cells import DERIVED, FLAGS, Cells, Column, Group, groups, nulls_beside, select
 from mechpatch.stats.comparison import (
+    OTHER_RUN,
     CellComparison,
     ComparedCell,
     ComparedPlaces,
@@ -28,7 +30,9 @@ from mechpatch.stats.comparison import (
 )
 from mechpatch.stats.contrasts import LEVEL, aligned, contrast, estimate_at, number, tested_at
 from mechpatch.stats.estimates import bootstrap_mean, effect_size, minimum_detectable_effect, standard_deviation
+from mechpatch.stats.switching import SHARES, paired_shares, shares
 
+ADJUSTED = "adjusted Wald"  # see `paired_difference_limits`
 FORM = (
     "experiment:layer:site, and if needed :direction, :donor; for example position:1:t2 or position:1:t2:noise; "
     "position@attn_out:1:t2 and position@z.5:1:t2 (head 5) name another hook point than resid_post"
@@ -74,7 +78,7 @@ def compare_cells(
     values_a[np.searchsorted(pairs, a.pairs)] = a.values(metric)[:, *at]
     values_b[np.searchsorted(pairs, b.pairs)] = b.values(metric)[:, *place]
     structural = np.array([a.structural[at] and b.structural[place]])
-    (found,) = _compared(values_a[:, None], values_b[:, None], structural, seed)
+    (found,) = _compared(values_a[:, None], values_b[:, None], structural, seed, metric)
     cell = ComparedPlaces(places=(one, other), **found)
     return CellComparison(metric=metric, seed=seed, level=LEVEL, cells=(cell,))
 
@@ -89,6 +93,8 @@ def compare_runs(
 ) -> RunComparison:
     """The mean of `metric` in two runs on the pairs that both have, and a − b pair by pair, for every cell of both.
 
+    Beside it stand the pairs that switch in each, by McNemar's exact test.
+
     Args:
         unlike: pairs that are left out although both runs have their id, see `unlike_questions`.
 
@@ -102,10 +108,12 @@ def compare_runs(
     a, b = (table.filter(pc.field("pair_id").isin(both)) for table in (a, b))
     b = _renumbered(b, _ids(a))
     found_a, found_b = groups(a), groups(b)
-    shared = [group for group in found_a if group in found_b]
+    laid_out = {group: select(a, group, include_incorrect) for group in found_a}
     cells = []
-    for group in shared:
-        one, other = select(a, group, include_incorrect), select(b, group, include_incorrect)
+    for group, one in laid_out.items():
+        if group not in found_b:
+            continue
+        other = select(b, group, include_incorrect)
         grid = [
             (row, column)
             for row, layer in enumerate(one.layers)
@@ -115,20 +123,28 @@ def compare_runs(
         if not grid or one.width != other.width:
             continue
         rows, columns = np.array(grid).T
-        matched = aligned(one, other, other.values(metric))[:, rows, columns]
+
+        def placed(cells: Cells, name: str, one: Cells = one, at: Any = (slice(None), rows, columns)) -> np.ndarray:
+            return aligned(one, cells, cells.values(name))[at]
+
         layers = np.searchsorted(other.layers, one.layers[rows])
         places = [other.columns.index(one.columns[column]) for column in columns]
         structural = one.structural[rows, columns] & other.structural[layers, places]
-        compared = _compared(one.values(metric)[:, rows, columns], matched, structural, seed)
+        compared = _compared(placed(one, metric), placed(other, metric), structural, seed, metric)
+        rival = placed(other, "switched")
+        nulls = {donor: placed(null, "switched") for donor, null in nulls_beside(group, laid_out).items()}
+        switched = np.where(np.isnan(rival), np.nan, placed(one, "switched"))
+        found_shares = shares(switched, {OTHER_RUN: rival, **nulls}, one.structural[rows, columns])
         cells += [
             ComparedCell(
                 **group._asdict(),
                 layer=int(one.layers[row]),
                 width=one.width,
                 **one.columns[column]._asdict(),
+                switched=share,
                 **found,
             )
-            for (row, column), found in zip(grid, compared, strict=True)
+            for (row, column), found, share in zip(grid, compared, found_shares, strict=True)
         ]
     if not cells:
         raise SpecError(
@@ -164,11 +180,17 @@ def unlike_questions(a: Mapping[str, Mapping[str, Any]], b: Mapping[str, Mapping
     return {pair_id: differing for pair_id, differing in parts.items() if differing}
 
 
-def _compared(a: np.ndarray, b: np.ndarray, structural: np.ndarray, seed: int) -> list[dict[str, Any]]:
+def _compared(a: np.ndarray, b: np.ndarray, structural: np.ndarray, seed: int, metric: str) -> list[dict[str, Any]]:
     """The fields of `Compared` for each cell of two arrays (pair × cell), over the pairs that have both."""
     undefined = np.isnan(a - b)
     a, b = np.where(undefined, np.nan, a), np.where(undefined, np.nan, b)
     difference = contrast(a - b, structural, seed)
+    if metric in SHARES:  # exact, where flips of signs are drawn
+        test = paired_shares(a, b, structural)
+        interval = replace(
+            difference.interval, low=test["low"], high=test["high"], method=np.full(len(structural), ADJUSTED)
+        )
+        difference = replace(difference, interval=interval, p=test["p"], q=test["q"])
     means = [bootstrap_mean(values, seed, LEVEL) for values in (a, b)]
     size = effect_size(a - b)
     detectable = minimum_detectable_effect(standard_deviation(a - b), difference.interval.n)

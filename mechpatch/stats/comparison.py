@@ -6,7 +6,9 @@ from typing import NamedTuple
 from mechpatch.catalogue import PAIRED
 from mechpatch.points import RESID_POST
 from mechpatch.reprs import short_repr
-from mechpatch.stats.cell_values import Estimate, Tested
+from mechpatch.stats.cell_values import Estimate, Share, ShareTest, Tested
+
+OTHER_RUN = "the second run"  # stands beside the null donors in `ComparedCell.switched.beyond`
 
 
 class Place(NamedTuple):
@@ -63,8 +65,12 @@ class ComparedPlaces(Compared):
 class ComparedCell(Compared):
     """One cell of two runs, compared.
 
-    The q of its difference is the false discovery rate among the cells of the same experiment, direction, donor and
-    hook point.
+    Every q is the false discovery rate among the cells of the same experiment, direction, donor and hook point.
+
+    Attributes:
+        switched: the pairs that switch in A; its `beyond` holds B under `OTHER_RUN`, by McNemar's exact test over the
+            pairs that can switch in both, and the controls that A ran at the cell. `beyond_every` is the joint test
+            that A exceeds B and every one of these controls.
     """
 
     experiment: str
@@ -76,6 +82,12 @@ class ComparedCell(Compared):
     width: int
     site: str
     step: int
+    switched: Share
+
+    @property
+    def against(self) -> ShareTest:
+        """The pairs that switch in A, held against those in B."""
+        return self.switched.beyond[OTHER_RUN]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,8 +7,8 @@ necessity, other cells can do the work of this one.
 from collections.abc import Mapping
 
 from mechpatch.catalogue import PAIRED
-from mechpatch.stats.cells import Cells, Group
-from mechpatch.stats.contrasts import LEVEL, aligned, contrast, estimate_at, tested_at
+from mechpatch.stats.cells import Cells, Group, nulls_beside
+from mechpatch.stats.contrasts import LEVEL, against, aligned, estimate_at, held_at
 from mechpatch.stats.estimates import bootstrap_mean
 from mechpatch.stats.summary_values import DirectionPair
 
@@ -22,8 +22,15 @@ def both_directions(laid_out: Mapping[Group, Cells], seed: int) -> list[Directio
             continue
         restored = cells.values("effect")
         destroyed = aligned(cells, other, other.values("effect"))
+        opposite = nulls_beside(group._replace(direction="noise"), laid_out)
+        nulls = {
+            donor: aligned(cells, null, null.values("effect"))
+            - aligned(cells, opposite[donor], opposite[donor].values("effect"))
+            for donor, null in nulls_beside(group, laid_out).items()
+            if donor in opposite
+        }
         sufficiency, necessity = bootstrap_mean(restored, seed, LEVEL), bootstrap_mean(destroyed, seed, LEVEL)
-        difference = contrast(restored - destroyed, cells.structural, seed)
+        difference = against(restored - destroyed, nulls, cells.structural, seed)
         found += [
             DirectionPair(
                 experiment=group.experiment,
@@ -36,7 +43,7 @@ def both_directions(laid_out: Mapping[Group, Cells], seed: int) -> list[Directio
                 structural=bool(cells.structural[row, index]),
                 sufficiency=estimate_at(sufficiency, (row, index)),
                 necessity=estimate_at(necessity, (row, index)),
-                difference=tested_at(difference, (row, index)),
+                difference=held_at(difference, (row, index)),
             )
             for row, layer in enumerate(cells.layers)
             for index, column in enumerate(cells.columns)

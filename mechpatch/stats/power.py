@@ -19,7 +19,9 @@ ALPHA = 0.05
 
 def power(group: Group, cells: Cells) -> Power | None:
     """The smallest effects that pairs find in one experiment and direction; None where no cell has any spread."""
-    spread = standard_deviation(cells.values("effect"))[~cells.structural]
+    values = cells.values("effect")
+    used = int((~np.isnan(values)).any(axis=(1, 2)).sum())
+    spread = standard_deviation(values)[~cells.structural]
     spread = spread[~np.isnan(spread)]
     if not spread.size or not spread.max() > 0:
         return None
@@ -36,7 +38,7 @@ def power(group: Group, cells: Cells) -> Power | None:
                 typical=_smallest(typical, pairs, ALPHA),
                 worst=_smallest(worst, pairs, ALPHA / spread.size),
             )
-            for pairs in (len(cells.pairs), *PLANNED)
+            for pairs in (used, *PLANNED)
         ),
     )
 

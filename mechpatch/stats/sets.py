@@ -1,7 +1,7 @@
-"""What a set of sites or layers does beyond its parts: differences pair by pair, in shares of the gap.
+"""What a set of sites or layers does beyond its parts: differences pair by pair, held against the null donors.
 
     lost       layer-wise effect − effect without one thought: what the other thoughts do not make up for
-    synergy    effect of a set of sites − sum of the effects of its sites alone
+    synergy    what a set of sites does − the sum of what its sites do alone, in nats: a sum of shares is no share
     gain       effect of a window of layers − effect of each of its layers alone; and − the mean of these effects
 
 A window is not compared with its best layer, because the same pairs would first choose that layer and then judge it.
@@ -19,8 +19,18 @@ from jaxtyping import Bool, Float
 from mechpatch.kinds import KINDS, kind_of
 from mechpatch.reprs import short_repr
 from mechpatch.stats.cell_values import Gain, JointTest, SetDifference
-from mechpatch.stats.cells import JOIN, Cells, Column, Group
-from mechpatch.stats.contrasts import Contrast, contrast, number, set_difference_at, tested_at
+from mechpatch.stats.cells import JOIN, Cells, Column, Group, nulls_beside
+from mechpatch.stats.contrasts import (
+    Against,
+    Contrast,
+    against,
+    aligned,
+    contrast,
+    held_at,
+    number,
+    set_difference_at,
+    tested_at,
+)
 from mechpatch.stats.estimates import benjamini_hochberg
 
 Beyond = dict[str, SetDifference | Gain | None]
@@ -31,14 +41,21 @@ class Difference:
     """One difference for each pair, layer and column.
 
     Attributes:
-        values: NaN where a part was not run or is undefined.
-        structural: True where it is zero by construction.
+        whole: what the set does.
+        parts: what its parts do; NaN where one was not run or is undefined.
+        structural: True where the difference is zero by construction.
     """
 
-    values: Float[np.ndarray, "pair layer column"]
+    whole: Float[np.ndarray, "pair layer column"]
+    parts: Float[np.ndarray, "pair layer column"]
     structural: Bool[np.ndarray, "layer column"]
 
     __repr__ = short_repr
+
+    @property
+    def values(self) -> Float[np.ndarray, "pair layer column"]:
+        """What the set does beyond its parts."""
+        return self.whole - self.parts
 
 
 def lost(cells: Cells, whole: Cells, single: Cells | None) -> Difference:
@@ -53,11 +70,11 @@ def lost(cells: Cells, whole: Cells, single: Cells | None) -> Difference:
     effects, dead = _columns(whole, cells, [Column("all", 0, column.head) for column in cells.columns])
     if single is not None:
         dead = dead | _columns(single, cells, cells.columns)[1]
-    return Difference(values=effects - cells.values("effect"), structural=dead)
+    return Difference(whole=effects, parts=cells.values("effect"), structural=dead)
 
 
 def synergy(cells: Cells, single: Cells) -> Difference:
-    """The effect of each set of sites minus the sum of the effects of its sites alone.
+    """What each set of sites does minus the sum of what its sites do alone, nats towards the side that is written.
 
     It is zero by construction where at most one of the sites can move anything.
     """
@@ -66,17 +83,17 @@ def synergy(cells: Cells, single: Cells) -> Difference:
     for place in range(max((len(sites) for sites, _ in sets), default=0)):
         has = np.array([len(sites) > place for sites, _ in sets])
         alone = [Column(sites[place % len(sites)], 0, head) for sites, head in sets]
-        effects, dead = _columns(single, cells, alone)
+        effects, dead = _columns(single, cells, alone, metric="towards")
         total += np.where(has, effects, 0.0)
         alive += has & ~dead
-    return Difference(values=cells.values("effect") - total, structural=alive < 2)
+    return Difference(whole=cells.values("towards"), parts=total, structural=alive < 2)
 
 
 def gains(cells: Cells, single: Cells) -> list[Difference]:
     """The effect of each window of layers minus that of its first layer alone, of its second layer alone, and so on."""
     effect = cells.values("effect")
     parts = [_columns(single, cells, cells.columns, above)[0] for above in range(cells.width)]
-    return [Difference(values=effect - part, structural=cells.structural) for part in parts]
+    return [Difference(whole=effect, parts=part, structural=cells.structural) for part in parts]
 
 
 def beyond_parts(group: Group, laid_out: Mapping[Group, Cells], seed: int) -> list[list[Beyond]]:
@@ -87,20 +104,49 @@ def beyond_parts(group: Group, laid_out: Mapping[Group, Cells], seed: int) -> li
     """
     cells = laid_out[group]
     grid = [(row, column) for row in range(len(cells.layers)) for column in range(len(cells.columns))]
-    kind = kind_of(group.experiment)
-    name, needed = kind.gives, kind.needs
-    parts = laid_out.get(group._replace(experiment=needed)) if needed else None
-    if name is None or parts is None:
+    name, found = kind_of(group.experiment).gives, _differences(group, laid_out)
+    if name is None or found is None:
         entries: list[Beyond] = [{name: None} if name else {} for _ in grid]
-    elif name == "gain":
-        entries = _gain_entries(cells, gains(cells, parts), seed, grid)
     else:
-        single = laid_out.get(group._replace(experiment="position"))
-        found = lost(cells, parts, single) if name == "lost" else synergy(cells, parts)
-        tested = contrast(found.values, found.structural, seed)
-        entries = [{name: set_difference_at(tested, at, bool(found.structural[at]))} for at in grid]
+        nulls = {}
+        for donor, other in nulls_beside(group, laid_out).items():
+            if (null := _differences(group._replace(donor=donor), laid_out)) is not None:
+                nulls[donor] = aligned(cells, other, _mean(null))
+        tested = against(_mean(found), nulls, found[0].structural, seed)
+        if name == "gain":
+            entries = _gain_entries(cells, found, tested, seed, grid)
+        else:
+            entries = [{name: _set_difference(found[0], tested, at)} for at in grid]
     across = len(cells.columns)
     return [entries[row * across : (row + 1) * across] for row in range(len(cells.layers))]
+
+
+def _differences(group: Group, laid_out: Mapping[Group, Cells]) -> list[Difference] | None:
+    """What the sets of a group do beyond their parts: one difference, or one for each layer of a window.
+
+    None for what is no set, or where the parts were not run.
+    """
+    kind = kind_of(group.experiment)
+    parts = laid_out.get(group._replace(experiment=kind.needs)) if kind.needs else None
+    if parts is None:
+        return None
+    cells = laid_out[group]
+    if kind.gives == "gain":
+        return gains(cells, parts)
+    if kind.gives == "lost":
+        return [lost(cells, parts, laid_out.get(group._replace(experiment="position")))]
+    return [synergy(cells, parts)]
+
+
+def _mean(found: Sequence[Difference]) -> Float[np.ndarray, "pair layer column"]:
+    """The mean of the differences; NaN where a layer was not run, so that a mean is of all or none."""
+    return np.mean([each.values for each in found], axis=0)
+
+
+def _set_difference(found: Difference, tested: Against, at: tuple[int, int]) -> SetDifference:
+    both = ~np.isnan(found.values[:, *at])
+    whole, parts = (float(each[both, *at].mean()) if both.any() else None for each in (found.whole, found.parts))
+    return set_difference_at(tested, at, bool(found.structural[at]), whole, parts)
 
 
 def notes(groups: Sequence[Group]) -> list[str]:
@@ -118,16 +164,16 @@ def notes(groups: Sequence[Group]) -> list[str]:
     return said
 
 
-def _gain_entries(cells: Cells, found: list[Difference], seed: int, grid: list[tuple[int, int]]) -> list[Beyond]:
+def _gain_entries(
+    cells: Cells, found: list[Difference], over_mean: Against, seed: int, grid: list[tuple[int, int]]
+) -> list[Beyond]:
     each = [contrast(gain.values, gain.structural, seed) for gain in found]
-    mean = np.mean([gain.values for gain in found], axis=0)  # NaN where a layer was not run: its mean is of all or none
-    over_mean = contrast(mean, cells.structural, seed)
     p = np.max([_one_sided(gain) for gain in each], axis=0)
     q = benjamini_hochberg(np.where(cells.structural, np.nan, p))
     return [
         {
             "gain": Gain(
-                over_mean=tested_at(over_mean, at),
+                over_mean=held_at(over_mean, at),
                 over_layers={
                     str(int(cells.layers[at[0]]) + above): tested_at(gain, at) for above, gain in enumerate(each)
                 },
@@ -144,13 +190,13 @@ def _one_sided(gain: Contrast) -> Float[np.ndarray, "layer column"]:
 
 
 def _columns(
-    cells: Cells, onto: Cells, columns: Sequence[Column], above: int = 0
+    cells: Cells, onto: Cells, columns: Sequence[Column], above: int = 0, metric: str = "effect"
 ) -> tuple[Float[np.ndarray, "pair layer column"], Bool[np.ndarray, "layer column"]]:
-    """Effects of `cells`, rearranged to the pairs of `onto`, to its layers plus `above`, and to `columns`.
+    """Values of `cells`, rearranged to the pairs of `onto`, to its layers plus `above`, and to `columns`.
 
-    Also returns which of them are structural. Where `cells` has no such cell the effect is NaN and not structural.
+    Also returns which of them are structural. Where `cells` has no such cell the value is NaN and not structural.
     """
-    effects, structural = cells.values("effect"), cells.structural
+    effects, structural = cells.values(metric), cells.structural
     # One more pair, layer and column, empty, for all that is not there.
     effects = np.pad(effects, [(0, 1)] * 3, constant_values=np.nan)
     structural = np.pad(structural, [(0, 1)] * 2)

@@ -8,25 +8,19 @@ import pyarrow.compute as pc
 
 from mechpatch.catalogue import PAIRED
 from mechpatch.stats import sets
-from mechpatch.stats.cell_values import CellSummary, Share
+from mechpatch.stats.cell_values import CellSummary, Estimate, Held, Share
 from mechpatch.stats.cells import Cells, Group, answers_differ, at_thoughts, groups, nulls_beside, select
 from mechpatch.stats.checks import checks
-from mechpatch.stats.contrasts import LEVEL, Contrast, aligned, contrast, estimate_at, number, tested_at
+from mechpatch.stats.contrasts import LEVEL, Against, against, aligned, estimate_at, held_at, number
 from mechpatch.stats.directions import both_directions
-from mechpatch.stats.estimates import (
-    benjamini_hochberg,
-    bootstrap_mean,
-    effect_size,
-    minimum_detectable_effect,
-    sign_flip_p,
-    standard_deviation,
-)
+from mechpatch.stats.estimates import bootstrap_mean, effect_size, minimum_detectable_effect, standard_deviation
+from mechpatch.stats.maximum import best_cells
 from mechpatch.stats.power import power
 from mechpatch.stats.summary_values import Counts, Summary
 from mechpatch.stats.switching import switching
 
 TOP = 5
-INTERVALS = ("effect", "recovery", "answer_logprob_change", "kl_divergence")
+HELD = ("effect", "answer_logprob_change")  # against the null donors
 
 
 def summarise(
@@ -39,13 +33,14 @@ def summarise(
 
     The headline of a cell is `switched` and `neither`: how many pairs change their answer (see
     `mechpatch.stats.switching`). `effect` is the share of the clean-corrupted gap that the patch moved: `recovery` for
-    denoise, 1 − recovery for noise. `p` tests `answer_logprob_change`, which is defined for every pair, and `q` is its
-    false discovery rate among the non-structural cells of the same experiment, direction, donor and hook point, all its
-    heads together.
+    denoise, 1 − recovery for noise. Each of these, and `answer_logprob_change`, has a test of its own and is held
+    against every null donor at the same cell, pair by pair; `beyond_every` is the joint test that
+    `mechpatch.stats.clear` reads. q is a false discovery rate among the non-structural cells of the same experiment,
+    direction, donor and hook point, all its heads together.
 
-    Differences are taken pair by pair, and each has p and q of its own. `beyond` holds the effect minus that of each
-    null donor at the same cell; `sets`, what a set does beyond its parts (see `mechpatch.stats.sets`); `directions`,
-    sufficiency minus necessity. `planning` says what a given number of pairs would find. `top` holds, for each
+    `sets` says what a set does beyond its parts (see `mechpatch.stats.sets`); `directions`, sufficiency minus
+    necessity; `best`, the largest share of each map with an interval that knows it was chosen (see
+    `mechpatch.stats.maximum`). `planning` says what a given number of pairs would find. `top` holds, for each
     experiment, direction and hook point, the cells at which most pairs switch; `Summary.leading` chooses from it.
 
     Args:
@@ -61,6 +56,7 @@ def summarise(
     laid_out = {group: select(table, group, include_incorrect) for group in found}
     described = _described(laid_out, seed)
     counts = _counts(table, include_incorrect)
+    top = [cell for group in found if group.donor == PAIRED for cell in _top(group, described)]
     powers = [power(group, cells) for group, cells in laid_out.items() if group.donor == PAIRED]
     return Summary(
         counts=counts,
@@ -70,7 +66,8 @@ def summarise(
         level=LEVEL,
         tolerance=tolerance,
         cells=tuple(described),
-        top=tuple(cell for group in found if group.donor == PAIRED for cell in _top(group, described)),
+        top=tuple(top),
+        best=tuple(best_cells(laid_out, top, seed)),
         directions=tuple(both_directions(laid_out, seed)),
         sets_notes=tuple(sets.notes(found)),
         planning=tuple(each for each in powers if each is not None),
@@ -84,14 +81,13 @@ def summarise_cells(table: pa.Table, seed: int, include_incorrect: bool = False)
 
 
 def _described(laid_out: Mapping[Group, Cells], seed: int) -> list[CellSummary]:
-    effects = {group: cells.values("effect") for group, cells in laid_out.items()}
     return [
         cell
         for group, cells in laid_out.items()
         for cell in _describe(
             group,
             cells,
-            _beyond_nulls(group, laid_out, effects, seed),
+            {name: _held(name, group, laid_out, seed) for name in HELD},
             sets.beyond_parts(group, laid_out, seed),
             switching(group, laid_out),
             seed,
@@ -128,19 +124,18 @@ def _note(counts: Counts, include_incorrect: bool) -> str | None:
 def _describe(
     group: Group,
     cells: Cells,
-    beyond: dict[str, Contrast],
+    held: Mapping[str, Against],
     parts: list[list[sets.Beyond]],
     shares: list[list[dict[str, Share]]],
     seed: int,
 ) -> Iterator[CellSummary]:
-    values = {name: cells.values(name) for name in INTERVALS}
-    intervals = {name: bootstrap_mean(value, seed, LEVEL) for name, value in values.items()}
-    p = sign_flip_p(values["answer_logprob_change"], seed)
-    q = benjamini_hochberg(np.where(cells.structural, np.nan, p))
-    size = effect_size(values["effect"])
-    detectable = minimum_detectable_effect(standard_deviation(values["effect"]), intervals["effect"].n)
+    divergence = bootstrap_mean(cells.values("kl_divergence"), seed, LEVEL)
+    values = cells.values("effect")
+    detectable = minimum_detectable_effect(standard_deviation(values), held["effect"].own.interval.n)
+    size = effect_size(values)
     for at in np.ndindex(cells.structural.shape):
         row, column = at
+        effect = held_at(held["effect"], at)
         yield CellSummary(
             **group._asdict(),
             layer=int(cells.layers[row]),
@@ -149,30 +144,31 @@ def _describe(
             structural=bool(cells.structural[at]),
             switched=shares[row][column]["switched"],
             neither=shares[row][column]["neither"],
-            effect=estimate_at(intervals["effect"], at),
-            recovery=estimate_at(intervals["recovery"], at),
-            answer_logprob_change=estimate_at(intervals["answer_logprob_change"], at),
-            kl_divergence=estimate_at(intervals["kl_divergence"], at),
-            p=number(p, at),
-            q=number(q, at),
+            effect=effect,
+            recovery=_recovery(effect, group.direction),
+            answer_logprob_change=held_at(held["answer_logprob_change"], at),
+            kl_divergence=estimate_at(divergence, at),
             effect_size=number(size, at),
             minimum_detectable_effect=number(detectable, at),
-            beyond={donor: tested_at(each, at) for donor, each in beyond.items()},
             sets=parts[row][column],
         )
 
 
-def _beyond_nulls(
-    group: Group, laid_out: Mapping[Group, Cells], effects: Mapping[Group, np.ndarray], seed: int
-) -> dict[str, Contrast]:
-    """For each null donor, the effect in the cells of `group` minus that donor's; empty for a null donor's group."""
+def _recovery(effect: Held, direction: str) -> Estimate:
+    """The share of the gap that is closed, from the share that is moved: for noise the rest of it."""
+    limits = effect.mean, effect.low, effect.high
+    if direction == "noise":
+        mean, high, low = (None if limit is None else 1 - limit for limit in limits)
+    else:
+        mean, low, high = limits
+    return Estimate(mean=mean, low=low, high=high, n=effect.n, method=effect.method)
+
+
+def _held(name: str, group: Group, laid_out: Mapping[Group, Cells], seed: int) -> Against:
+    """A measure of each cell of `group`, held against that of each null donor."""
     cells = laid_out[group]
-    return {
-        donor: contrast(
-            effects[group] - aligned(cells, other, effects[group._replace(donor=donor)]), cells.structural, seed
-        )
-        for donor, other in nulls_beside(group, laid_out).items()
-    }
+    nulls = {donor: aligned(cells, null, null.values(name)) for donor, null in nulls_beside(group, laid_out).items()}
+    return against(cells.values(name), nulls, cells.structural, seed)
 
 
 def _top(group: Group, described: list[CellSummary]) -> list[CellSummary]:

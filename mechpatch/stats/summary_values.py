@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 
 from mechpatch.reprs import short_repr
-from mechpatch.stats.cell_values import CellSummary, Estimate, Tested
+from mechpatch.stats.cell_values import CellSummary, Estimate, Held
+from mechpatch.stats.maximum import Best
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,7 +15,7 @@ class DirectionPair:
     Attributes:
         sufficiency: the share of the gap that clean vectors restore.
         necessity: the share of the gap that corrupted vectors destroy.
-        difference: sufficiency − necessity, pair by pair.
+        difference: sufficiency − necessity, pair by pair; held against the same difference of each null donor.
     """
 
     experiment: str
@@ -27,7 +28,7 @@ class DirectionPair:
     structural: bool
     sufficiency: Estimate
     necessity: Estimate
-    difference: Tested
+    difference: Held
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +54,7 @@ class Power:
 
     Attributes:
         cells: how many cells have a spread.
-        detectable: the first entry is for the pairs that were used.
+        detectable: the first entry is for the pairs that have a recovery.
     """
 
     experiment: str
@@ -126,6 +127,7 @@ class Summary:
         tolerance: the largest difference between two computations that must agree.
         cells: every cell with every donor.
         top: the cells at which most pairs switch, for each experiment and direction.
+        best: the largest share of each map, with an interval that knows that it was chosen.
         sets_notes: which differences of sets are missing, and what to run for them.
         planning: what so many pairs would find, for each experiment and direction.
     """
@@ -138,6 +140,7 @@ class Summary:
     tolerance: float
     cells: tuple[CellSummary, ...]
     top: tuple[CellSummary, ...]
+    best: tuple[Best, ...]
     directions: tuple[DirectionPair, ...]
     sets_notes: tuple[str, ...]
     planning: tuple[Power, ...]
@@ -156,6 +159,11 @@ class Summary:
     def failed(self) -> list[Check]:
         """The identities that do not hold."""
         return [check for check in self.checks if check.holds is False]
+
+    def best_of(self, cell: CellSummary) -> Best | None:
+        """The largest share of the map that a cell is in; None where no pair can switch."""
+        of = cell.experiment, cell.direction, cell.hook
+        return next((each for each in self.best if (each.experiment, each.direction, each.hook) == of), None)
 
     def leading(self) -> Iterator[CellSummary]:
         """The cell by which each direction is told: the first of `top` of position-wise, else of what was run."""

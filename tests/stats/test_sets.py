@@ -40,7 +40,7 @@ def test_what_a_thought_left_out_costs():
         seed=0,
     )
     lost = only(summary, "leave_one_out", "t0").lost
-    assert lost.mean == pytest.approx(0.6)
+    assert (lost.whole, lost.parts, lost.mean) == pytest.approx((0.9, 0.3, 0.6))
     assert lost.low == pytest.approx(0.6, abs=0.02)
     assert lost.low < 0.6 < lost.high
     assert lost.p == pytest.approx(2 / 2**8)  # all eight pairs lose: of 256 patterns of signs, two are as extreme
@@ -76,14 +76,24 @@ def test_synergy_is_the_effect_of_both_minus_the_sum_of_each():
     }
     summary = summarise(planted(effects), seed=0)
     synergy = only(summary, "pairwise", "t0+t1").synergy
-    assert synergy.mean == pytest.approx(0.4)
+    # In nats: the gap is 12.
+    assert (synergy.whole, synergy.parts, synergy.mean) == pytest.approx((10.8, 6.0, 4.8))
     assert synergy.n == 8
     assert synergy.p == pytest.approx(2 / 2**8)
     # Pair by pair the spreads of 1, 2 and 3 times the same deviations cancel: 3 − 1 − 2 = 0.
     assert synergy.high - synergy.low == pytest.approx(0.0, abs=1e-9)
     additive = only(summary, "pairwise", "t1+t2").synergy
     assert additive.mean == pytest.approx(0.0, abs=1e-12)
-    assert only(summary, "subset", "t0+t1+t2").synergy.mean == pytest.approx(0.5 - 0.6)
+    assert only(summary, "subset", "t0+t1+t2").synergy.mean == pytest.approx(12 * (0.5 - 0.6))
+
+
+def test_synergy_of_noise_is_towards_the_side_that_is_written():
+    alone, both = around(0.2)[0], around(0.9)[0]
+    effects = {("position", "noise", P, 1, site): alone for site in ("t0", "t1")}
+    (found,) = (
+        c for c in summarise(planted(effects | {("pairwise", "noise", P, 1, "t0+t1"): both}), 0).cells if c.sets
+    )
+    assert (found.synergy.whole, found.synergy.parts) == pytest.approx((10.8, 4.8))
 
 
 def test_a_set_of_which_one_site_alone_can_move_has_no_synergy_by_construction():

@@ -54,13 +54,13 @@ def change(*keys: str | int, to: Any) -> Callable[[Any], None]:
         (change("cells", 3, "effect", "mean", to="0.5"), r"cells\[3\]\.effect\.mean: found '0\.5', expected a number"),
         (change("cells", 0, "structural", to=1), r"cells\[0\]\.structural: found 1, expected true or false"),
         (change("cells", 0, "layer", to=True), r"cells\[0\]\.layer: found True, expected a whole number"),
-        (change("cells", 1, "beyond", to=[]), r"cells\[1\]\.beyond: found \[\], expected an object"),
+        (change("cells", 1, "effect", "beyond", to=[]), r"cells\[1\]\.effect\.beyond: found \[\], expected an object"),
         (change("counts", "used", to=1.5), r"counts\.used: found 1\.5, expected a whole number"),
         (change("checks", to=None), r"checks: found None, expected a list"),
         (change("run", "notes", 0, to=7), r"run\.notes\[0\]: found 7, expected a text"),
         (lambda found: found["run"].pop("seconds"), r"run: lacks seconds: found expected, notes, "),
         (change("counts", "mine", to=3), r"counts: found mine, expected only pairs, "),
-        (lambda found: found.clear(), r"the object: lacks cells, .*found nothing"),
+        (lambda found: found.clear(), r"the object: lacks best, cells, .*found nothing"),
     ],
 )
 def test_a_foreign_summary_is_refused_by_file_and_key(folder, tmp_path, edit, said):

@@ -9,7 +9,7 @@ from mechpatch.points import POINTS, RESID_POST
 from mechpatch.stats import CellSummary
 from mechpatch.views.report.parts import Part, Row, entry
 from mechpatch.views.report.studies import Study
-from mechpatch.views.words.switching import share
+from mechpatch.views.words.claims import portion
 
 HEADS = ("Runs", "Model", "Experiment", "Direction", "Leading cell", "Switched", "Effect", "95 % interval", "n", "q")
 
@@ -49,7 +49,7 @@ def _row(study: Study, cell: CellSummary) -> Row:
         entry(_label(cell)),
         entry(cell.direction),
         entry(f"layer {cell.layer}{head}, {cell.site}" + (f", step {cell.step}" if cell.step else "")),
-        Part(share(cell.switched), value=cell.switched.share),
+        Part(portion(cell.switched), value=cell.switched.share),
         Part(written(effect.mean), value=effect.mean),
         entry(f"{written(effect.low)} to {written(effect.high)}"),
         entry(effect.n),

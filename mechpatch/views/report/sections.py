@@ -150,11 +150,11 @@ def _method(seed: int) -> list[str]:
         "log p(corrupted answer), that a write closes: 0 none, 1 all. Destruction is its mirror when corrupted vectors "
         "are written into the clean run. Its mean cannot tell “half the pairs, wholly” from “all pairs, wrecked”.",
         f"Means are over pairs; intervals are {percent(LEVEL)} bias-corrected and accelerated bootstrap intervals "
-        f"over pairs (seed {seed}). An effect is clear, and bold, where its interval excludes 0, q is at most 5 %, and "
-        "it is clearly more than with every null donor.",
-        "q is the false discovery rate (Benjamini–Hochberg) of a two-sided sign-flip test that the answer’s "
-        "log-probability difference changed at all, among the cells of the map in which it is shown; cells that are "
-        "zero by construction are no tests.",
+        f"over pairs (seed {seed}). A mean is clear, and bold, on the same terms: six pairs have a value, its interval "
+        "excludes 0, and it is more than with every control, pair by pair: sign-flip tests of the effect and of each "
+        "difference, false discovery rate at most 5 % over the map.",
+        "q is the false discovery rate (Benjamini–Hochberg) over the cells of a map; of a cell, that of the largest p "
+        "against any control. Cells that are zero by construction are no tests.",
         "Hatched cells are zero by construction, whatever the model has learnt, and are no findings: what the last "
         "layer gives at a position is read by that position’s own prediction alone; and without feedback, a write at "
         "one thought cannot reach the same layer at the next.",

@@ -4,6 +4,7 @@ Nothing is estimated in the page: a reader who splits the pairs looks at another
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from operator import attrgetter
 from typing import Any
 
@@ -15,11 +16,10 @@ from mechpatch.catalogue import is_null
 from mechpatch.stats import Cells, CellSummary, bootstrap_mean, groups, select, summarise_cells
 from mechpatch.stats.cell_values import Estimate, Share
 from mechpatch.stats.cells import DERIVED, Column, Group
+from mechpatch.stats.clear import is_clear
 from mechpatch.views.report.arrays import compact, exact
 from mechpatch.views.report.grids import METRICS
 from mechpatch.views.report.studies import Study
-from mechpatch.views.words.claims import is_beyond_controls
-from mechpatch.views.words.switching import switch_is_clear
 
 TOLD = ("switched", "neither", "effect", "answer_logprob_change", "kl_divergence")  # fields of `CellSummary`
 Place = tuple[Group, int, Column]
@@ -79,10 +79,7 @@ def _entry(group: Group, grid: Cells, found: Mapping[Place, CellSummary]) -> Tab
     return {
         "metrics": {name: _estimates([cell and getattr(cell, name) for cell in cells]) for name in TOLD},
         "q": _array(cells, attrgetter("q")),
-        "clear": {
-            "switched": compact(_values(cells, switch_is_clear)),
-            "effect": compact(_values(cells, is_beyond_controls)),
-        },
+        "clear": {name: compact(_values(cells, partial(is_clear, of=name))) for name in ("switched", "effect")},
         "beyond": {donor: _beyond(cells, donor) for donor in donors},
     }
 

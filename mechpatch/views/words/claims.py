@@ -1,22 +1,18 @@
-"""When an effect is claimed, and the words that every sentence about one shares.
-
-An effect is *clear* where its interval excludes zero, its false discovery rate is at most 5 %, it would not be written
-as 0.00, and it is not zero by construction. A difference is clear on the same terms.
-"""
+"""The words that every sentence about a cell shares. What may be claimed, `mechpatch.stats.clear` says."""
 
 from collections.abc import Iterable, Sequence
 from typing import Protocol, runtime_checkable
 
 from mechpatch.catalogue import donor_label
-from mechpatch.formats import written
+from mechpatch.formats import percent, written
 from mechpatch.kinds import kind_of
 from mechpatch.kinds.kind import Placed
 from mechpatch.points import RESID_POST
-from mechpatch.stats.cell_values import CellSummary, Estimate, SetDifference, Tested
+from mechpatch.stats.cell_values import CellSummary, Estimate, Held, Share, ShareTest
+from mechpatch.stats.clear import FEWEST_PAIRS, controls, unbeaten
 
-FALSE_DISCOVERIES = 0.05
-SMALLEST = 0.005
-FEWEST_PAIRS = 6  # five pairs that all agree still have p = 2 / 2**5 > 0.05
+GIVEN = {"denoise": "clean", "noise": "corrupted"}  # the answer that a pair switches to
+NOUN = {"denoise": "recovery", "noise": "destruction"}
 
 
 @runtime_checkable
@@ -36,40 +32,14 @@ def can_move(cells: Iterable[CellSummary]) -> list[CellSummary]:
     return [cell for cell in cells if not cell.structural and cell.effect.mean is not None]
 
 
-def is_clear(cell: CellSummary) -> bool:
-    """Whether the effect of a cell may be claimed."""
-    return not cell.structural and is_clear_estimate(cell.effect, cell.q)
-
-
-def is_beyond_controls(cell: CellSummary) -> bool:
-    """Whether the effect of a cell is clear, and clearly more than with every null donor; without one it is not."""
-    return is_clear(cell) and cell.effect.n >= FEWEST_PAIRS and bool(cell.beyond) and not near_nulls(cell)
-
-
-def differs(difference: Tested | None) -> bool:
-    """Whether a difference of the summary may be claimed; one that could not be had may not."""
-    if difference is None or (isinstance(difference, SetDifference) and difference.structural):
-        return False
-    return is_clear_estimate(difference, difference.q)
-
-
-def is_clear_estimate(estimate: Estimate, q: float | None) -> bool:
-    """Whether an estimate with its false discovery rate may be claimed."""
-    mean, low, high = estimate.mean, estimate.low, estimate.high
-    if mean is None or low is None or high is None or q is None:
-        return False
-    return (low > 0 or high < 0) and estimate.size >= SMALLEST and q <= FALSE_DISCOVERIES
-
-
 def largest(cells: Iterable[CellSummary]) -> CellSummary:
     """The cell whose mean effect is furthest from zero."""
     return max(cells, key=lambda cell: cell.effect.size)
 
 
-def nearest(cells: Sequence[CellSummary], noun: str) -> str:
-    """Where nothing is clear: the largest mean all the same, and what so many pairs could have shown."""
-    best = largest(cells)
-    return f"the largest mean {noun} is {share(best.effect)}, at {place(best)}{could_show(best)}"
+def most(cells: Iterable[CellSummary]) -> CellSummary:
+    """The cell at which the largest share of pairs switches; among equals, that with the largest mean effect."""
+    return max(cells, key=lambda cell: (cell.switched.share or 0.0, cell.effect.size))
 
 
 def could_show(cell: CellSummary) -> str:
@@ -82,28 +52,46 @@ def could_show(cell: CellSummary) -> str:
     return f", where {effect.n} pairs would show {written(detectable)} or more four times in five"
 
 
-def near_nulls(cell: CellSummary) -> list[str]:
-    """The null donors whose effect at the same cell is not clearly less."""
-    return [
-        donor_label(donor)
-        for donor, difference in cell.beyond.items()
-        if not differs(difference) or difference.sign != cell.effect.sign
-    ]
+def why_not(found: Share | Held) -> str:
+    """Why what is no claim is none: too few pairs, no control, or the controls that do it too."""
+    if found.n < FEWEST_PAIRS:
+        return f"; fewer than {FEWEST_PAIRS} pairs have it, which makes nothing clear"
+    if not controls(found):
+        return "; no control was run, so any vector might do the same"
+    return near(found)
 
 
-def beyond_nulls(cell: CellSummary) -> str:
-    """How the effect compares with that of the null donors at the same cell."""
-    if not cell.beyond:
+def near(found: Share | Held) -> str:
+    """The controls that do it too, with their numbers; where there are none, nothing."""
+    controls_near = unbeaten(found) if found.n >= FEWEST_PAIRS else []
+    if not controls_near:
         return ""
-    near = near_nulls(cell)
-    return f", which is not clearly more than with {listed(near)}" if near else ", more than with any null donor"
+    return f"; that is not clearly more than with {listed([beside(found, donor) for donor in controls_near])}"
 
 
-def share(estimate: Estimate) -> str:
-    """A mean share of the gap with its interval."""
+def beside(found: Share | Held, donor: str) -> str:
+    """A control with its number: "vectors of another pair (7.4 %)"; how many pairs have it, where that is too few."""
+    test = found.beyond[donor]
+    number = portion(test) if isinstance(test, ShareTest) else f"a difference of {written(test.mean)}"
+    few = f" of the {test.n} pairs that have it" if test.n < FEWEST_PAIRS <= found.n else ""
+    return f"{donor_label(donor)} ({number}{few})"
+
+
+def portion(entry: Share | ShareTest) -> str:
+    """A share in percent; a dash where no pair has it."""
+    return percent(entry.share)
+
+
+def share(estimate: Estimate, unit: str = "of the gap") -> str:
+    """A mean in its unit with its interval."""
     if estimate.low is None:
-        return f"{written(estimate.mean)} of the gap (one pair, no interval)"
-    return f"{written(estimate.mean)} of the gap (95 % interval {limits(estimate)})"
+        return f"{written(estimate.mean)} {unit} (one pair, no interval)"
+    return f"{written(estimate.mean)} {unit} (95 % interval {limits(estimate)})"
+
+
+def alone(estimate: Estimate) -> str:
+    """The largest of several means, with its own interval, which does not know that it was chosen."""
+    return share(estimate).replace("interval", "interval for that cell alone,")
 
 
 def limits(estimate: Estimate) -> str:
@@ -129,9 +117,6 @@ def listed(items: Sequence[str]) -> str:
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
 
 
-def have_clear(clear: Sequence[CellSummary], cells: Sequence[CellSummary], what: str) -> str:
-    """How many of the cells have a clear effect, and how many of these beyond every null donor, if any was run."""
-    text = f"{len(clear)} of {len(cells)} {what} {'has' if len(clear) == 1 else 'have'} a clear effect"
-    if not any(cell.beyond for cell in clear):
-        return text
-    return f"{text} ({sum(not near_nulls(cell) for cell in clear)} beyond every null donor)"
+def counted(number: int, noun: str) -> str:
+    """A number with its noun: "1 pair", "2 pairs"."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -1,12 +1,21 @@
 """A comparison in words: how many cells clearly differ, and which most."""
 
+from collections.abc import Sequence
+
+import numpy as np
+
 from mechpatch.catalogue import PAIRED, direction_label, donor_label, measure_of
-from mechpatch.formats import equals, written
+from mechpatch.formats import equals, percent, written
 from mechpatch.stats.cell_values import Tested
+from mechpatch.stats.cells import Group
+from mechpatch.stats.clear import differs, is_clear_value, switch_differs
 from mechpatch.stats.comparison import CellComparison, Compared, ComparedCell, Place, RunComparison
-from mechpatch.views.words.claims import called, differs, limits, place
+from mechpatch.stats.contrasts import LEVEL
+from mechpatch.stats.switching import SHARES, paired_difference_limits
+from mechpatch.views.words.claims import GIVEN, called, counted, limits, place, portion, why_not
 
 SHOWN = 10
+MORE = "  … and {} more; --out writes them all"
 
 
 def describe_runs(found: RunComparison, a: str, b: str) -> list[str]:
@@ -14,7 +23,7 @@ def describe_runs(found: RunComparison, a: str, b: str) -> list[str]:
     counts = found.counts
     lines = [
         f"A {a}, B {b}: {counts.pairs} pairs in both, of which A answers {counts.used_a} and B "
-        f"{counts.used_b} right on both sides. {_about(found.metric)}, A − B, over the pairs that both can use:"
+        f"{counts.used_b} right on both sides."
     ]
     if apart := [
         f"{n} {said}"
@@ -28,6 +37,9 @@ def describe_runs(found: RunComparison, a: str, b: str) -> list[str]:
         lines.append(f"Pairs left out: {', '.join(apart)}.")
     if found.only_in_a or found.only_in_b:
         lines.append(f"Not compared: {found.only_in_a} cells that only A has, {found.only_in_b} that only B has.")
+    if found.metric not in SHARES:
+        lines += _switches(found)
+        lines.append(f"{_about(found.metric)}, A − B, over the pairs that both can use:")
     movable = [cell for cell in found.cells if not cell.structural and cell.difference.mean is not None]
     paired = [cell for cell in movable if cell.donor == PAIRED]
     clear = [cell for cell in paired if differs(cell.difference)]
@@ -41,8 +53,72 @@ def describe_runs(found: RunComparison, a: str, b: str) -> list[str]:
         lines.append(f"The largest difference is {_line(max(paired, key=_distance))}")
     lines += [f"  {_line(cell)}" for cell in sorted(clear, key=_distance, reverse=True)[:SHOWN]]
     if len(clear) > SHOWN:
-        lines.append(f"  … and {len(clear) - SHOWN} more; --out writes them all")
+        lines.append(MORE.format(len(clear) - SHOWN))
     return lines
+
+
+def describe_control(found: RunComparison, a: str, b: str) -> list[str]:
+    """Lines about a run and that of its control twin: where its map exceeds the twin's is the finding."""
+    first, *rest = describe_runs(found, a, b)
+    maps: dict[Group, list[ComparedCell]] = {}
+    for cell in _able(found):
+        maps.setdefault(Group(cell.experiment, cell.direction, cell.donor, cell.hook), []).append(cell)
+    said = [f"Found: {_exceeding(cells)}" for cells in maps.values()]
+    return [*(said or ["Found: nothing; no pair can switch in both runs at any cell."]), first, *rest]
+
+
+def _exceeding(cells: Sequence[ComparedCell]) -> str:
+    """Where A exceeds its control in one map, the largest difference first; the interval knows that it was chosen."""
+    clear = [cell for cell in cells if is_clear_value(cell.switched)]
+    best = max(clear or cells, key=lambda cell: cell.against.difference or 0.0)
+    test, answer = best.against, GIVEN[best.direction]
+    more, less, n = (np.array(each) for each in (test.more, test.less, test.n))
+    low, high = (float(each) for each in paired_difference_limits(more, less, n, 1 - (1 - LEVEL) / len(cells)))
+    chosen = f", of the best of {len(cells)} cells" if len(cells) > 1 else ""
+    shares = (
+        f"{portion(best.switched)} of {counted(test.n, 'pair')} give the {answer} answer in A, {portion(test)} in B"
+    )
+    interval = f"95 % interval {percent(low)} to {percent(high)}{chosen}"
+    told = f"{percent(test.difference)} ({interval}) at {_place(best)}: {shares}"
+    less_in_a = sum(cell.against.less > cell.against.more and switch_differs(cell.against) for cell in cells)
+    other = f" In {counted(less_in_a, 'cell')} fewer switch in A than in B." if less_in_a else ""
+    if not clear:
+        return (
+            f"A nowhere clearly exceeds its control B; the largest difference is {told}{why_not(best.switched)}.{other}"
+        )
+    often = f"{len(clear)} of {counted(len(cells), 'cell')}"
+    return f"A exceeds its control B by {told}. It does so clearly in {often}.{other}"
+
+
+def _able(found: RunComparison) -> list[ComparedCell]:
+    """The cells of the effect that can move and have pairs that can switch in both runs."""
+    return [cell for cell in found.cells if cell.donor == PAIRED and not cell.structural and cell.against.n]
+
+
+def _switches(found: RunComparison) -> list[str]:
+    """How many cells differ in the pairs that switch, and the largest differences."""
+    able = _able(found)
+    if not able:
+        return ["No pair can switch in both runs."]
+    clear = sorted(
+        (cell for cell in able if switch_differs(cell.against)), key=lambda cell: -abs(cell.against.difference or 0.0)
+    )
+    told = [f"  {_switch(cell)}" for cell in clear[:SHOWN]]
+    if len(clear) > SHOWN:
+        told.append(MORE.format(len(clear) - SHOWN))
+    head = (
+        f"Pairs that switch: in {len(clear)} of {counted(len(able), 'cell')} A and B clearly differ (exact McNemar test"
+    )
+    return [f"{head}, false discovery rate at most 5 %).", *told]
+
+
+def _switch(cell: ComparedCell) -> str:
+    test = cell.against
+    tests = ", ".join(equals(name, value) for name, value in (("p", test.p), ("q", test.q)) if value is not None)
+    return (
+        f"{_place(cell)}: A {portion(cell.switched)}, B {portion(test)}, difference {percent(test.difference)} "
+        f"(95 % interval {percent(test.low)} to {percent(test.high)}, {counted(test.n, 'pair')}, {tests})"
+    )
 
 
 def describe_cells(found: CellComparison) -> list[str]:

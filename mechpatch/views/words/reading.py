@@ -1,56 +1,45 @@
-"""A few plain sentences about a run, made from its summary and nothing else.
+"""A run in words, made from its summary and nothing else: three lines, then what each experiment says.
 
-Only what is clear (`mechpatch.views.words.claims`) is claimed.
+Only what is clear (`mechpatch.stats.clear`) is claimed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from mechpatch.catalogue import DONORS, PAIRED, donor_label, role_of
-from mechpatch.formats import significant, written
+from mechpatch.catalogue import PAIRED
+from mechpatch.formats import written
 from mechpatch.points import POINTS, RESID_POST
 from mechpatch.stats.cell_values import CellSummary
-from mechpatch.stats.summary_values import Check, DirectionPair, Power, Summary
-from mechpatch.views.words.claims import (
-    FEWEST_PAIRS,
-    called,
-    can_move,
-    differs,
-    is_clear,
-    largest,
-    limits,
-    listed,
-    place,
-    share,
-)
+from mechpatch.stats.clear import FEWEST_PAIRS, is_clear, is_clear_value
+from mechpatch.stats.summary_values import DirectionPair, Power, Summary
+from mechpatch.views.words.claims import NOUN, called, limits, place
+from mechpatch.views.words.lines import lines
 from mechpatch.views.words.sentences import sentence
-from mechpatch.views.words.switching import switching
-
-NOUN = {"denoise": "recovery", "noise": "destruction"}
 
 
 def reading(summary: Summary) -> str:
-    """Say what was found, what was not, and what cannot count, for a summary made by `summarise`."""
-    return " ".join(paragraphs(summary))
+    """Say what was done and found, what was not, and what to distrust, for a summary made by `summarise`."""
+    told = lines(summary)
+    return "\n".join((f"Did: {told.did}", f"Found: {told.found}", f"Distrust: {told.distrust}", *paragraphs(summary)))
 
 
 def paragraphs(summary: Summary) -> list[str]:
-    """The sentences of `reading`: the pairs and the first direction, each other direction, then what cannot count."""
-    found, rest = [[_pairs(summary)]], []
-    if summary.counts.used:
-        paired = [cell for cell in summary.cells if cell.donor == PAIRED]
-        for number, direction in enumerate(sorted({cell.direction for cell in paired})):
-            written_there = [cell for cell in paired if cell.direction == direction]
-            if number:
-                found.append([])
-            found[-1].append(switching(summary, direction))
-            for experiment, hook in dict.fromkeys((cell.experiment, cell.hook) for cell in written_there):
-                cells = [cell for cell in written_there if (cell.experiment, cell.hook) == (experiment, hook)]
-                found[-1].append(_at_hook(hook, sentence(experiment, cells, NOUN[direction])))
-        rest = [_directions(summary.directions, paired), *summary.sets_notes]
-        rest += [_structural(paired), _controls(summary.cells), _planning(summary.planning)]
-    rest.append(_checks(summary))
-    joined = (" ".join(sentence for sentence in sentences if sentence) for sentences in (*found, rest))
-    return [paragraph for paragraph in joined if paragraph]
+    """What the three lines leave out: each experiment, a paragraph for each direction; then what else is known."""
+    if not summary.counts.used:
+        return []
+    paired = [cell for cell in summary.cells if cell.donor == PAIRED]
+    found = [
+        " ".join(_experiments(summary, [cell for cell in paired if cell.direction == direction]))
+        for direction in sorted({cell.direction for cell in paired})
+    ]
+    rest = [_directions(summary.directions, paired), *summary.sets_notes, _planning(summary.planning), _checks(summary)]
+    return [paragraph for paragraph in (*found, " ".join(filter(None, rest))) if paragraph]
+
+
+def _experiments(summary: Summary, cells: Sequence[CellSummary]) -> Iterator[str]:
+    for experiment, hook in dict.fromkeys((cell.experiment, cell.hook) for cell in cells):
+        written_there = [cell for cell in cells if (cell.experiment, cell.hook) == (experiment, hook)]
+        told = sentence(written_there, NOUN[written_there[0].direction], summary.best_of(written_there[0]))
+        yield _at_hook(hook, told)
 
 
 def _at_hook(hook: str, told: str) -> str:
@@ -59,34 +48,19 @@ def _at_hook(hook: str, told: str) -> str:
     return told if hook == RESID_POST else f"At {label}: {told[:1].lower()}{told[1:]}"
 
 
-def _pairs(summary: Summary) -> str:
-    counts = summary.counts
-    if summary.note:
-        return summary.note
-    used = "all of them" if summary.include_incorrect else "those"
-    text = (
-        f"The unpatched model answers {counts.both_correct} of {counts.pairs} pairs right on both sides, and "
-        f"means are over {used}"
-    )
-    if counts.undefined_recovery:
-        text += f"; in {counts.undefined_recovery} the gap is too small for a share"
-    if counts.used - counts.undefined_recovery < FEWEST_PAIRS:
-        text += f"; fewer than {FEWEST_PAIRS} pairs cannot make any effect clear"
-    return f"{text}."
-
-
 def _directions(directions: Sequence[DirectionPair], paired: Sequence[CellSummary]) -> str:
     """Where both what clean vectors restore and what corrupted ones destroy is clear, and where the two differ."""
     known = [each for each in directions if not each.structural and each.difference.mean is not None]
     if not known:
         return ""
     clear = {
-        direction: {_address(cell) for cell in paired if cell.direction == direction and is_clear(cell)}
+        direction: {_address(cell) for cell in paired if cell.direction == direction and is_clear(cell, "effect")}
         for direction in NOUN
     }
     both = sum(_address(each) in clear["denoise"] & clear["noise"] for each in known)
-    text = f"In {both} of {len(known)} cells both directions are clear: what is restored there is destroyed there, too"
-    uneven = [each for each in known if differs(each.difference)]
+    text = f"In {both} of {len(known)} cells both directions are clear"
+    text += ": what is restored there is destroyed there, too" if both else ""
+    uneven = [each for each in known if is_clear_value(each.difference)]
     if not uneven:
         return f"{text}; nowhere do the two shares clearly differ."
     most = max(uneven, key=lambda each: each.difference.size)
@@ -120,51 +94,6 @@ def _planning(powers: Sequence[Power]) -> str:
     return f"{text}."
 
 
-def _structural(paired: Sequence[CellSummary]) -> str:
-    counts: dict[str, int] = {}
-    for cell in paired:
-        if cell.structural:
-            counts[cell.experiment] = counts.get(cell.experiment, 0) + 1
-    if not counts:
-        return ""
-    found = listed([f"{n} of {called(name)}" for name, n in counts.items()])
-    return f"Zero by construction, and so no findings, are these cells: {found}."
-
-
-def _controls(cells: Sequence[CellSummary]) -> str:
-    run = {cell.donor for cell in cells if role_of(cell.donor) in ("law", "control")}
-    donors = [*(donor for donor in DONORS if donor in run), *sorted(run - DONORS.keys())]
-    if not donors:
-        return "No null donors were run, so nothing says that another vector would not have done the same."
-    quiet, loud = [], []
-    for donor in donors:
-        movable = can_move(cell for cell in cells if cell.donor == donor)
-        clear = [cell for cell in movable if is_clear(cell)]
-        if clear:
-            best = largest(clear)
-            where = f"{called(best.experiment)} at {place(best)}"
-            loud.append(
-                f"{donor_label(donor)} in {len(clear)} of {len(movable)} cells, at most {share(best.effect)}, {where}"
-            )
-        else:
-            quiet.append(donor_label(donor))
-    parts = [f"no clear effect anywhere with {listed(quiet)}"] if quiet else []
-    parts += [f"a clear effect with {each}" for each in loud]
-    return f"Null donors had {'; '.join(parts)}."
-
-
 def _checks(summary: Summary) -> str:
-    asserted, failed = summary.asserted(), summary.failed()
-    if failed:
-        named = [
-            f"{_named(check)} ({significant(check.value, 2)}, at most {significant(check.tolerance, 2)})"
-            for check in failed
-        ]
-        return f"{len(failed)} of {len(asserted)} checks fail, so do not rely on these numbers: {listed(named)}."
-    return f"All {len(asserted)} checks of the records hold." if asserted else ""
-
-
-def _named(check: Check) -> str:
-    name = check.name.replace("_", " ")
-    hook = None if check.hook == RESID_POST else check.hook
-    return ", ".join(part for part in (name, check.direction, hook) if part)
+    asserted = summary.asserted()
+    return f"All {len(asserted)} checks of the records hold." if asserted and not summary.failed() else ""

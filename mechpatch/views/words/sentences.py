@@ -1,192 +1,207 @@
-"""One sentence for each experiment, from the cells of one direction. Only clear effects and differences are claimed."""
+"""What each experiment says: the pairs that switch, the mean effect, and what that experiment alone can ask.
+
+Only what is clear (`mechpatch.stats.clear`) is claimed; the rest is told with the reason why it is not.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 from mechpatch.formats import written
 from mechpatch.kinds import kind_of
-from mechpatch.stats.cell_values import CellSummary, Gain, Tested
+from mechpatch.stats.cell_values import CellSummary, Held, SetDifference, Tested
+from mechpatch.stats.clear import is_clear
+from mechpatch.stats.maximum import Best
 from mechpatch.views.words.claims import (
-    beyond_nulls,
+    alone,
     can_move,
-    differs,
-    have_clear,
-    is_clear,
-    is_clear_estimate,
+    could_show,
+    counted,
     largest,
     limits,
     listed,
-    nearest,
+    most,
+    near,
     place,
+    portion,
     share,
 )
+from mechpatch.views.words.switching import of_the_best
+
+Cells = Sequence[CellSummary]
+Difference = TypeVar("Difference", bound=Tested)
 
 
-def layer(cells: Sequence[CellSummary], noun: str) -> str:
+def sentence(cells: Cells, noun: str, best: Best | None) -> str:
+    """What the cells of one experiment, hook point and direction say.
+
+    Args:
+        noun: what is measured: recovery or destruction.
+        best: the interval of the largest share, where there is one.
+    """
+    kind = kind_of(cells[0].experiment)
+    how = kind.phrase or kind.label
     movable = can_move(cells)
     if not movable:
-        return "Layer-wise, nothing can move: every layer is zero by construction."
-    clear = [cell for cell in movable if is_clear(cell)]
-    if not clear:
-        return f"Layer-wise, no layer has a clear effect; {nearest(movable, noun)}."
-    best = largest(clear)
-    return (
-        f"Layer-wise, layer {best.layer} has the largest clear mean {noun}, {share(best.effect)}"
-        f"{beyond_nulls(best)}; {have_clear(clear, movable, 'layers')}."
-    )
+        dead = all(cell.structural for cell in cells)
+        why = "every cell is zero by construction" if dead else "no pair has a mean"
+        return f"{how}, nothing can move: {why}."
+    parts = [_switches(movable, best), _means(movable, noun)]
+    if kind.name in FURTHER:
+        parts += FURTHER[kind.name](cells)
+    elif kind.gives == "synergy":
+        parts += _synergy(movable)
+    return f"{how}, {'; '.join(part for part in parts if part)}."
 
 
-def position(cells: Sequence[CellSummary], noun: str) -> str:
-    movable = can_move(cells)
-    if not movable:
-        return "Position-wise, nothing can move: every cell is zero by construction."
-    clear = [cell for cell in movable if is_clear(cell)]
-    if not clear:
-        return f"Position-wise, no cell has a clear effect; {nearest(movable, noun)}."
-    found = {cell.site for cell in clear}
-    silent = [site for site in dict.fromkeys(cell.site for cell in movable) if site not in found]
-    text = f"Position-wise, {_clear_and_best(clear, movable, 'cells')}"
-    return f"{text}; at {listed(silent)} no layer has one." if silent else f"{text}; every position has one somewhere."
+def _switches(movable: Cells, best: Best | None) -> str:
+    able = [cell for cell in movable if cell.switched.n]
+    if not able:
+        return "no pair can switch"
+    clear = [cell for cell in able if is_clear(cell)]
+    top = most(clear or able)
+    if not top.switched.count:
+        return f"no pair switches (0 of {top.switched.n} in each of {counted(len(able), 'cell')})"
+    reached = f"{portion(top.switched)} of {counted(top.switched.n, 'pair')}"
+    if best is not None and (best.layer, best.site, best.step) == (top.layer, top.site, top.step):
+        reached += of_the_best(best)
+    if clear:
+        return f"the switch is clear in {len(clear)} of {counted(len(able), 'cell')}, most at {place(top)}: {reached}"
+    return f"no switch is clear: at most {reached}, at {place(top)}{near(top.switched)}"
 
 
-def relay(cells: Sequence[CellSummary], noun: str) -> str:
-    movable = can_move(cells)
-    steps = {cell.step for cell in cells}
+def _means(movable: Cells, noun: str) -> str:
+    clear = [cell for cell in movable if is_clear(cell, "effect")]
+    if clear:
+        best = largest(clear)
+        return (
+            f"the mean {noun} is clear in {len(clear)} of {counted(len(movable), 'cell')}, the largest at "
+            f"{place(best)}: {alone(best.effect)}"
+        )
+    best = largest(movable)
+    because = could_show(best) or near(best.effect)
+    return f"no mean {noun} is clear: the largest is {share(best.effect)}, at {place(best)}{because}"
+
+
+def _anything(cells: Cells) -> list[CellSummary]:
+    """Cells at which the switch or the mean effect is clear."""
+    return [cell for cell in can_move(cells) if is_clear(cell) or is_clear(cell, "effect")]
+
+
+def _position(cells: Cells) -> list[str]:
+    clear = {cell.site for cell in _anything(cells)}
+    silent = [site for site in dict.fromkeys(cell.site for cell in can_move(cells)) if site not in clear]
+    return [f"at {listed(silent)} nothing is clear"] if clear and silent else []
+
+
+def _relay(cells: Cells) -> list[str]:
+    movable, steps = can_move(cells), {cell.step for cell in cells}
     blocked = len(steps) > 1 and all(cell.step == 0 for cell in movable)
-    caveat = "; later steps are zero by construction and say nothing about the thoughts" if blocked else ""
-    clear = [cell for cell in movable if is_clear(cell)]
+    caveat = ["later steps are zero by construction and say nothing about the thoughts"] if blocked else []
+    clear = _anything(cells)
     if not clear:
-        closest = f"; {nearest(movable, noun)}" if movable else ""
-        return f"In the relay no step has a clear effect{closest}{caveat}."
+        return caveat
     last = max(cell.step for cell in clear)
-    best = largest([cell for cell in clear if cell.step == last])
-    at_most = f"at most {share(best.effect)}, at layer {best.layer}"
-    if last == 0:
-        return f"In the relay only step 0 has a clear effect, {at_most}{caveat}."
-    return f"In the relay the last step with a clear effect is {last} of 0 to {max(steps)}, {at_most}."
+    at_last = [cell for cell in clear if cell.step == last]
+    where = listed([str(layer) for layer in sorted({cell.layer for cell in at_last})])
+    text = f"the last step at which anything is clear is {last} of 0 to {max(steps)}, at layer {where}"
+    return [text, *caveat]
 
 
-def cumulative(cells: Sequence[CellSummary], noun: str) -> str:
-    movable = can_move(cells)
-    clear = [cell for cell in movable if is_clear(cell)]
+def _cumulative(cells: Cells) -> list[str]:
+    clear = [cell for cell in can_move(cells) if is_clear(cell, "effect")]
     if not clear:
-        closest = f"; {nearest(movable, noun)}" if movable else ""
-        return f"Written cumulatively, no step has a clear effect{closest}."
+        return []
     best = largest(clear)
-    same_way = [cell for cell in movable if cell.layer == best.layer and cell.effect.sign == best.effect.sign]
+    same_way = [cell for cell in clear if cell.layer == best.layer and cell.effect.sign == best.effect.sign]
     half = min(cell.step for cell in same_way if cell.effect.size >= best.effect.size / 2)
-    return (
-        f"Written cumulatively, the largest clear mean {noun} is {share(best.effect)}, at layer {best.layer} and "
-        f"step {best.step}; half of it is reached at step {half}."
-    )
+    return [f"half of that largest mean is reached at step {half}"]
 
 
-def leave_one_out(cells: Sequence[CellSummary], noun: str) -> str:
-    movable = can_move(cells)
-    clear = [cell for cell in movable if is_clear(cell)]
-    if not clear:
-        closest = f"; {nearest(movable, noun)}" if movable else ""
-        return f"With one thought left out, the others have no clear effect in any cell{closest}."
-    text = f"With one thought left out, {_clear_and_best(clear, movable, 'cells')}"
-    costs = [(cell, cell.lost) for cell in cells if cell.lost and cell.lost.mean is not None]
+def _leave_one_out(cells: Cells) -> list[str]:
+    costs = [(cell, cell.lost) for cell in can_move(cells) if cell.lost and cell.lost.mean is not None]
     if not costs:
-        return f"{text}."
-    dear = [(cell, lost) for cell, lost in costs if differs(lost)]
+        return []
+    dear = [(cell, lost) for cell, lost in costs if is_clear(cell, "lost")]
     if not dear:
-        return f"{text}; beside all thoughts, no single one is clearly missed."
+        return [f"beside all thoughts, no single one is clearly missed{_nearly(_furthest(costs)[1])}"]
     worst, cost = _furthest(dear)
-    text += (
-        f"; leaving one out changes the {noun} clearly in {len(dear)} cells, most at {place(worst)}, where "
+    text = (
+        f"leaving one out changes that clearly in {counted(len(dear), 'cell')}, most at {place(worst)}, where "
         f"{written(cost.size)} of the gap is {'lost' if cost.sign > 0 else 'gained'} (95 % interval "
         f"{limits(_upright(cost))})"
     )
     missed = {cell.site for cell, _ in dear}
     spare = [site for site in dict.fromkeys(cell.site for cell, _ in costs) if site not in missed]
-    return f"{text}; {listed(spare)} can be left out at every layer without a clear change." if spare else f"{text}."
+    return [text, f"{listed(spare)} can be left out at every layer without a clear change"] if spare else [text]
 
 
-def window(cells: Sequence[CellSummary], noun: str) -> str:
-    movable = can_move(cells)
-    clear = [cell for cell in movable if is_clear(cell)]
-    if not clear:
-        closest = f"; {nearest(movable, noun)}" if movable else ""
-        return f"Written at several layers in a row, no site has a clear effect{closest}."
-    text = f"Written at several layers in a row, {_clear_and_best(clear, movable, 'cells')}"
-    gains = [(cell, cell.gain) for cell in movable if cell.gain and cell.gain.over_mean.mean is not None]
+def _window(cells: Cells) -> list[str]:
+    gains = [(cell, cell.gain.over_mean) for cell in can_move(cells) if cell.gain and cell.gain.over_mean.n]
     if not gains:
-        return f"{text}."
-    better = [(cell, gain.over_mean) for cell, gain in gains if _beats_every_layer(gain)]
+        return []
+    better = [(cell, over) for cell, over in gains if is_clear(cell, "gain")]
     if not better:
-        return f"{text}; no window does clearly more than each of its layers alone."
+        return ["no window does clearly more than each of its layers alone"]
     best, over = _furthest(better)
-    return (
-        f"{text}; {len(better)} of {len(gains)} do clearly more than each of their layers alone, most at "
-        f"{place(best)}: {written(over.mean)} of the gap (95 % interval {limits(over)}) more than these on average."
-    )
+    return [
+        f"{len(better)} of {len(gains)} do clearly more than each of their layers alone, most at {place(best)}: "
+        f"{written(over.mean)} of the gap (95 % interval {limits(over)}) more than these on average"
+    ]
 
 
-# What asks a question of its own has a sentence of its own; every other kind is told as sets of sites are.
-SENTENCES: dict[str, Callable[[Sequence[CellSummary], str], str]] = {
-    "layer": layer,
-    "position": position,
-    "relay": relay,
-    "cumulative": cumulative,
-    "leave_one_out": leave_one_out,
-    "window": window,
-}
-
-
-def sentence(experiment: str, cells: Sequence[CellSummary], noun: str) -> str:
-    """What the cells of an experiment, in one direction, say; `noun` is what is measured: recovery or destruction."""
-    if experiment in SENTENCES:
-        return SENTENCES[experiment](cells, noun)
-    kind = kind_of(experiment)
-    return _joint(cells, noun, kind.phrase or kind.label)
-
-
-def _joint(cells: Sequence[CellSummary], noun: str, how: str) -> str:
-    """Sets of sites: their effect, and where it is clearly more or less than the sum of its parts."""
-    movable = can_move(cells)
-    clear = [cell for cell in movable if is_clear(cell)]
-    if not clear:
-        closest = f"; {nearest(movable, noun)}" if movable else ""
-        return f"{how}, no sites have a clear effect{closest}."
-    text = f"{how}, {_clear_and_best(clear, movable, 'cells')}"
+def _synergy(movable: Cells) -> list[str]:
+    """Sets of sites beside the sum of their parts, in nats: a sum of shares of the gap would be no share."""
     sums = [(cell, cell.synergy) for cell in movable if cell.synergy and cell.synergy.mean is not None]
     if not sums:
-        return f"{text}."
-    uneven = [(cell, synergy) for cell, synergy in sums if differs(synergy)]
+        return []
     parts = []
-    for word, sign, caveat in (("less", -1, " (they must where each alone moves more than half)"), ("more", 1, "")):
-        that_way = [(cell, synergy) for cell, synergy in uneven if synergy.sign == sign]
+    for word, sign in (("less", -1), ("more", 1)):
+        that_way = [(cell, found) for cell, found in sums if found.sign == sign and is_clear(cell, "synergy")]
         if that_way:
-            most, synergy = _furthest(that_way)
+            place_of, found = _furthest(that_way)
             parts.append(
-                f"in {len(that_way)} they do clearly {word} than the sum of each alone{caveat}, most at {place(most)}, "
-                f"by {share(_upright(synergy))}"
+                f"in {counted(len(that_way), 'cell')} they do clearly {word} than the sum of each alone, most at "
+                f"{place(place_of)}: {_nats(found)}"
             )
-    return f"{text}; {listed(parts) if parts else 'nowhere is that clearly more or less than the sum of each alone'}."
+    if parts:
+        return parts
+    cell, found = _furthest(sums)
+    return [
+        f"nowhere is that clearly more or less than the sum of each alone, at most {_nats(found)}, at {place(cell)}"
+    ]
 
 
-def _clear_and_best(clear: Sequence[CellSummary], movable: Sequence[CellSummary], what: str) -> str:
-    best = largest(clear)
-    return f"{have_clear(clear, movable, what)}, the largest at {place(best)}: {share(best.effect)}{beyond_nulls(best)}"
+def _nats(found: SetDifference) -> str:
+    """A synergy with its two sides: "5.0 nats instead of 3.0 (difference 2.0, 95 % interval 1.8 to 2.2)"."""
+    whole, parts, mean = (written(each, ".1f") for each in (found.whole, found.parts, found.mean))
+    if found.low is None:
+        return f"{whole} nats instead of {parts} (one pair, no interval)"
+    low, high = written(found.low, ".1f"), written(found.high, ".1f")
+    return f"{whole} nats instead of {parts} (difference {mean}, 95 % interval {low} to {high})"
 
 
-def _furthest(differences: Sequence[tuple[CellSummary, Tested]]) -> tuple[CellSummary, Tested]:
+def _nearly(found: Held) -> str:
+    return f": at most {share(_upright(found))}{near(found)}"
+
+
+def _furthest(differences: Sequence[tuple[CellSummary, Difference]]) -> tuple[CellSummary, Difference]:
     """The cell whose difference is furthest from zero, and that difference."""
     return max(differences, key=lambda each: each[1].size)
 
 
-def _upright(estimate: Tested) -> Tested:
+def _upright(estimate: Difference) -> Difference:
     """The estimate with a positive mean; the words around it tell its sign."""
     if estimate.mean is None or estimate.low is None or estimate.high is None or estimate.mean >= 0:
         return estimate
     return replace(estimate, mean=-estimate.mean, low=-estimate.high, high=-estimate.low)
 
 
-def _beats_every_layer(gain: Gain) -> bool:
-    alone = gain.over_layers.values()
-    return is_clear_estimate(gain.over_mean, gain.over_every_layer.q) and all(
-        each.low is not None and each.low > 0 for each in alone
-    )
+# What an experiment asks beyond its switches and means; sets of sites are held against the sum of their parts.
+FURTHER: dict[str, Callable[[Cells], list[str]]] = {
+    "position": _position,
+    "relay": _relay,
+    "cumulative": _cumulative,
+    "leave_one_out": _leave_one_out,
+    "window": _window,
+}

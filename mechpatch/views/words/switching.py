@@ -1,81 +1,166 @@
-"""The headline in words: how many pairs switch to the other side's answer at the leading cell, beside the controls.
+"""What was found in one direction: how many pairs switch to the other side's answer, beside the controls.
 
-A switch is claimed where six pairs or more can switch and more of them do than with every control, pair by pair
-(McNemar's exact test, false discovery rate at most 5 % over the map). Without controls nothing is claimed.
+Where the switch of the leading cell is not clear, the sentences say that and why, and claim nothing.
 """
 
-from mechpatch.catalogue import donor_label, role_of
+from collections.abc import Sequence
+
+from mechpatch.catalogue import PAIRED, donor_label
 from mechpatch.formats import percent
-from mechpatch.stats.cell_values import CellSummary, Share, ShareTest
-from mechpatch.stats.cells import at_thoughts
+from mechpatch.stats.cell_values import CellSummary
+from mechpatch.stats.cells import Group, at_thoughts
+from mechpatch.stats.clear import FEWEST_PAIRS, controls, is_clear
+from mechpatch.stats.maximum import Best
 from mechpatch.stats.summary_values import Summary
-from mechpatch.views.words.claims import FALSE_DISCOVERIES, FEWEST_PAIRS, called, listed, place
+from mechpatch.views.words.claims import (
+    GIVEN,
+    NOUN,
+    alone,
+    called,
+    can_move,
+    counted,
+    largest,
+    listed,
+    place,
+    portion,
+    why_not,
+)
 
-GIVEN = {"denoise": "clean", "noise": "corrupted"}
-
-
-def controls(cell: CellSummary) -> list[str]:
-    """The donors that a cell's switch is held against."""
-    return [donor for donor in cell.switched.beyond if role_of(donor) == "control"]
-
-
-def unbeaten(cell: CellSummary) -> list[str]:
-    """The controls with which not clearly fewer pairs switch."""
-    tests = cell.switched.beyond
-    return [donor for donor in controls(cell) if not _beats(tests[donor])]
-
-
-def switch_is_clear(cell: CellSummary) -> bool:
-    """Whether the switch of a cell may be claimed."""
-    enough = cell.switched.n >= FEWEST_PAIRS and not cell.structural
-    return enough and bool(controls(cell)) and not unbeaten(cell)
+INTO = {"denoise": ("clean", "corrupted"), "noise": ("corrupted", "clean")}
 
 
-def switching(summary: Summary, direction: str) -> str:
-    """A sentence or two about the leading cell of a direction; empty where none could move."""
-    cell = next((cell for cell in summary.leading() if cell.direction == direction), None)
-    if cell is None:
+def finding(summary: Summary, cell: CellSummary) -> str:
+    """What is found at a leading cell, and at those of its map that are as good."""
+    told = _switch if is_clear(cell) else _no_switch
+    return " ".join(filter(None, (*told(summary, cell), _silent(summary, cell), _wrecked(cell))))
+
+
+def map_of(summary: Summary, cell: CellSummary) -> list[CellSummary]:
+    """The cells of the effect that are drawn in one map with `cell`."""
+    group = _group(cell)._replace(donor=PAIRED)
+    return [each for each in summary.cells if _group(each) == group]
+
+
+def of_the_best(best: Best | None) -> str:
+    """The interval of a share that is the largest of a map."""
+    if best is None:
         return ""
-    switched, answer = cell.switched, GIVEN[direction]
+    chosen = f", of the best of {best.cells} cells" if best.cells > 1 else ""
+    return f" (95 % interval {percent(best.low)} to {percent(best.high)}{chosen})"
+
+
+def _switch(summary: Summary, cell: CellSummary) -> Sequence[str]:
+    source, run = INTO[cell.direction]
+    best = [
+        each
+        for each in map_of(summary, cell)
+        if at_thoughts(each.site) == at_thoughts(cell.site)
+        and each.switched.share == cell.switched.share
+        and is_clear(each)
+    ]
+    if cell.experiment == "position":
+        how = f"Writing one {source} vector into the {run} run makes"
+        where = _spots(best)
+    else:
+        how, where = f"With {called(cell.experiment)},", place(cell)
+    reached = f"up to {portion(cell.switched)} of {cell.switched.n} pairs"
+    interval = of_the_best(summary.best_of(cell))
+    text = f"{how} {reached}{interval} give the {GIVEN[cell.direction]} answer, at {where}."
+    return text, _strongest_control(summary, cell)
+
+
+def _no_switch(summary: Summary, cell: CellSummary) -> Sequence[str]:
+    switched, answer = cell.switched, GIVEN[cell.direction]
     if not switched.n:
-        return "No pair has two different answers that are both given right, so none can switch."
-    n = switched.n
+        return ("No pair has two different answers that are both given right, so none can switch.",)
     if not switched.count:
         where = "by a write at thoughts alone" if at_thoughts(cell.site) else "anywhere"
-        return (
-            f"With {called(cell.experiment)} no pair switches to the {answer} answer {where}: 0 of {n}, at most "
-            f"{percent(switched.high)} (95 % interval)."
+        text = (
+            f"With {called(cell.experiment)} no pair switches to the {answer} answer {where}: 0 of {switched.n}, at "
+            f"most {percent(switched.high)} in each cell (95 % interval)."
         )
-    interval = f"95 % interval {percent(switched.low)} to {percent(switched.high)} for that cell alone"
-    text = (
-        f"{switched.count} of {n} pairs switch to the {answer} answer at {_named(cell)} ({share(switched)}, "
-        f"{interval}), and {cell.neither.count} give neither"
+    else:
+        interval = of_the_best(summary.best_of(cell))
+        text = (
+            f"With {called(cell.experiment)} at most {switched.count} of {counted(switched.n, 'pair')} give the "
+            f"{answer} answer, {portion(switched)}{interval}, at {place(cell)}{why_not(switched)}."
+        )
+    return text, _moved(summary, cell)
+
+
+def _moved(summary: Summary, cell: CellSummary) -> str:
+    """Where no switch is clear, a clear mean effect is still a finding."""
+    movable = can_move(map_of(summary, cell))
+    clear = [each for each in movable if is_clear(each, "effect")]
+    if not clear:
+        return ""
+    best = largest(clear)
+    return (
+        f"The mean {NOUN[cell.direction]} is clear in {len(clear)} of {counted(len(movable), 'cell')}, the largest at "
+        f"{place(best)}: {alone(best.effect)}."
     )
-    return f"{text}; {_verdict(cell)}."
 
 
-def share(entry: Share | ShareTest) -> str:
-    """A share in percent; a dash where no pair has it."""
-    return percent(entry.share)
+def _strongest_control(summary: Summary, leading: CellSummary) -> str:
+    """The largest share of any control at any cell of the map."""
+    shares = [
+        (test.share, donor, cell)
+        for cell in _movable(summary, leading)
+        for donor, test in cell.switched.beyond.items()
+        if donor in controls(cell.switched) and test.share is not None
+    ]
+    if not shares:
+        return ""
+    most, donor, cell = max(shares, key=lambda each: each[0])
+    if not most:
+        return "With the controls none does, at any cell."
+    return f"No control exceeds {percent(most)} at any cell ({donor_label(donor)}, {place(cell)})."
 
 
-def _verdict(cell: CellSummary) -> str:
-    if not controls(cell):
-        return "no control was run, so nothing says that another vector would not have done the same"
-    beyond, near = cell.switched.beyond, unbeaten(cell)
-    shown = listed([f"{share(beyond[donor])} with {donor_label(donor)}" for donor in controls(cell)])
-    if cell.switched.n < FEWEST_PAIRS:
-        return f"{shown}; fewer than {FEWEST_PAIRS} pairs cannot make that clear"
-    if near:
-        return f"{shown}; that is not clearly more than with {listed([donor_label(donor) for donor in near])}"
-    return f"{shown}; that is clearly more than with {'each' if len(controls(cell)) > 1 else 'it'}"
+def _silent(summary: Summary, leading: CellSummary) -> str:
+    """Positions at which no pair switches at any layer that could move, with what so many pairs can exclude."""
+    if leading.experiment != "position" or leading.switched.n < FEWEST_PAIRS or not leading.switched.count:
+        return ""
+    by_site: dict[str, list[CellSummary]] = {}
+    for cell in _movable(summary, leading):
+        by_site.setdefault(cell.site, []).append(cell)
+    silent = [site for site, cells in by_site.items() if not any(cell.switched.count for cell in cells)]
+    if not silent:
+        return ""
+    bounds = [cell.switched.high for site in silent for cell in by_site[site] if cell.switched.high is not None]
+    return (
+        f"Nothing passes through {listed(silent)} (no pair at any layer; at most {percent(max(bounds))} in each cell)."
+    )
 
 
-def _beats(test: ShareTest) -> bool:
-    return test.more > test.less and test.q is not None and test.q <= FALSE_DISCOVERIES
+def _wrecked(cell: CellSummary) -> str:
+    if not cell.neither.count:
+        return ""
+    return f"At {place(cell)} {portion(cell.neither)} of the pairs give neither answer."
 
 
-def _named(cell: CellSummary) -> str:
-    """The leading cell, and that it was picked."""
-    what = "thought" if cell.experiment == "position" and at_thoughts(cell.site) else "cell"
-    return f"the best {what} of {called(cell.experiment)}, {place(cell)}"
+def _movable(summary: Summary, cell: CellSummary) -> list[CellSummary]:
+    return [each for each in map_of(summary, cell) if not each.structural and each.switched.n]
+
+
+def _group(cell: CellSummary) -> Group:
+    return Group(*(getattr(cell, name) for name in Group._fields))
+
+
+def _spots(cells: Sequence[CellSummary]) -> str:
+    """Sites with the layers at which they are: "t4 (layers 0–1) and t3 (layer 3)"."""
+    layers: dict[str, list[int]] = {}
+    for cell in sorted(cells, key=lambda cell: cell.layer):
+        layers.setdefault(cell.site, []).append(cell.layer)
+    return listed([f"{site} ({_layers(found)})" for site, found in layers.items()])
+
+
+def _layers(numbers: Sequence[int]) -> str:
+    spans: list[list[int]] = []
+    for number in numbers:
+        if spans and number == spans[-1][-1] + 1:
+            spans[-1].append(number)
+        else:
+            spans.append([number])
+    named = ", ".join(f"{span[0]}–{span[-1]}" if len(span) > 1 else str(span[0]) for span in spans)
+    return f"layer{'s' if len(numbers) > 1 else ''} {named}"

@@ -13,13 +13,12 @@ from run_directories import with_field, write_run
 
 from mechpatch.stats import summarise
 from mechpatch.stats.cells import Group
+from mechpatch.stats.clear import is_clear
 from mechpatch.views.report.comparison import describe_comparisons
 from mechpatch.views.report.fields import describe_fields
 from mechpatch.views.report.grids import describe_grids
 from mechpatch.views.report.studies import Study, read_studies
 from mechpatch.views.report.tables import describe_tables
-from mechpatch.views.words.claims import is_beyond_controls
-from mechpatch.views.words.switching import switch_is_clear
 
 
 def grids_of(study: Study) -> dict[Group, dict[str, Any]]:
@@ -74,8 +73,8 @@ def test_every_table_holds_what_a_summary_of_its_pairs_says(tmp_path):
                 np.testing.assert_allclose(
                     decoded(entry["q"], size)[at], np.nan if cell.q is None else cell.q, rtol=1e-6
                 )
-                assert decoded(entry["clear"]["switched"], size)[at] == switch_is_clear(cell)
-                assert decoded(entry["clear"]["effect"], size)[at] == is_beyond_controls(cell)
+                assert decoded(entry["clear"]["switched"], size)[at] == is_clear(cell)
+                assert decoded(entry["clear"]["effect"], size)[at] == is_clear(cell, "effect")
                 assert entry["beyond"].keys() == cell.switched.beyond.keys()
                 for donor, test in cell.switched.beyond.items():
                     assert decoded(entry["beyond"][donor]["share"], size)[at] == np.float32(test.share)

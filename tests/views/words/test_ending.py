@@ -1,4 +1,4 @@
-"""The end of a run on a terminal: short, the finding first, and only what failed of the checks."""
+"""The end of a run on a terminal: the three lines, and a table of the best cells."""
 
 from dataclasses import replace
 
@@ -8,53 +8,44 @@ from run_directories import run_facts
 
 from mechpatch.stats import RunSummary, summarise
 from mechpatch.stats.summary_values import RoundingFacts
-from mechpatch.views.words.ending import LINES, WIDTH, ending
+from mechpatch.views.words.ending import ROWS, WIDTH, ending
 
-NULLS = ("self", "other_pair", "same_value", "gaussian")
-EVERYTHING = ("layer", "position", "relay", "cumulative", "leave_one_out", "pairwise", "subset", "window")
-NOTES = (
+NOTE = (
     "No thought was rolled out: the thought positions hold copies of one placeholder token, in one forward pass. What "
-    "is measured is how the model uses those positions, not what it thinks there.",
-    "512 of 2048 rows (layer, position) are zero by construction, whatever the model has learnt; they are flagged.",
-    "Without feedback a write at one thought cannot reach the same layer at the next, so every relay step after the "
-    "first writes the patched run's own vector. That says nothing about whether thoughts depend on each other.",
+    "is measured is how the model uses those positions, not what it thinks there."
 )
 
 
-def finish(table, **run) -> RunSummary:
-    return summarise(table, seed=0).of_run(run_facts(**run))
+@pytest.fixture(scope="module")
+def summary() -> RunSummary:
+    table = make_records(
+        pairs=12, layers=2, thoughts=3, incorrect=2, nulls=("other_pair",), directions=("denoise", "noise"),
+        experiments=("layer", "position", "relay", "cumulative", "window"), peak=(1, 1),
+    )  # fmt: skip
+    return summarise(table, seed=0).of_run(run_facts())
 
 
-def test_the_finding_is_a_small_table_led_by_the_best_thought():
-    table = make_records(pairs=12, layers=4, incorrect=2, nulls=("other_pair",), directions=("denoise", "noise"))
-    lines = ending(finish(table))
-    assert lines[0] == "68 of 72 pairs kept, 12 run, 10 answered right on both sides."
-    assert lines[1].split() == ["best", "cell", "switch", "neither", "effect", "other", "pair"]
-    assert [line.split()[0] for line in lines[2:6]] == [
-        "position:2:t2", "position:2:t2:noise", "layer:2:all", "layer:2:all:noise",
+def test_the_lines_come_first_and_a_small_table_after_them(summary: RunSummary):
+    told = ending(summary)
+    assert told[0] == "68 of 72 pairs kept, 12 run, 10 answered right on both sides."
+    heads = [line.partition(":")[0] for line in told if line[0].isupper() and ":" in line]
+    assert heads == ["Did", "Found", "Distrust"]
+    table = told[-ROWS - 2 : -1]
+    assert table[0].split() == ["best", "cell", "switch", "(*", "clear)", "neither", "effect", "other", "pair"]
+    assert [line.split()[0] for line in table[1:5]] == [
+        "position:1:t1", "position:1:t1:noise", "layer:1:all", "layer:1:all:noise",
     ]  # fmt: skip
+    assert told[-1] == "… 2 more of experiments, hook points and directions: summary.json, `top`"
+    assert max(map(len, told)) <= WIDTH
 
 
 @pytest.mark.parametrize("failed", [0, 1, 9])
-def test_it_is_short_whatever_was_run_and_found(failed: int):
-    table = make_records(
-        pairs=8, layers=3, feedback=False, nulls=NULLS, experiments=EVERYTHING, directions=("denoise", "noise")
-    )
+def test_failed_checks_rounding_and_notes_are_told(summary: RunSummary, failed: int):
     rounding = RoundingFacts(dtype="float32", floor=3e-4, difference=4e-4, cells=3, refereed=(), says="")
-    summary = finish(table, notes=NOTES, rounding=rounding)
     checks = tuple(replace(check, holds=at >= failed) for at, check in enumerate(summary.asserted()))
-    summary = replace(summary, checks=checks)
-    lines = ending(summary)
-    assert len(lines) <= LINES
-    assert max(map(len, lines)) <= WIDTH
-    text = " ".join(" ".join(lines).split())
-    assert ("FAILED: do not rely" in text) == (failed > 0)
+    run = run_facts(notes=(NOTE,), rounding=rounding)
+    text = " ".join(" ".join(ending(replace(summary, checks=checks, run=run))).split())
+    assert ("FAIL, so do not rely" in text) == (failed > 0)
     assert "Plain float32 runs differ by 3.0e-04 in a logit, engine and hooks by 4.0e-04" in text
     assert "Note: No thought was rolled out: " in text
-    assert any(line.startswith("…") and "summary.json" in line for line in lines)
-
-
-def test_checks_that_hold_and_a_floor_that_was_not_measured_are_not_told():
-    text = " ".join(ending(finish(make_records(pairs=8, layers=3))))
-    assert "heck" not in text
-    assert "Two plain" not in text
+    assert "Plain" not in " ".join(ending(summary))

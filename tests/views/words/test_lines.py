@@ -1,25 +1,47 @@
 """The three lines, of records in which each claim is true and of records in which the opposite is."""
 
+import re
 from collections.abc import Mapping
+from typing import Any
 
+import pytest
 from records import planted
+from run_directories import run_facts
 
 from mechpatch.catalogue import PAIRED
-from mechpatch.stats import Summary, summarise
-from mechpatch.views.words.lines import lines
+from mechpatch.stats import RunSummary, summarise
+from mechpatch.views.words.ending import ending
+from mechpatch.views.words.lines import Lines, lines
+from mechpatch.views.words.reading import reading
 
 OTHER = "other_pair"
 Switches = Mapping[tuple[int, str], int]
 
 
-def a_run(switches: Switches, control: Switches, of: int = 20, direction: str = "denoise", **more) -> Summary:
+def a_run(switches: Switches, control: Switches, of: int = 20, direction: str = "denoise", **more: Any) -> RunSummary:
     """A position-wise run in which so many of `of` pairs switch at each (layer, site)."""
     effects = {
         ("position", direction, donor, layer, site): [0.9] * count + [0.1] * (of - count)
         for donor, counts in ((PAIRED, switches), (OTHER, control))
         for (layer, site), count in counts.items()
     }
-    return summarise(planted(effects, **more), seed=0)
+    return summarise(planted(effects, **more), seed=0).of_run(run_facts(pairs_total=of, pairs_dropped=0))
+
+
+def said(summary: RunSummary) -> Lines:
+    """The three lines, which text and terminal say word for word."""
+    told = lines(summary)
+    text = " ".join(" ".join(ending(summary)).split())
+    for head, line in (("Did", told.did), ("Found", told.found), ("Distrust", told.distrust)):
+        assert f"{head}: {line}" in text
+        assert f"{head}: {line}\n" in f"{reading(summary)}\n"
+    return told
+
+
+def at_one(effect: int, control: int | None, of: int = 10, direction: str = "denoise", **more: Any) -> Lines:
+    """The lines of a run of one cell, layer 1, t0."""
+    beside = {} if control is None else {(1, "t0"): control}
+    return said(a_run({(1, "t0"): effect}, beside, of, direction, **more))
 
 
 SWITCHES = {(0, "t0"): 3, (0, "t1"): 18, (0, "answer"): 0, (1, "t0"): 18, (1, "t1"): 18, (1, "answer"): 20}
@@ -27,55 +49,115 @@ FEW = dict.fromkeys(SWITCHES, 0) | {(1, "t0"): 1}
 
 
 def test_what_was_found_names_every_best_thought_and_the_strongest_control():
-    said = lines(a_run(SWITCHES, FEW))
-    assert said.did == (
+    summary = a_run(SWITCHES, FEW)
+    told = said(summary)
+    assert told.did == (
         "Wrote one clean vector at a time into the corrupted run: 2 layers × 3 positions, 20 pairs. "
         "Controls: vectors of another pair."
     )
-    assert said.found == (
-        "Writing one clean vector into the corrupted run makes up to 90 % of 20 pairs give the clean answer, at t1 "
-        "(layers 0–1) and t0 (layer 1). No control exceeds 5 % at any cell (vectors of another pair, layer 1, t0)."
+    (best,) = summary.best
+    assert (best.cells, best.share, best.high) == (4, 0.9, pytest.approx(0.98765, abs=1e-4))
+    assert best.low == pytest.approx(0.6830, abs=1e-4)  # in three cells the same pairs switch: they count as one
+    low, high = (round(100 * limit) for limit in (best.low, best.high))
+    assert told.found == (
+        f"Writing one clean vector into the corrupted run makes up to 90 % of 20 pairs (95 % interval {low} % to "
+        f"{high} %, of the best of 4 cells) give the clean answer, at t1 (layers 0–1) and t0 (layer 1). No control "
+        "exceeds 5 % at any cell (vectors of another pair, layer 1, t0)."
     )
-    assert "90 % is the best of 6 cells; its interval, 68 % to 99 %" in said.distrust
+    assert "picked" not in told.distrust
+    assert re.search(r"position:0:t1 +90 % \* +0 % +0\.82 +0 %", "\n".join(ending(summary)))
 
 
 def test_the_other_direction_is_told_with_its_own_answer():
-    said = lines(a_run(SWITCHES, FEW, direction="noise"))
-    assert (
-        "Writing one corrupted vector into the clean run makes up to 90 % of 20 pairs give the corrupted" in said.found
-    )
+    found = said(a_run(SWITCHES, FEW, direction="noise")).found
+    assert "Writing one corrupted vector into the clean run makes up to 90 % of 20 pairs" in found
+    assert "give the corrupted answer" in found
+    assert "clean answer" not in found
 
 
-def test_an_effect_that_a_control_has_too_is_not_claimed():
-    said = lines(a_run(SWITCHES, SWITCHES))
-    assert "Writing one" not in said.found
-    assert "not clearly more than with vectors of another pair" in said.found
+@pytest.mark.parametrize("control", [8, 7, 4])
+def test_a_switch_that_a_control_makes_too_is_not_claimed(control: int):
+    found = at_one(8, control).found
+    assert found.startswith("With position-wise patching at most 8 of 10 pairs give the clean answer, 80 % (95 %")
+    assert f"that is not clearly more than with vectors of another pair ({10 * control} %)" in found
+    assert "Writing one" not in found
+
+
+def test_a_switch_below_its_controls_is_not_claimed():
+    assert "not clearly more than with vectors of another pair (100 %)" in at_one(2, 10).found
 
 
 def test_positions_through_which_nothing_passes_are_named_with_their_bound():
     silent = SWITCHES | {(0, "eot"): 0, (1, "eot"): 0}
-    said = lines(a_run(silent, dict.fromkeys(silent, 0)))
-    assert "With the controls none does, at any cell." in said.found
-    assert said.found.endswith("Nothing passes through eot (no pair at any layer; at most 17 % in each cell).")
+    found = said(a_run(silent, dict.fromkeys(silent, 0))).found
+    assert "With the controls none does, at any cell." in found
+    assert found.endswith("Nothing passes through eot (no pair at any layer; at most 17 % in each cell).")
     passing = silent | {(1, "eot"): 1}
-    assert "Nothing passes" not in lines(a_run(passing, dict.fromkeys(passing, 0))).found
+    assert "Nothing passes" not in said(a_run(passing, dict.fromkeys(passing, 0))).found
 
 
-def test_two_pairs_no_control_and_structural_cells_are_reasons_to_distrust():
-    said = lines(a_run({(0, "t0"): 2}, {(0, "t0"): 0}, of=2))
-    assert "Writing one" not in said.found
-    assert "Fewer than 6 pairs can switch, which makes nothing clear." in said.distrust
-    alone = lines(a_run(SWITCHES, {}))
-    assert "No control was run." in alone.did
-    assert "Without a control any vector might do the same" in alone.distrust
+def test_nothing_is_told_with_its_bound():
+    found = at_one(0, 0, of=68).found
+    assert "no pair switches to the clean answer by a write at thoughts alone: 0 of 68, at most 5.3 %" in found
+    assert "up to" not in found
+    answer = said(a_run({(1, "answer"): 0}, {})).found
+    assert "no pair switches to the clean answer anywhere: 0 of 20" in answer
+
+
+def test_where_no_pair_switches_a_clear_mean_is_still_told():
+    effects = {
+        ("position", "denoise", donor, 1, "t0"): [value + 0.001 * at for at in range(8)]
+        for donor, value in ((PAIRED, 0.3), (OTHER, 0.0))
+    }
+    found = lines(summarise(planted(effects), seed=0)).found
+    assert "The mean recovery is clear in 1 of 1 cell, the largest at layer 1, t0: 0.30 of the gap" in found
+    assert "mean recovery" not in at_one(0, 0).found
+
+
+def test_two_pairs_make_nothing_clear():
+    told = at_one(2, 0, of=2)
+    assert "at most 2 of 2 pairs" in told.found
+    assert "fewer than 6 pairs have it, which makes nothing clear" in told.found
+    assert "Fewer than 6 pairs can switch, which makes nothing clear." in told.distrust
+    assert "Writing one" not in told.found
+
+
+def test_without_a_control_the_words_say_that_none_was_run():
+    told = at_one(8, None)
+    assert "No control was run." in told.did
+    assert told.found.endswith("no control was run, so any vector might do the same.")
+    assert "Without a control any vector might do the same; run --nulls other-pair." in told.distrust
+    assert "ontrol was run" not in " ".join((at_one(8, 0).found, at_one(8, 0).did))
+
+
+def test_structural_cells_are_reasons_to_distrust_and_no_findings():
     structural = [("position", "denoise", PAIRED, 1, "t1")]
-    assert "1 cell cannot move by construction" in lines(a_run(SWITCHES, FEW, structural=structural)).distrust
+    told = said(a_run(SWITCHES, FEW, structural=structural))
+    assert "1 cell cannot move by construction (hatched), which is no finding." in told.distrust
+    assert "construction" not in said(a_run(SWITCHES, FEW)).distrust
     everything = [("position", "denoise", PAIRED, layer, site) for layer, site in SWITCHES]
-    assert lines(a_run(SWITCHES, {}, structural=everything)).found.startswith("Nothing can move")
+    assert said(a_run(SWITCHES, {}, structural=everything)).found.startswith("Nothing can move")
 
 
-def test_answers_that_are_neither_and_pairs_that_are_wrong_are_told():
+def test_a_control_that_moves_the_mean_is_a_reason_to_distrust():
+    assert "With vectors of another pair the mean moves, too, in 1 of 1 cell" in at_one(8, 4).distrust
+    assert "the mean moves" not in said(a_run(SWITCHES, {})).distrust
+
+
+def test_answers_that_are_neither_are_told():
     neither = [("position", "denoise", PAIRED, 0, "t1", pair) for pair in range(18, 20)]
-    said = lines(a_run(SWITCHES | {(1, "t0"): 0, (1, "t1"): 0}, FEW, neither=neither))
-    assert "There 10 % of the pairs give neither answer." in said.distrust
-    assert "answers" not in lines(a_run(SWITCHES, FEW)).distrust
+    told = said(a_run(SWITCHES | {(1, "t0"): 0, (1, "t1"): 0}, FEW, neither=neither))
+    assert told.found.endswith("At layer 0, t1 10 % of the pairs give neither answer.")
+    assert "neither answer" not in said(a_run(SWITCHES, FEW)).found
+
+
+def test_where_nobody_is_right_nothing_is_found():
+    table = planted({("position", "denoise", PAIRED, 1, "t0"): [0.9] * 8})
+    wrong = table.set_column(table.column_names.index("both_correct"), "both_correct", [[False] * 8])
+    nobody = said(summarise(wrong, seed=0).of_run(run_facts()))
+    assert nobody.found.startswith("The unpatched model answers none of the 8 pairs right")
+    assert "answers 0 of 8 pairs right on both sides; the others cannot switch and are left out." in nobody.distrust
+    asked = said(summarise(wrong, seed=0, include_incorrect=True).of_run(run_facts()))
+    assert asked.found == "No pair has two different answers that are both given right, so none can switch."
+    assert "used all the same" in asked.distrust
+    assert "right on both sides" not in said(a_run(SWITCHES, FEW)).distrust
