@@ -12,9 +12,16 @@ the cells that may be the best are asked, and each about its own share: those wh
 errors of the largest, pair by pair (the selection of Andrews and Soares, Econometrica 78, 2010). Each resample is
 smoothed by four pairs that hit at random, because a resample of pairs that all hit would never vary.
 
-`scripts/claims_power.py --maximum` measures how often the interval misses the largest true share. In 600 draws of 30
-cells at 95 %, independent / correlated at 0.8 (of the best cell's interval alone, in brackets):
-SIMULATED
+`scripts/simulate_claims.py --maximum` measures how often the interval misses the largest true share. Of 300 maps of 30
+cells at 95 %, it missed (in brackets: as often as the interval of the best cell alone would)
+
+    all cells 2 %, independent cells, 20 / 68 pairs     1.3 % (17 %) / 1.3 % (27 %)
+    all cells 50 %, independent                         2.3 % (44 %) / 3.3 % (42 %)
+    all cells 90 %, independent                         0.0 % (0 %) / 3.0 % (18 %)
+    one cell 90 %, 29 at 5 %                            1.7 % (1.7 %) / 1.7 % (1.7 %)
+    one cell 50 %, 29 at 40 %                           0.3 % (6 %) / 0.0 % (1.3 %)
+
+and with cells correlated at 0.8 at most 3.3 %.
 """
 
 from collections.abc import Mapping, Sequence

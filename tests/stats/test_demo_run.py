@@ -1,5 +1,6 @@
 """A real run: the demo model, all null donors, both directions, sets beside their parts."""
 
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -66,7 +67,8 @@ def test_sufficiency_and_necessity_stand_beside_each_other(summary):
     assert len(summary.directions) == len(cells) / 2
     for each in summary.directions:
         where = tuple(getattr(each, name) for name in ("experiment", "layer", "site", "step"))
-        assert each.sufficiency == cells["denoise", *where]
+        effect = cells["denoise", *where]
+        assert asdict(each.sufficiency) == {name: getattr(effect, name) for name in asdict(each.sufficiency)}
         assert each.necessity.mean == pytest.approx(cells["noise", *where].mean)
         difference = each.sufficiency.mean - each.necessity.mean
         assert each.difference.mean == pytest.approx(difference, abs=1e-9)
@@ -75,13 +77,17 @@ def test_sufficiency_and_necessity_stand_beside_each_other(summary):
 def test_sets_are_measured_against_their_parts(summary):
     means = {(cell.direction, cell.experiment, cell.layer, cell.site): cell.effect.mean
              for cell in summary.cells if cell.donor == "paired"}  # fmt: skip
+    nats = {(cell.direction, cell.layer, cell.site): cell.answer_logprob_change.mean
+            for cell in paired(summary, "position")}  # fmt: skip
     assert summary.sets_notes == ()
     for cell in paired(summary, "leave_one_out"):
         at = cell.direction, "layer", cell.layer, "all"
         assert cell.lost.mean == pytest.approx(means[at] - cell.effect.mean, abs=1e-9)
     for cell in paired(summary, "pairwise"):
-        alone = [means[cell.direction, "position", cell.layer, site] for site in cell.site.split("+")]
-        assert cell.synergy.mean == pytest.approx(cell.effect.mean - sum(alone), abs=1e-9)
+        sign = 1 if cell.direction == "denoise" else -1
+        alone = sign * sum(nats[cell.direction, cell.layer, site] for site in cell.site.split("+"))
+        assert cell.synergy.parts == pytest.approx(alone)
+        assert cell.synergy.mean == pytest.approx(sign * cell.answer_logprob_change.mean - alone, abs=1e-9)
     for cell in paired(summary, "window"):
         over = cell.gain.over_layers
         assert set(over) == {str(cell.layer), str(cell.layer + 1)}

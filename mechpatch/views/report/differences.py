@@ -16,12 +16,12 @@ from mechpatch.catalogue import PAIRED
 from mechpatch.errors import SpecError
 from mechpatch.stats.cell_values import Estimate
 from mechpatch.stats.cells import Column
+from mechpatch.stats.clear import differs
 from mechpatch.stats.compare import compare_runs, unlike_questions
 from mechpatch.stats.comparison import ComparedCell, RunComparison
 from mechpatch.views.report.arrays import compact, exact
 from mechpatch.views.report.studies import Study
 from mechpatch.views.report.tables import TOLD
-from mechpatch.views.words.claims import differs
 from mechpatch.views.words.comparison import describe_runs
 
 HEADLINE, *OTHERS = TOLD

@@ -11,12 +11,13 @@ from mechpatch.kinds import kind_of
 from mechpatch.points import POINTS
 from mechpatch.stats import groups, select
 from mechpatch.stats.cells import Group
+from mechpatch.stats.clear import FALSE_DISCOVERIES, FEWEST_PAIRS
 from mechpatch.stats.contrasts import LEVEL
 from mechpatch.stats.estimates import RESAMPLES
 from mechpatch.stats.switching import SHARES
 from mechpatch.views.report.citations import bibtex
 from mechpatch.views.report.studies import Study
-from mechpatch.views.words.claims import FALSE_DISCOVERIES, FEWEST_PAIRS, listed
+from mechpatch.views.words.claims import listed
 
 HOW = {
     "layer": "all thoughts of one layer at once",

@@ -123,7 +123,7 @@ function shown(value, format = ".2f", more = 0) {
   return Number(text) === 0 ? text.replace("-", "") : text.replace("-", "−");
 }
 
-// A share as mechpatch.views.words.switching writes it: no share is written as 0 % or 100 % that is not.
+// A share as mechpatch.formats writes it: no share is written as 0 % or 100 % that is not.
 function percent(value) {
   if (!Number.isFinite(value)) return "–";
   if (value > 0 && value < 0.0005) return "< 0.1 %";
