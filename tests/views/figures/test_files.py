@@ -113,8 +113,8 @@ def test_two_positions_fill_a_triangle_for_each_layer():
     assert shown[0, 2] == pytest.approx(0.9 * (single[1, 0] + single[1, 2]))
     assert [label.get_text() for label in panels[2].get_xticklabels()] == ["t0", "t1", "t2"]
 
-    beyond = image(pair_maps(table, "synergy"), 1)
-    assert beyond[0, 2] == pytest.approx(-0.1 * (single[1, 0] + single[1, 2]))
+    beyond, nats = image(pair_maps(table, "synergy"), 1), image(heatmap(table, "answer_logprob_change"))
+    assert beyond[0, 2] == pytest.approx(-0.1 * (nats[1, 0] + nats[1, 2]))
     assert np.ma.getmaskarray(np.diag(beyond)).all()
 
 
