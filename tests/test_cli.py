@@ -93,7 +93,7 @@ def test_run_leaves_what_it_promises(finished):
     assert summary["run"]["peak_memory_bytes"] > 1e8
     assert all(check["holds"] is not False for check in summary["checks"])
     lines = found.stdout.splitlines()
-    assert len(lines) <= 20
+    assert len(lines) <= 24
     assert lines[0].endswith("8 run, 8 answered right on both sides.")
     assert all(any(line.startswith(f"{head}: ") for line in lines) for head in ("Did", "Found", "Distrust"))
     assert any(line.startswith("position:") for line in lines)
