@@ -23,6 +23,8 @@ from mechpatch.stats import RunSummary
 from mechpatch.stats.finished import FinishedRun
 from mechpatch.views.figures import files as figures
 from mechpatch.views.report import write_report
+from mechpatch.views.told import told
+from mechpatch.views.words.lines import lines
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,6 +46,10 @@ class Run:
     def __repr__(self) -> str:
         counts = self.summary.counts
         return f"Run({counts.pairs} pairs, {self.records.num_rows:,} rows, {self.folder or 'in memory'})"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the three lines that the page and the terminal have, too."""
+        return told(lines(self.summary))
 
     @property
     def records(self) -> pa.Table:

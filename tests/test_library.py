@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import zipfile
-from dataclasses import replace
+from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ import pytest
 import torch
 from checkpoints import tiny as tiny_hf
 from checkpoints import write_base, write_peft
+from markupsafe import escape
+from report_arrays import payload
 from transformer_lens import HookedTransformer, HookedTransformerConfig
 
 import mechpatch as mp
@@ -31,6 +33,7 @@ from mechpatch.metrics import Answers
 from mechpatch.models.tokens import load_tokenizer
 from mechpatch.patching import collate
 from mechpatch.storage.results import read_effects
+from mechpatch.views.words.lines import lines
 
 EXAMPLES = sorted((Path(__file__).parent.parent / "scripts" / "examples").glob("*.py"))
 FEW = {"layers": (1, 3), "sites": ("t0", "t2"), "checks": 1}
@@ -239,7 +242,10 @@ def test_figures_and_page(run, tmp_path):
         assert run.plot(experiment=experiment).axes
     assert run.plot("largest_change", "position", donor="again").axes
     page = run.report(tmp_path / "report.html").read_text(encoding="utf-8")
-    assert "Every thought" in page or "every thought" in page
+    assert payload(page)["words"]["experiments"]["every_thought"]["label"] == "Every thought"
+    for line in astuple(lines(run.summary)):
+        assert escape(line.replace(" %", "\u00a0%")) in page
+        assert escape(line.replace(" %", "\u00a0%")) in run._repr_html_()
     assert "Null donors: again. Also written: the zero vector; the mean over all pairs." in page
     assert re.search("Pairs (<[^>]*>)*given in Python(<[^>]*>)*, content <code>", page)
 

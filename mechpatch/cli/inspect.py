@@ -95,6 +95,7 @@ def inspect(
     from mechpatch.storage.atomic import lock
     from mechpatch.storage.inspections import INSPECTIONS
     from mechpatch.views.circuits.page import write_page
+    from mechpatch.views.words.lines import lines
 
     run = reopen(finished)
     spec = run.spec if max_memory is None else replace(run.spec, memory=max_memory * 2**20)
@@ -112,7 +113,8 @@ def inspect(
     with lock(run_dir):
         inspect_pairs(loaded, spec, run.pairs, choices, run_dir)
         name = "-".join(f"{choice.index:06d}" for choice in choices[:8])
-        page = write_page(run_dir, [choice.index for choice in choices], out or run_dir / INSPECTIONS / f"{name}.html")
+        page = out or run_dir / INSPECTIONS / f"{name}.html"
+        write_page(run_dir, [choice.index for choice in choices], page, lines(finished.summary))
     ids = ", ".join(run.pairs[choice.index].pair_id for choice in choices)
     typer.echo(page if quiet else f"{page}: {ids}")
     for choice in choices if not quiet else ():

@@ -1,6 +1,10 @@
-"""The arrays of a report read back, written apart from the encoder."""
+"""The numbers of a report read back, written apart from what packs them."""
 
 import base64
+import json
+import re
+import zlib
+from typing import Any
 
 import numpy as np
 
@@ -18,3 +22,10 @@ def decoded(array: dict, size: int) -> np.ndarray:
         return np.frombuffer(raw, "<f4").astype(float)
     steps = np.frombuffer(raw, "<i2").astype(float)
     return np.where(steps == -32768, np.nan, array["low"] + (steps + 32500) * array["step"])
+
+
+def payload(page: str) -> dict[str, Any]:
+    """What the script of a page is given."""
+    found = re.search(r'id="payload">([^<]*)</script>', page)
+    assert found
+    return json.loads(zlib.decompress(base64.b64decode(found[1])))

@@ -24,7 +24,9 @@ KINDS = ("latent", "text", "placeholder")
 
 def props_of(call: str) -> dict:
     """What a page's script would hand to CircuitsVis."""
-    found = re.fullmatch(r'CircuitsVis\.render\("[\w-]+", CircuitsVis\.\w+, (\{.*\})\);', call)
+    found = re.fullmatch(
+        r'CircuitsVis\.render\("[\w-]+", CircuitsVis\.\w+, (\{.*\})\);CircuitsVis\.ease\("[\w-]+"\);', call
+    )
     assert found, call[:200]
     return json.loads(found[1])
 
@@ -63,7 +65,7 @@ def test_an_id_must_be_plain(name: str):
 
 
 def test_an_element_is_closed():
-    assert element(view_of(), "x") == '<div id="x" class="circuits"></div>'
+    assert element(view_of(), "x") == '<div id="x" class="circuits" role="group" aria-label="title"></div>'
     assert element(panels.logit_lens(tiny_inspection(), "clean"), "x").count("circuits-grid") == 1
 
 

@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from functools import cache
+from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -35,7 +36,7 @@ STYLE = """
 
 @cache
 def bundle() -> str:
-    """The script of CircuitsVis, for one inline `<script>` before every `render_call`.
+    """The script of CircuitsVis, eased for readers, for one inline `<script>` before every `render_call`.
 
     Raises:
         StorageError: the installed circuitsvis has no such script.
@@ -48,12 +49,13 @@ def bundle() -> str:
         raise StorageError(f"{path}: cannot be read: {error.strerror or error}; install circuitsvis again") from error
     if "var CircuitsVis=" not in text:
         raise StorageError(f"{path}: does not define CircuitsVis; install the version that constraints.txt names")
-    return inline(re.sub(r"(?m)^//# sourceMappingURL=.*$", "", text))
+    eased = files("mechpatch.views.circuits").joinpath("static", "reading.js").read_text(encoding="utf-8")
+    return inline(re.sub(r"(?m)^//# sourceMappingURL=.*$", "", text) + eased)
 
 
 def element(view: View, element_id: str) -> str:
     """The place of a view in a page, a closed element; `STYLE` says how it looks."""
-    return render("mechpatch.views.circuits", "element.html", id=_checked(element_id), grid=view.grid)
+    return render("mechpatch.views.circuits", "element.html", id=_checked(element_id), view=view)
 
 
 def render_call(view: View, element_id: str) -> str:
@@ -66,7 +68,8 @@ def render_call(view: View, element_id: str) -> str:
     if not re.fullmatch(r"[A-Z]\w*", view.component, flags=re.ASCII):
         raise ValueError(f"component {view.component!r} is not a name")
     text = json_text(_plain(view.props))
-    return f'CircuitsVis.render("{_checked(element_id)}", CircuitsVis.{view.component}, {text});'
+    place = _checked(element_id)
+    return f'CircuitsVis.render("{place}", CircuitsVis.{view.component}, {text});CircuitsVis.ease("{place}");'
 
 
 def _checked(element_id: str) -> str:

@@ -17,11 +17,14 @@ from mechpatch.storage.inspections import read_inspection
 from mechpatch.views.circuits import STYLE, bundle, element, panels, render_call
 from mechpatch.views.circuits.texts import shown
 from mechpatch.views.html import render
+from mechpatch.views.told import told
+from mechpatch.views.words.lines import Lines
 
 _PAGE_STYLE = """
 body { margin: 0 auto; max-width: 1080px; padding: 24px 16px 96px; color: #1a1a1a; }
 body { font: 15px/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
 h1 { font-size: 22px; margin: 32px 0 8px; }
+.lines dt { font-weight: 600; color: #555; } .lines dd { margin: 0 0 6px; }
 section { margin: 36px 0 0; border-top: 1px solid #c8c8c8; padding-top: 12px; }
 section > h2 { font-size: 16px; margin: 0 0 4px; }
 section > p { margin: 0 0 12px; color: #555; font-size: 13px; max-width: 90ch; }
@@ -34,8 +37,8 @@ mark { background: #ffe08a; padding: 0 1px; }
 """
 
 
-def write_page(run_dir: Path, indices: Sequence[int], path: Path) -> Path:
-    """Write the page of the inspected pairs `indices` to `path`.
+def write_page(run_dir: Path, indices: Sequence[int], path: Path, lines: Lines | None = None) -> Path:
+    """Write the page of the inspected pairs `indices` to `path`, under the three lines of their run, if they are given.
 
     Raises:
         StorageError: an inspection is missing or damaged, or the page cannot be written.
@@ -52,7 +55,13 @@ def write_page(run_dir: Path, indices: Sequence[int], path: Path) -> Path:
             for name, view in views
         ]
         pairs.append(_pair(inspection.about) | {"views": placed})
-    values = {"pairs": pairs, "calls": calls, "bundle": bundle(), "style": _PAGE_STYLE + STYLE}
+    values = {
+        "told": told(lines) if lines else "",
+        "pairs": pairs,
+        "calls": calls,
+        "bundle": bundle(),
+        "style": _PAGE_STYLE + STYLE,
+    }
     write_text(path, render("mechpatch.views.circuits", "page.html", **values))
     return path
 

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from markupsafe import Markup
+
 from mechpatch.catalogue import DIRECTIONS
 from mechpatch.formats import percent, written
 from mechpatch.kinds import kind_of
@@ -14,7 +16,8 @@ from mechpatch.views.report import facts
 from mechpatch.views.report.methods import citation
 from mechpatch.views.report.parts import Part, Row, entry
 from mechpatch.views.report.studies import Study
-from mechpatch.views.words.lines import Lines, lines
+from mechpatch.views.told import told
+from mechpatch.views.words.lines import lines
 from mechpatch.views.words.reading import paragraphs
 
 SECTIONS = (
@@ -47,7 +50,7 @@ class StudyPage:
     Attributes:
         number: the place of the study among all; the first one is shown, the others wait behind their tabs.
         name: name of the study.
-        lines: what was done, what was found, what to distrust.
+        told: what was done, what was found, what to distrust.
         facts: each fact with its name, in parts.
         sections: key and title of each section that has something to show.
         said: what each comparison with another run says, line by line.
@@ -61,7 +64,7 @@ class StudyPage:
 
     number: int
     name: str
-    lines: Lines
+    told: Markup
     facts: list[tuple[str, list[Part]]]
     sections: list[tuple[str, str]]
     said: list[list[str]]
@@ -95,7 +98,7 @@ def study_page(study: Study, number: int, differences: Sequence[Mapping[str, Any
     return StudyPage(
         number=number,
         name=study.name,
-        lines=lines(study.summary),
+        told=told(lines(study.summary)),
         facts=facts.describe_study(study),
         sections=[(key, title) for key, title in SECTIONS if shown.get(key, True)],
         said=said,

@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from records import make_records
+from records import make_records, planted
 from run_directories import with_field, write_run
 from typer.testing import CliRunner
 
@@ -178,6 +178,49 @@ def test_from_cell_to_pair_and_back_by_keyboard(synthetic, open_page):
         page.keyboard.press("ArrowLeft")
     assert chosen_pair(page) != before
     assert looked_at(page)["pair"] == chosen_pair(page)
+    moved, before = heading(page), chosen_pair(page)
+    page.locator("[data-choose]").nth(0 if before != "pair-000" else 1).focus()
+    page.keyboard.press("Enter")
+    assert chosen_pair(page) != before
+    page.go_back()
+    assert (chosen_pair(page), heading(page)) == (before, moved)
+
+
+def test_a_hook_point_and_its_heads_have_maps_of_their_own(tmp_path, open_page):
+    effects = {
+        (f"position@{hook}", "denoise", donor, layer, site): [0.9 if donor == "paired" and layer == 1 else 0.1] * 7
+        for hook in ("resid_post", "z.0", "z.1", "attn_out")
+        for donor in ("paired", "other_pair")
+        for layer in (0, 1)
+        for site in ("t0", "answer")
+    }
+    page = open_page(write_report([write_run(tmp_path / "run", planted(effects))], tmp_path / "report.html"))
+    assert page.locator("[data-switch=hook] option").count() == 3
+    assert figure(page, "map-").locator("[role=gridcell]").count() == 4
+    choose(page, "hook", "z")
+    assert "Head output (z)" in figure(page, "map-").locator("figcaption").inner_text()
+    cell(page, "Layer 1, t0, head 1").click()
+    assert heading(page).startswith("Layer 1, t0, head 1: 100 % of 7 pairs switch")
+    choose(page, "position", "answer")
+    assert heading(page).startswith("Layer 1, answer, head 1: ")
+    assert looked_at(page)["cell"] == "1:answer:0:1"
+    assert "head output (z), z" in page.locator(".methods p").first.text_content()
+    choose(page, "hook", "attn_out")
+    assert looked_at(page)["hook"] == "attn_out"
+    assert barriers(page) == []
+    page.go_back()
+    assert heading(page).startswith("Layer 1, answer, head 1: ")
+
+
+def test_without_a_pair_that_is_answered_right_the_map_says_so(tmp_path, open_page):
+    records = make_records(pairs=6, layers=2, experiments=("position",), nulls=("other_pair",), incorrect=6)
+    page = open_page(write_report([write_run(tmp_path / "run", records)], tmp_path / "report.html"))
+    assert "No pair has a value here" in figure(page, "map-").inner_text()
+    assert heading(page).endswith("no pair has a value")
+    assert barriers(page) == []
+    page.locator("[data-all]").click()
+    assert "No pair has a value" not in figure(page, "map-").inner_text()
+    assert "mean recovery" in heading(page)
 
 
 def test_a_split_and_the_pairs_that_are_used_have_tables_of_their_own(synthetic, open_page):

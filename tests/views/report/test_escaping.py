@@ -17,6 +17,7 @@ from mechpatch.views.html import inline, json_text, render, style_sheet
 from mechpatch.views.report import write_report
 from mechpatch.views.report.parts import STYLES, Part
 from mechpatch.views.report.sections import StudyPage
+from mechpatch.views.told import told
 from mechpatch.views.words.lines import Lines
 
 NASTY = (
@@ -29,7 +30,7 @@ def part(each: Part) -> str:
     """The part as the page writes it."""
     row = [each]
     facts = StudyPage(
-        number=0, name="", lines=Lines("", "", ""), facts=[("Fact", row)], sections=[("run", "Run")], said=[],
+        number=0, name="", told=told(Lines("", "", "")), facts=[("Fact", row)], sections=[("run", "Run")], said=[],
         captions={}, paragraphs=[], notes=(), laws=[], relations=[], method=[], dropped=[], runs=[], cite="",
     )  # fmt: skip
     page = render("mechpatch.views.report", "study.html", study=facts)

@@ -48,7 +48,7 @@ function Distribution({ view, number }) {
     : `${capital(words.axis)} of every pair at ${placeWords(grid, cell)}; one box for each pair, coloured by its greedy answer after the write: blue the clean, orange the corrupted, grey another one. The upright bar is the mean, the triangle the chosen pair${rows.some((row) => row.missing) ? "; pairs without a value are left out" : ""}. Values far outside stand at the edge. Click a box, or use the arrow keys.`;
   const data = () => [["row", "donor", "pair", metric, "gives"], ...rows.flatMap((row) => row.pairs.map(({ at, value, gives }) => [row.label, row.donor, study.pairs[at].id, value, gives ?? ""]))];
   return html`<${Figure} number=${number} name=${`pairs-${state.experiment}-${state.cell.replaceAll(":", "-")}`} caption=${caption} methods=${methodsOf(view, metric)} rows=${data}>
-    <div ref=${place}>${width && !structural ? html`<${Boxes} ...${{ study, state, rows, metric, words, pair, width }} />` : null}</div>
+    <div ref=${place}>${width && !structural && rows.some((row) => row.pairs.length) ? html`<${Boxes} ...${{ study, state, rows, metric, words, pair, width }} />` : null}</div>
   <//>`;
 }
 

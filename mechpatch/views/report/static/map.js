@@ -127,6 +127,12 @@ function panelsOf(study, state) {
   );
 }
 
+// Where the map has no number.
+function Empty({ view: { study, state } }) {
+  const all = state.pairs === "correct" ? html` <button type="button" class="quiet" data-all onClick=${() => go(state, { pairs: "all" })}>Show all ${study.pairs.length} pairs</button>` : null;
+  return html`<p class="lead">No pair has a value here: ${state.pairs === "correct" ? "only pairs that the unpatched model answers right on both sides are used." : "none is defined."}${all}</p>`;
+}
+
 function mostPairs(grid, table, metric) {
   return Math.max(0, ...[...read(table.metrics[metric].n)].filter((n, cell) => !grid.structural.has(cell) && Number.isFinite(n)));
 }
@@ -146,7 +152,7 @@ function MapFigure({ view, number }) {
   return html`<${Figure} number=${number} name=${`map-${state.experiment}-${state.direction}-${state.metric}`} caption=${mapCaption(view, panels, words)} methods=${methodsOf(view, state.metric)} rows=${() => mapRows(panels, state)}>
     <div ref=${place} class=${`maps${sided ? " sided" : ""}`}>
       ${sided ? html`<div class="beside-map question-beside"><${Marked} parts=${study.pairs[pair].sides[state.direction === "noise" ? 0 : 1].question} /><small>${state.direction === "noise" ? "clean" : "corrupted"} question of the chosen pair</small></div>` : null}
-      ${width ? html`<div class="panels">${drawn}</div>` : null}
+      ${width ? html`<div class="panels">${drawn}${panels.every((panel) => !mostPairs(panel.grid, panel.table, state.metric)) ? html`<${Empty} view=${view} />` : null}</div>` : null}
       ${sided ? html`<div class="beside-map"><${Given} view=${view} /></div>` : null}
     </div>
   <//>`;

@@ -85,20 +85,6 @@ function PairMap({ view, number }) {
       <g class="heads">${heads.map((column, index) => columnHead(column, index, size, head, crowded))}${grid.layers.map((layer, row) => (row % Math.ceil(13 / high) ? null : html`<text x=${CELL.left - 8} y=${head + (rows - 1 - row) * high + high / 2 + 4} text-anchor="end">${layer}</text>`))}</g>${drawn}</svg>` : null}</div><//>`;
 }
 
-// What CircuitsVis leaves out for those who hear the page or see badly: names of pictures, an ink that stands out.
-// Its headings are captions within a view and no headings of the page.
-function easeReading(section) {
-  const title = section.querySelector("h4").textContent;
-  for (const part of section.querySelectorAll(".circuits :is(h1, h2, h3, h4, h5, h6):not([role])")) part.setAttribute("role", "presentation");
-  for (const part of section.querySelectorAll(".circuits canvas:not([aria-label])")) part.setAttribute("aria-label", title);
-  for (const part of section.querySelectorAll('.circuits [style*="background"]')) {
-    const ground = d3.color(part.style.backgroundColor);
-    if (ground && ground.opacity === 1) part.style.color = luminance(ground) > 0.18 ? "#000" : "#fff";
-  }
-}
-
-const luminance = ({ r, g, b }) => [r, g, b].reduce((sum, part, at) => sum + [0.2126, 0.7152, 0.0722][at] * ((part / 255 <= 0.04045 ? part / 255 / 12.92 : ((part / 255 + 0.055) / 1.055) ** 2.4)), 0);
-
 // Views that CircuitsVis draws: its script is run once, when the first of them is looked at.
 let bundled = null;
 async function runBundle() {
@@ -116,6 +102,8 @@ function placeOf(view) {
   frame.setAttribute("role", "group");
   frame.setAttribute("aria-label", `${view.title}. ${view.caption}`);
   Object.assign(inner, { id: view.id, className: view.classes });
+  inner.setAttribute("role", "group");
+  inner.setAttribute("aria-label", view.title);
   frame.append(inner);
   section.append(title, caption, frame);
   return section;
@@ -139,11 +127,7 @@ function Views({ view: { study, state, pair } }) {
   const place = useRef(null);
   const views = study.views[study.pairs[pair].id] ?? [];
   useEffect(() => {
-    if (!views.length) return;
-    const observer = new MutationObserver(() => place.current?.querySelectorAll(".view").forEach(easeReading));
-    observer.observe(place.current, { childList: true, subtree: true });
-    drawViews(views, place.current);
-    return () => observer.disconnect();
+    if (views.length) drawViews(views, place.current);
   }, [study, pair]);
   const others = Object.keys(study.views).filter((id) => id !== state.pair && study.byId.has(id));
   const links = others.map((id) => html`<button type="button" class="quiet" data-inspected=${id} onClick=${() => go(state, { pair: id })}><bdi>${id}</bdi></button> `);
