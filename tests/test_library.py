@@ -242,7 +242,7 @@ def test_figures_and_page(run, tmp_path):
         assert run.plot(experiment=experiment).axes
     assert run.plot("largest_change", "position", donor="again").axes
     page = run.report(tmp_path / "report.html").read_text(encoding="utf-8")
-    assert payload(page)["words"]["experiments"]["every_thought"]["label"] == "Every thought"
+    assert payload(page)["words"]["experiments"]["every_thought"]["label"] == "All at a time"
     for line in astuple(lines(run.summary)):
         assert escape(line.replace(" %", "\u00a0%")) in page
         assert escape(line.replace(" %", "\u00a0%")) in run._repr_html_()
