@@ -158,13 +158,13 @@ def test_another_run_is_refused_with_the_difference(finished):
 def test_plot_draws_into_another_folder(finished, tmp_path):
     found = mechpatch("plot", finished[0], "--out", tmp_path / "figures")
     assert found.returncode == 0
-    assert {path.suffix for path in (tmp_path / "figures").iterdir()} == {".png", ".svg"}
+    assert {path.suffix for path in (tmp_path / "figures").iterdir()} == {".png", ".svg", ".pdf"}
 
 
 def test_plot_draws_any_metric_and_names_those_it_knows(finished, tmp_path):
     found = mechpatch("plot", finished[0], "--out", tmp_path / "more", "--metric", "clean_score,bias")
     names = {path.stem for path in (tmp_path / "more").iterdir()}
-    assert names == {f"position-denoise{end}" for end in ("", "-kl", "-clean_score", "-bias")}, found.stderr
+    assert names == {f"position-denoise{end}" for end in ("", "-recovery", "-clean_score", "-bias")}, found.stderr
     refused = mechpatch("plot", finished[0], "--out", tmp_path / "none", "--metric", "recovery,beauty")
     assert refused.returncode == 1
     assert "--metric: 'beauty' is not known; expected effect" in refused.stderr

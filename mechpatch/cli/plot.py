@@ -7,6 +7,8 @@ import typer
 
 from mechpatch.cli.app import app
 from mechpatch.cli.options import EXPERIMENT, OUTPUT, Incorrect, option, split
+from mechpatch.errors import SpecError
+from mechpatch.names import not_known
 from mechpatch.storage.folders import require_run
 
 
@@ -27,9 +29,13 @@ def plot(
             show_default="none",
         ),
     ] = "",
+    column: Annotated[
+        str,
+        option("--column", panel=OUTPUT, metavar="WIDTH", help="Width of a figure: single (3.4 inches) or double (7)."),
+    ] = "double",
     include_incorrect: Incorrect = False,
 ) -> None:
-    """Draw the figures of a run, as PNG and SVG.
+    """Draw the figures of a run, as PNG, SVG and PDF.
 
     Example: mechpatch plot runs/demo --metric answer_logit_diff
     """
@@ -37,5 +43,8 @@ def plot(
 
     from mechpatch.console import show_paths
     from mechpatch.views.figures.files import plot_run
+    from mechpatch.views.figures.theme import COLUMNS
 
-    show_paths(run_dir, plot_run(run_dir, out, include_incorrect, split(metric)))
+    if column not in COLUMNS:
+        raise SpecError(not_known("--column", [column], list(COLUMNS)))
+    show_paths(run_dir, plot_run(run_dir, out, include_incorrect, split(metric), column))

@@ -7,37 +7,44 @@ import pyarrow as pa
 from jaxtyping import Float, Int
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import BoundaryNorm
+from matplotlib.colors import BoundaryNorm, to_hex
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from mechpatch.catalogue import PAIRED, Measure, donor_label, is_null, measure_of
+from mechpatch.catalogue import PAIRED, Measure, donor_label, measure_of, role_of
 from mechpatch.points import RESID_POST
 from mechpatch.stats import Cells, groups, select
 from mechpatch.stats.cells import Group
 from mechpatch.views.figures.parts import (
     BY_CONSTRUCTION,
     add_title,
+    best_control,
     cells_of,
+    controls_note,
     direction_note,
     interval_of,
+    label_lines,
     movable,
     pairs_note,
     structural_key,
     titled,
+    wrapped,
 )
 from mechpatch.views.figures.theme import (
     BLUE,
+    COLUMNS,
     HATCH,
     MUTED,
     RULE,
+    SHARE,
     STRUCTURAL,
     layer_colours,
     shown_as,
     style,
 )
 
+NAMED = 8  # layers that have their names at their lines; more have a colour bar
 NULL_LINES = ((0, (1, 1)), (0, (4, 1.5)), (0, (4, 1.5, 1, 1.5)), (0, (8, 2)))
 
 
@@ -47,8 +54,9 @@ def layer_profile(
     direction: str = "denoise",
     include_incorrect: bool = False,
     hook: str = RESID_POST,
+    column: str = "double",
 ) -> Figure:
-    """Layer-wise mean with its 95 % interval; null donors as grey lines.
+    """Layer-wise mean with its 95 % interval; other donors as grey lines, each with its name at its end.
 
     Raises:
         SpecError: the table has no layer-wise experiment.
@@ -58,37 +66,33 @@ def layer_profile(
     interval = interval_of(cells, metric)
     about = measure_of(shown_as(metric, direction))
     nulls = [each for each in groups(table) if each != group and each._replace(donor=PAIRED) == group]
+    width = COLUMNS[column]
+    notes = [direction_note(direction, PAIRED), pairs_note(interval, cells, "band: 95 % intervals")]
+    notes += [] if any(role_of(other.donor) == "control" for other in nulls) else ["no control was run"]
+    title, notes = wrapped(titled(group, about), notes, width - 0.6)
     with style():
-        figure = Figure(figsize=(max(4.6, 0.3 * len(cells.layers) + 1.2), 3.1), layout="constrained")
+        figure = Figure(figsize=(width, 2.9), layout="constrained")
         axes = figure.add_subplot()
         axes.axhline(0, color=RULE, linewidth=0.8, zorder=0)
-        handles = []
+        ends = []
         for dashes, other in zip(cycle(NULL_LINES), nulls, strict=False):
             null = select(table, other, include_incorrect)
-            (line,) = axes.plot(
-                null.layers,
-                movable(null, interval_of(null, metric).mean)[:, 0],
-                color=MUTED,
-                linestyle=dashes,
-                linewidth=1.1,
-                label=f"{'null: ' if is_null(other.donor) else ''}{donor_label(other.donor)}",
-            )
-            handles.append(line)
+            heights = movable(null, interval_of(null, metric).mean)[:, 0]
+            axes.plot(null.layers, heights, color=MUTED, linestyle=dashes, linewidth=1.1)
+            ends += _end(donor_label(other.donor), heights, MUTED)
         mean, low, high = (movable(cells, each)[:, 0] for each in (interval.mean, interval.low, interval.high))
-        (line,) = axes.plot(cells.layers, mean, color=BLUE, marker="o", label=donor_label(PAIRED), zorder=3)
+        axes.plot(cells.layers, mean, color=BLUE, marker="o", zorder=3)
         axes.fill_between(cells.layers, low, high, color=BLUE, alpha=0.2, linewidth=0, zorder=2)
-        handles.insert(0, line)
-        handles.insert(1, Patch(facecolor=BLUE, alpha=0.2, label="95 % interval"))
+        ends += _end(donor_label(PAIRED), mean, BLUE)
         for layer in cells.layers[cells.structural[:, 0]]:
             axes.axvspan(layer - 0.5, layer + 0.5, facecolor=STRUCTURAL, hatch=HATCH, linewidth=0, zorder=0)
-        if cells.structural.any():
-            handles.append(structural_key())
-        axes.set(xlabel="Layer", ylabel=about.axis, xlim=(cells.layers[0] - 0.5, cells.layers[-1] + 0.5))
+        axes.set(xlabel="Layer", ylabel=_axis(about), xlim=(cells.layers[0] - 0.5, cells.layers[-1] + 0.5))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=17))
         _reach(axes, about)
-        notes = [direction_note(direction, PAIRED), pairs_note(interval, cells)]
-        add_title(axes, titled(group, about), notes)
-        figure.legend(handles=handles, loc="outside lower center", ncols=2)
+        add_title(axes, title, notes)
+        label_lines(axes, ends, 0.075)
+        if cells.structural.any():
+            figure.legend(handles=[structural_key()], loc="outside lower left")
     return figure
 
 
@@ -98,8 +102,10 @@ def trajectories(
     direction: str = "denoise",
     include_incorrect: bool = False,
     hook: str = RESID_POST,
+    metric: str = "recovery",
+    column: str = "double",
 ) -> Figure:
-    """Chained runs, one line per layer: mean recovery with its interval, and what the written vectors resemble.
+    """Chained runs, one line per layer: mean with its interval, best control, and what the written vectors resemble.
 
     Steps that are zero by construction have no line. Without recorded similarities there is one panel.
 
@@ -108,15 +114,21 @@ def trajectories(
     """
     group = Group(mode, direction, PAIRED, hook)
     cells = cells_of(table, group, include_incorrect)
-    interval = interval_of(cells, "recovery")
-    about = measure_of(shown_as("recovery", direction))
+    interval = interval_of(cells, metric)
+    about = measure_of(shown_as(metric, direction))
+    best = best_control(table, group, metric, include_incorrect)
     steps = np.array([column.step for column in cells.columns])
     similarity = {
         name: movable(cells, interval_of(cells, name).mean) for name in ("similarity_clean", "similarity_corrupted")
     }
-    resembles = any((~np.isnan(mean)).any() for mean in similarity.values())
+    resembles = column == "double" and any((~np.isnan(mean)).any() for mean in similarity.values())
+    named = len(cells.layers) <= NAMED
+    width = COLUMNS[column]
+    notes = [direction_note(direction, PAIRED), pairs_note(interval, cells, "bars: 95 % intervals")]
+    notes.append(controls_note(cells, best, about))
+    title, notes = wrapped(f"{titled(group, about)} by step", notes, (0.55 if resembles else 0.85) * width)
     with style():
-        figure = Figure(figsize=(7.6 if resembles else 4.8, 3.5), layout="constrained")
+        figure = Figure(figsize=(width, 3.3), layout="constrained")
         layout = [["main", "similarity_clean"], ["main", "similarity_corrupted"]] if resembles else [["main"]]
         panels = figure.subplot_mosaic(layout, sharex=True, width_ratios=[1.5, 1] if resembles else None)  # pyright: ignore
         scale = BoundaryNorm(np.append(cells.layers - 0.5, cells.layers[-1] + 0.5), 256)
@@ -126,34 +138,57 @@ def trajectories(
         mean = movable(cells, interval.mean)
         below, above = np.abs(mean - interval.low), np.abs(interval.high - mean)
         aside = np.linspace(-0.14, 0.14, len(cells.layers)) if len(cells.layers) > 1 else [0.0]  # bars side by side
-        line = {"marker": "o", "markersize": 2.6}
+        line, ends = {"marker": "o", "markersize": 2.6}, []
+        if best is not None:
+            heights = np.fmax.reduce(movable(cells, best))
+            main.plot(steps, heights, color=MUTED, linestyle=NULL_LINES[0], linewidth=1.1, zorder=1)
+            ends += _end("best control", heights, MUTED)
         for row, layer in enumerate(cells.layers):
             line["color"] = colour_map(scale(layer))
             main.errorbar(steps + aside[row], mean[row], yerr=(below[row], above[row]), elinewidth=0.8, **line)
+            ends += _end(f"layer {layer}", mean[row], to_hex(line["color"])) if named else []
             for name, panel in panels.items():
                 panel.plot(steps, similarity[name][row], **line)
-        main.set(xlabel="Step", ylabel=about.axis, xlim=(steps[0] - 0.5, steps[-1] + 0.5))
+        main.set(xlabel="Step", ylabel=_axis(about), xlim=(steps[0] - 0.5, steps[-1] + 0.5))
         main.xaxis.set_major_locator(MaxNLocator(integer=True))
         _reach(main, about)
         handles = _mark_steps([main, *panels.values()], cells, steps)
         if resembles:
             _scale_similarities(panels, similarity)
-        notes = [direction_note(direction, PAIRED), pairs_note(interval, cells, "bars: 95 % intervals")]
-        add_title(main, f"{titled(group, about)} by step", notes)
-        bar = figure.colorbar(
-            ScalarMappable(scale, colour_map), ax=[main, *panels.values()], label="Layer", fraction=0.03, pad=0.02
-        )
-        shown = cells.layers[:: max(1, len(cells.layers) // 8)]
-        bar.minorticks_off()
-        bar.set_ticks(shown.tolist(), labels=[str(layer) for layer in shown])
-        bar.outline.set_visible(False)
+        add_title(main, title, notes)
+        label_lines(main, ends, 0.06)
+        if not named:
+            _layer_bar(figure, [main, *panels.values()], cells, ScalarMappable(scale, colour_map))
         if handles:
             figure.legend(handles=handles, loc="outside lower left")
     return figure
 
 
+def _layer_bar(figure: Figure, panels: list[Axes], cells: Cells, colours: ScalarMappable) -> None:
+    """Which colour is which layer, where there are too many to name each at its line."""
+    bar = figure.colorbar(colours, ax=panels, label="Layer", fraction=0.03, pad=0.1)
+    shown = cells.layers[:: max(1, len(cells.layers) // 8)]
+    bar.minorticks_off()
+    bar.set_ticks(shown.tolist(), labels=[str(layer) for layer in shown])
+    bar.outline.set_visible(False)
+
+
+def _end(name: str, heights: Float[np.ndarray, " point"], colour: str) -> list[tuple[str, float, str]]:
+    """The name of a line at its last point, for `label_lines`; none where no point is drawn."""
+    drawn = heights[~np.isnan(heights)]
+    return [(name, float(drawn[-1]), colour)] if len(drawn) else []
+
+
+def _axis(about: Measure) -> str:
+    return about.label[:1].upper() + about.label[1:] if about.unit == SHARE else about.axis
+
+
 def _reach(axes: Axes, about: Measure) -> None:
-    """Widen the y axis to the smallest limit of the metric."""
+    """Widen the y axis to the smallest limit of the metric; a share's is 0 to 100 %, always."""
+    if about.unit == SHARE:
+        axes.set_ylim(-0.03, 1.03)
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0, 0, " %"))
+        return
     low, high = axes.get_ylim()
     axes.set_ylim(min(low, -about.smallest_limit / 4), max(high, about.smallest_limit))
 

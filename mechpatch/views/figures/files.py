@@ -6,6 +6,7 @@ A cell that is zero by construction is grey and hatched, or left out and named: 
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 from matplotlib.figure import Figure
@@ -28,18 +29,25 @@ from mechpatch.views.figures.heatmaps import heatmap as heatmap
 from mechpatch.views.figures.theme import style
 from mechpatch.views.figures.triangles import pair_maps as pair_maps
 
+METADATA: dict[str, dict[str, str | None]] = {  # nothing that differs from run to run
+    ".png": {"Software": None},
+    ".svg": {"Date": None, "Creator": "mechpatch"},
+    ".pdf": {"CreationDate": None, "Creator": "mechpatch"},
+}
+MAPPED = ("switched", "recovery")  # what every experiment is drawn by
+
 
 def save(figure: Figure, path: Path) -> list[Path]:
-    """Write `path` with the suffixes .png (250 dots per inch) and .svg; equal figures give equal bytes.
+    """Write `path` with the suffixes .png (250 dots per inch), .svg and .pdf; equal figures give equal bytes.
 
-    Text in the SVG is outlines, which print alike where the font is missing. The folder must exist.
+    Text in the SVG and PDF is text, which a drawing program can edit. The folder must exist.
 
     Raises:
         StorageError: a file cannot be written; what was there before is left whole.
     """
     written = []
     with style():
-        for suffix, metadata in ((".png", {"Software": None}), (".svg", {"Date": None, "Creator": "mechpatch"})):
+        for suffix, metadata in METADATA.items():
             image = io.BytesIO()
             figure.savefig(image, format=suffix[1:], metadata=metadata)
             target = path.with_name(path.name + suffix)
@@ -49,17 +57,22 @@ def save(figure: Figure, path: Path) -> list[Path]:
 
 
 def suffix_of(metric: str) -> str:
-    """What a metric adds to the name of a figure's file; the primary one adds nothing."""
-    return {"recovery": "", "kl_divergence": "-kl"}.get(metric, f"-{metric}")
+    """What a metric adds to the name of a figure's file; the headline adds nothing."""
+    return {"switched": "", "kl_divergence": "-kl"}.get(metric, f"-{metric}")
 
 
 def plot_run(
-    run_dir: Path, out_dir: Path | None = None, include_incorrect: bool = False, metrics: Sequence[str] = ()
+    run_dir: Path,
+    out_dir: Path | None = None,
+    include_incorrect: bool = False,
+    metrics: Sequence[str] = (),
+    column: str = "double",
 ) -> list[Path]:
     """Draw every figure that the records in `run_dir` allow into `out_dir` (by default `figures` in the run).
 
     Args:
-        metrics: what heat maps and layer profiles show beside recovery (and a heat map beside KL divergence).
+        metrics: what is drawn beside the pairs that switch and the recovery.
+        column: how wide figures are: a key of `COLUMNS`. Where one has many cells it is as wide as they need.
 
     Raises:
         SpecError: a metric is not known.
@@ -79,7 +92,7 @@ def plot_run(
     for group in run.groups:
         if group.donor != PAIRED:
             continue
-        for suffix, figure in _figures(table, group, run.groups, include_incorrect, metrics).items():
+        for suffix, figure in _figures(table, group, run.groups, include_incorrect, metrics, column).items():
             name = spelt(group.experiment, group.hook, None).replace("@", "-")
             written += save(figure, folder / f"{name}-{group.direction}{suffix}")
     for direction in dict.fromkeys(group.direction for group in run.groups):
@@ -93,26 +106,32 @@ def plot_run(
 
 
 def _figures(
-    table: pa.Table, group: Group, found: Sequence[Group], include_incorrect: bool, metrics: Sequence[str]
+    table: pa.Table,
+    group: Group,
+    found: Sequence[Group],
+    include_incorrect: bool,
+    metrics: Sequence[str],
+    column: str,
 ) -> dict[str, Figure]:
     """The figures of one experiment, direction and hook point, by what they add to the name of the file."""
     experiment, direction, _, hook = group
-    mapped = dict.fromkeys(("recovery", "kl_divergence", *metrics))
-    kind, given = kind_of(experiment), {"include_incorrect": include_incorrect, "hook": hook}
+    mapped = dict.fromkeys((*MAPPED, *metrics))
+    kind = kind_of(experiment)
+    given: dict[str, Any] = {"include_incorrect": include_incorrect, "hook": hook}
+    sized: dict[str, Any] = given | {"column": column}
     if hook in POINTS and POINTS[hook].heads:
         return {suffix_of(metric): heatmap(table, metric, experiment, direction, **given) for metric in mapped}
     if kind.drawing == "profile":
-        return {
-            suffix_of(metric): layer_profile(table, metric, direction, **given)
-            for metric in dict.fromkeys(("recovery", *metrics))
-        }
+        return {suffix_of(metric): layer_profile(table, metric, direction, **sized) for metric in mapped}
     if kind.drawing == "chain":
-        return {"": trajectories(table, experiment, direction, **given)}
+        return {
+            suffix_of(metric): trajectories(table, experiment, direction, metric=metric, **sized) for metric in mapped
+        }
     if kind.drawing == "triangle":
         parts = ("synergy",) if group._replace(experiment=kind.needs) in found else ()
         return {suffix_of(what): pair_maps(table, what, direction, **given) for what in (*mapped, *parts)}
-    figures = {suffix_of(metric): heatmap(table, metric, experiment, direction, **given) for metric in mapped}
-    beyond = difference_map(table, experiment, direction, **given)
+    figures = {suffix_of(metric): heatmap(table, metric, experiment, direction, **sized) for metric in mapped}
+    beyond = difference_map(table, experiment, direction, **sized)
     if beyond is not None:
         figures[f"-{kind.gives}"] = beyond
     return figures

@@ -15,6 +15,7 @@ from mechpatch.kinds.cells import ANSWER
 from mechpatch.stats import Cells
 from mechpatch.stats.cells import Group
 from mechpatch.views.figures.parts import (
+    add_bar,
     add_title,
     direction_note,
     interval_of,
@@ -33,11 +34,12 @@ HEAD, LAYER = 0.16, 0.17  # inches
 WIDEST, HIGHEST = 2.3, 2.4  # inches of one map
 
 
-def head_maps(group: Group, cells: Cells, metric: str) -> Figure:
+def head_maps(group: Group, cells: Cells, metric: str, note: str = "") -> Figure:
     """Mean over pairs of every layer (upwards) and head (across), a map for each position or step.
 
     Args:
         cells: the cells of a hook point with heads.
+        note: what the controls do.
     """
     about, interval = measure_of(shown_as(metric, group.direction)), interval_of(cells, metric)
     shown = np.where(cells.structural, np.nan, interval.mean)
@@ -46,7 +48,7 @@ def head_maps(group: Group, cells: Cells, metric: str) -> Figure:
     names = [f"step {step}" if chained else site for step, site in places]
     across = min(ACROSS, len(places))
     down = math.ceil(len(places) / across)
-    notes = [direction_note(group.direction, group.donor), pairs_note(interval, cells)]
+    notes = [*filter(None, (direction_note(group.direction, group.donor), note, pairs_note(interval, cells)))]
     title = titled(group, about)
     with style():
         wide, high = _size(cells, len(cells.heads))
@@ -136,7 +138,7 @@ def _finish(
     add_title(first, title, [*notes, ""] if name else notes)
     first.title.set_fontsize(9)
     first.annotate(name, (0, 1), (0, 3), "axes fraction", "offset points", fontsize=8, fontweight="bold", va="bottom")
-    bar = figure.colorbar(first.images[0], ax=list(panels), label=about.unit, fraction=0.05, pad=0.02)
-    bar.outline.set_visible(False)
+    shown = np.concatenate([np.ma.filled(np.ma.asarray(axes.images[0].get_array()), np.nan).ravel() for axes in panels])
+    add_bar(figure, first.images[0], about, shown, ax=list(panels), fraction=0.05, pad=0.02)
     if structural:
         figure.legend(handles=[structural_key()], loc="outside lower left")

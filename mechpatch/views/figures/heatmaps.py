@@ -2,7 +2,7 @@
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -14,24 +14,31 @@ from mechpatch.stats.cells import JOIN, Group
 from mechpatch.stats.sets import lost, synergy
 from mechpatch.views.figures.heads import head_maps
 from mechpatch.views.figures.parts import (
+    add_bar,
     add_title,
+    best_control,
     cells_of,
+    clear_cells,
+    controls_note,
     direction_note,
     interval_of,
     interval_of_difference,
+    mark_controls,
     mark_structural,
     pairs_note,
-    room_for,
     run_of,
     separate_cells,
     structural_key,
     titled,
+    wrapped,
     write_numbers,
 )
-from mechpatch.views.figures.theme import DIFFERENCES, colours, shown_as, style
+from mechpatch.views.figures.theme import COLUMNS, DIFFERENCES, colours, shown_as, style
 
-CELL_WIDTH, CELL_HEIGHT, LARGEST_GRID = 0.54, 0.3, (9.0, 9.0)  # inches; the grid as (height, width)
-NARROWEST_NUMBER, LOWEST_NUMBER = 0.36, 0.17  # a smaller cell has no room for its value
+CELL_WIDTH, CELL_HEIGHT, HIGHEST, BESIDE = 0.6, 0.3, 9.0, 1.25  # inches: of a cell, of all layers, beside the cells
+NARROWEST_NUMBER, LOWEST_NUMBER = 0.25, 0.17  # a smaller cell has no room for its value
+LETTER = 0.075  # inches, of a column's name
+TICKED = ("switched", "neither", "recovery", "effect")  # from 0 to 1, as far as a control goes
 
 
 def heatmap(
@@ -42,22 +49,29 @@ def heatmap(
     donor: str = PAIRED,
     include_incorrect: bool = False,
     hook: str = RESID_POST,
+    column: str = "double",
 ) -> Figure:
     """Mean over pairs of every layer (upwards) and column (along the sequence, or the steps of a chain).
 
     A hook point with heads has a map of layers × heads for every column.
 
-    For direction `noise`, `recovery` is drawn as 1 − recovery, the share that is destroyed.
+    Bold is clear; the tick in a cell is the best control. For direction `noise`, `recovery` is drawn as 1 − recovery,
+    the share that is destroyed.
 
     Raises:
         SpecError: the table has no such experiment.
     """
     group = Group(experiment, direction, donor, hook)
     cells = cells_of(table, group, include_incorrect)
-    if cells.heads:
-        return head_maps(group, cells, metric)
     about = measure_of(shown_as(metric, direction))
-    return _draw(group, cells, interval_of(cells, metric), cells.structural, about, "")
+    best = best_control(table, group, metric, include_incorrect) if donor == PAIRED else None
+    note = controls_note(cells, best, about) if donor == PAIRED else ""
+    if cells.heads:
+        return head_maps(group, cells, metric, note)
+    if metric not in TICKED:
+        best = None
+    clear = clear_cells(table, group, metric, include_incorrect)
+    return _draw(group, cells, interval_of(cells, metric), cells.structural, about, note, clear, column, best)
 
 
 def difference_map(
@@ -66,6 +80,7 @@ def difference_map(
     direction: str = "denoise",
     include_incorrect: bool = False,
     hook: str = RESID_POST,
+    column: str = "double",
 ) -> Figure | None:
     """What `leave_one_out` loses against `layer`, or a `subset` does beyond `position`; None without those in the run.
 
@@ -84,7 +99,8 @@ def difference_map(
     else:
         return None
     about, note = DIFFERENCES[name]
-    return _draw(group, cells, interval_of_difference(found), found.structural, about, note)
+    clear = clear_cells(table, group, name, include_incorrect)
+    return _draw(group, cells, interval_of_difference(found), found.structural, about, note, clear, column)
 
 
 def _draw(
@@ -94,42 +110,49 @@ def _draw(
     structural: Bool[np.ndarray, "layer column"],
     about: Measure,
     note: str,
+    clear: Bool[np.ndarray, "layer column"],
+    column: str,
+    best: Float[np.ndarray, "layer column"] | None = None,
 ) -> Figure:
     """One mean for each layer and column; `note` says what is shown where the title cannot."""
-    shape = structural.shape
-    height, width = (
-        min(size, limit / n) for size, limit, n in zip((CELL_HEIGHT, CELL_WIDTH), LARGEST_GRID, shape, strict=True)
-    )
+    shape, widest = structural.shape, COLUMNS[column]
+    height = min(CELL_HEIGHT, HIGHEST / shape[0])
+    width = min(CELL_WIDTH, (widest - BESIDE) / shape[1])
     shown = np.where(structural, np.nan, interval.mean)
-    sure = (interval.low > 0) | (interval.high < 0) if about.signed else np.zeros(shape, dtype=bool)
     numbered = width >= NARROWEST_NUMBER and height >= LOWEST_NUMBER
-    key = "bold: 95 % interval excludes 0" if sure.any() and numbered else ""
-    notes = [direction_note(group.direction, group.donor), note, pairs_note(interval, cells, key, structural)]
-    title = titled(group, about)
+    key = "bold: clear" if clear.any() and numbered else ""
+    ticks = "tick: the best control, from 0 to 100 % across the cell" if best is not None else ""
+    size = max(width * shape[1] + BESIDE, COLUMNS["single"])
+    notes = [direction_note(group.direction, group.donor), note, ticks, pairs_note(interval, cells, key, structural)]
+    title, notes = wrapped(titled(group, about), notes, size - 0.6)
     with style():
-        size = max(width * shape[1] + 1.9, room_for(title, notes)), height * shape[0] + 1.35
-        figure = Figure(figsize=size, layout="constrained")
+        high = height * shape[0] + 0.95 + 0.14 * (len(notes) + title.count("\n"))
+        figure = Figure(figsize=(size, high), layout="constrained")
         axes = figure.add_subplot()
         colour_map, scale = colours(about, shown)
         image = axes.imshow(shown, cmap=colour_map, norm=scale, origin="lower", aspect="auto")
         mark_structural(axes, structural)
         if numbered:
-            write_numbers(axes, shown, ~structural, sure, about.format, colour_map, scale)
-        _grid_axes(axes, group.experiment, cells, upright=width < NARROWEST_NUMBER)
-        add_title(axes, title, [*filter(None, notes)])
-        bar = figure.colorbar(image, ax=axes, label=about.unit, fraction=0.08, pad=0.02, aspect=7 * height * shape[0])
-        bar.outline.set_visible(False)
+            small = 7.0 if width >= 0.4 else 6.0
+            write_numbers(axes, shown, ~structural, clear, about, colour_map, scale, small)
+        if best is not None:
+            mark_controls(axes, best, shown, colour_map, scale)
+        _grid_axes(axes, group.experiment, cells, width)
+        add_title(axes, title, notes)
+        add_bar(figure, image, about, shown, ax=axes, fraction=0.08, pad=0.02, aspect=7 * height * shape[0])
         if structural.any():
             figure.legend(handles=[structural_key()], loc="outside lower left")
     return figure
 
 
-def _grid_axes(axes: Axes, experiment: str, cells: Cells, upright: bool) -> None:
+def _grid_axes(axes: Axes, experiment: str, cells: Cells, width: float) -> None:
+    """Name the axes; the names of columns stand upright where they are wider than a cell of `width` inches."""
     chained = len({column.step for column in cells.columns}) > 1
     names = [str(column.step) if chained else column.site for column in cells.columns]
     every = max(1, -(-len(cells.layers) // 40))
-    if any(JOIN in name for name in names) and not upright:
-        names = [name.replace(JOIN, f"\n{JOIN} ") for name in names]
+    broken = [name.replace(JOIN, f"\n{JOIN} ") for name in names]
+    upright = max(len(line) for name in broken for line in name.split("\n")) * LETTER > width
+    names = names if upright else broken
     axes.set_xticks(range(len(names)), labels=names, rotation=90 if upright else 0)
     axes.set_yticks(range(0, len(cells.layers), every), labels=[str(layer) for layer in cells.layers[::every]])
     kind = kind_of(experiment)

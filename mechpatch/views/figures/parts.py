@@ -1,21 +1,34 @@
 """What the figures share: the cells of one group, their means, and the words and marks that qualify them."""
 
+import textwrap
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 from jaxtyping import Bool, Float, Int
 from matplotlib.axes import Axes
 from matplotlib.colors import Colormap, Normalize
+from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
+from matplotlib.ticker import PercentFormatter
 
-from mechpatch.catalogue import PAIRED, Measure, direction_label, donor_label, is_null
+from mechpatch.catalogue import PAIRED, Measure, direction_label, donor_label, is_null, role_of
 from mechpatch.errors import SpecError
 from mechpatch.formats import written
 from mechpatch.kinds import kind_of
 from mechpatch.points import POINTS, RESID_POST
 from mechpatch.stats import Cells, Interval, bootstrap_mean, groups, select
-from mechpatch.stats.cells import Group
-from mechpatch.stats.sets import Difference
-from mechpatch.views.figures.theme import HATCH, HATCH_INK, MUTED, STRUCTURAL, ink_on
+from mechpatch.stats.cell_values import Gain, SetDifference
+from mechpatch.stats.cells import Group, nulls_beside
+from mechpatch.stats.clear import is_clear_value
+from mechpatch.stats.contrasts import against, aligned, held_at
+from mechpatch.stats.sets import Difference, beyond_parts
+from mechpatch.stats.switching import SHARES, proportion_limits, shares
+from mechpatch.views.figures.theme import DIFFERENCES, HATCH, HATCH_INK, MUTED, SHARE, STRUCTURAL, ink_on
+
+CLAIMED = (*SHARES, "effect", "recovery", "answer_logprob_change")  # what is held against the controls
 
 SEED = 0  # of the intervals: a figure drawn twice is the same figure
 BY_CONSTRUCTION = "zero by construction"
@@ -39,11 +52,123 @@ def titled(group: Group, about: Measure) -> str:
 
 
 def interval_of(cells: Cells, metric: str) -> Interval:
-    return bootstrap_mean(cells.values("effect" if metric == "recovery" else metric), SEED)
+    """Mean and interval of each cell; those of a share are exact."""
+    values = cells.values(read_as(metric))
+    found = bootstrap_mean(values, SEED)
+    if metric not in SHARES:
+        return found
+    low, high = proportion_limits((values == 1).sum(axis=0), found.n)
+    return replace(found, low=low, high=high, method=np.full(found.n.shape, "exact"))
 
 
 def interval_of_difference(difference: Difference) -> Interval:
     return bootstrap_mean(difference.values, SEED)
+
+
+def clear_cells(table: pa.Table, group: Group, of: str, include_incorrect: bool) -> Bool[np.ndarray, "layer column"]:
+    """Where a quantity may be claimed, by the one rule that words and page follow (`mechpatch.stats.clear`)."""
+    alike = [each for each in groups(table) if (each.direction, each.hook) == (group.direction, group.hook)]
+    laid_out = {each: select(table, each, include_incorrect) for each in alike}
+    cells = laid_out[group]
+    clear = np.zeros(cells.structural.shape, dtype=bool)
+    if of in DIFFERENCES:
+        clear[...] = [[_is_clear_set(each.get(of)) for each in row] for row in beyond_parts(group, laid_out, SEED)]
+        return clear
+    if of not in CLAIMED:
+        return clear
+    beside = nulls_beside(group, laid_out)
+    nulls = {donor: aligned(cells, null, null.values(read_as(of))) for donor, null in beside.items()}
+    if of in SHARES:
+        found = shares(cells.values(of), nulls, cells.structural)
+    else:
+        held = against(cells.values(read_as(of)), nulls, cells.structural, SEED)
+        found = [held_at(held, at) for at in np.ndindex(clear.shape)]
+    clear[...] = np.reshape([is_clear_value(each) for each in found], clear.shape)
+    return clear & ~cells.structural
+
+
+def _is_clear_set(found: SetDifference | Gain | None) -> bool:
+    return isinstance(found, SetDifference) and not found.structural and is_clear_value(found)
+
+
+def read_as(metric: str) -> str:
+    """The values by which a metric is drawn: of noise, the share that is destroyed."""
+    return "effect" if metric == "recovery" else metric
+
+
+def best_control(
+    table: pa.Table, group: Group, metric: str, include_incorrect: bool
+) -> Float[np.ndarray, "layer column"] | None:
+    """The largest mean of any control in each cell of a group; NaN where none has one, None where none was run."""
+    cells = select(table, group, include_incorrect)
+    means = []
+    for each in groups(table):
+        if role_of(each.donor) == "control" and each._replace(donor=group.donor) == group != each:
+            control = select(table, each, include_incorrect)
+            values = aligned(cells, control, control.values(read_as(metric)))
+            known = (~np.isnan(values)).sum(axis=0)
+            means.append(np.divide(np.nansum(values, axis=0), known, out=np.full(known.shape, np.nan), where=known > 0))
+    return np.fmax.reduce(means) if means else None
+
+
+def controls_note(cells: Cells, best: Float[np.ndarray, "layer column"] | None, about: Measure) -> str:
+    """How much the controls do, at most."""
+    if best is None:
+        return "no control was run"
+    most = movable(cells, best)
+    if np.isnan(most).all():
+        return ""
+    return (
+        f"controls: at most {text_of(float(np.nanmax(most)), about)}{' %' if about.unit == SHARE else ''} in any cell"
+    )
+
+
+def text_of(value: float, about: Measure) -> str:
+    """How a cell's value is written: shares in percent, without the sign."""
+    if np.isnan(value):
+        return written(None)
+    return f"{100 * value:.0f}" if about.unit == SHARE else written(value, about.format)
+
+
+def mark_controls(
+    axes: Axes,
+    best: Float[np.ndarray, "layer column"],
+    shown: Float[np.ndarray, "layer column"],
+    colour_map: Colormap,
+    scale: Normalize,
+) -> None:
+    """A tick at the foot of each cell, at the value of the best control: 0 at its left edge, 1 at its right edge."""
+    for row, column in np.argwhere(~np.isnan(best) & ~np.isnan(shown)):
+        at = column - 0.5 + np.clip(best[row, column], 0.02, 0.98)
+        colour = ink_on(colour_map(scale(float(shown[row, column]))))
+        axes.plot([at, at], [row - 0.48, row - 0.26], color=colour, linewidth=1.1, solid_capstyle="butt", zorder=4)
+
+
+def add_bar(figure: Figure, image: Any, about: Measure, values: np.ndarray, **where: Any) -> None:
+    """A colour bar with its unit; of a signed scale, which is the same on both sides, only the part that is used."""
+    share = about.unit == SHARE
+    bar = figure.colorbar(
+        image, label="pairs" if share else about.unit, format=PercentFormatter(1.0, 0, " %") if share else None, **where
+    )
+    bar.outline.set_visible(False)
+    if about.signed and (~np.isnan(values)).any():
+        reach = 0.05 * float(np.nanmax(np.abs(values)))
+        bar.ax.set_ylim(min(0.0, float(np.nanmin(values))) - reach, max(0.0, float(np.nanmax(values))) + reach)
+
+
+def label_lines(axes: Axes, ends: Sequence[tuple[str, float, str]], room: float) -> None:
+    """Names beside the right ends of lines, spread so that none covers another.
+
+    Args:
+        ends: name, height of the end, and colour of each line.
+        room: how far apart two names must be, as a share of the height.
+    """
+    low, high = axes.get_ylim()
+    left, right = axes.get_xlim()
+    least, lowest = room * (high - low), -np.inf
+    for name, y, colour in sorted(ends, key=lambda end: end[1]):
+        lowest = max(y, lowest + least)
+        axes.text(right + 0.01 * (right - left), lowest, name, color=colour, fontsize=7, va="center", clip_on=False)
 
 
 def movable(cells: Cells, values: Float[np.ndarray, "layer column"]) -> Float[np.ndarray, "layer column"]:
@@ -61,9 +186,10 @@ def write_numbers(
     shown: Float[np.ndarray, "row column"],
     present: Bool[np.ndarray, "row column"],
     sure: Bool[np.ndarray, "row column"],
-    form: str,
+    about: Measure,
     colour_map: Colormap,
     scale: Normalize,
+    size: float = 7.0,
 ) -> None:
     """Write the value of every `present` cell on it, a dash where it has none, bold where it is `sure`."""
     for row, column in np.argwhere(present):
@@ -71,10 +197,10 @@ def write_numbers(
         axes.text(
             column,
             row,
-            written(None if np.isnan(value) else value, form),
+            text_of(value, about),
             ha="center",
             va="center_baseline",
-            fontsize=7,
+            fontsize=size,
             fontweight="bold" if sure[row, column] else "normal",
             color=MUTED if np.isnan(value) else ink_on(colour_map(scale(value))),
         )
@@ -98,6 +224,12 @@ def separate_cells(axes: Axes, shape: tuple[int, int]) -> None:
     axes.set_yticks(np.arange(shape[0] + 1) - 0.5, minor=True)
     axes.grid(which="minor", color="white", linewidth=1)
     axes.tick_params(which="minor", length=0)
+
+
+def wrapped(title: str, notes: Sequence[str], width: float) -> tuple[str, list[str]]:
+    """A title and notes in lines that fit into `width` inches."""
+    lines = [line for note in notes if note for line in textwrap.wrap(note, int(width / 0.056))]
+    return "\n".join(textwrap.wrap(title, int(width / 0.085))), lines
 
 
 def add_title(axes: Axes, title: str, notes: list[str]) -> None:

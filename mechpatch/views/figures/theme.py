@@ -16,6 +16,8 @@ INK, MUTED, RULE, STRUCTURAL = "#1a1a1a", "#6b6b6b", "#c8c8c8", "#e6e6e6"
 HATCH, HATCH_INK = "/////", "#b0b0b0"
 # Of Okabe and Ito's palette, which is told apart with any common colour blindness.
 BLUE = "#0072b2"
+COLUMNS = {"single": 3.4, "double": 7.0}  # inches: the columns of a journal's page
+SHARE = "share of pairs"
 
 _RC = {
     "axes.edgecolor": INK,
@@ -37,7 +39,9 @@ _RC = {
     "lines.linewidth": 1.4,
     "lines.markersize": 4,
     "savefig.dpi": 250,
-    "svg.fonttype": "path",  # outlines print alike where the font is missing
+    "pdf.fonttype": 42,  # text stays text, which a drawing program can edit
+    "ps.fonttype": 42,
+    "svg.fonttype": "none",
     "svg.hashsalt": "mechpatch",
     "text.color": INK,
     "xtick.color": INK,
@@ -54,8 +58,8 @@ DIFFERENCES = {
         "effect of all thoughts − effect without this one",
     ),
     "synergy": (
-        Measure(label="effect beyond the sum of the parts", unit="share of gap", signed=True, smallest_limit=0.1),
-        "effect of the set − sum of the effects of each position alone",
+        Measure(label="effect beyond the sum of the parts", unit="nats", signed=True, format=".1f", smallest_limit=0.1),
+        "what the set does − sum of what each position does alone, towards the answer of the side that is written",
     ),
 }
 
@@ -71,7 +75,9 @@ def shown_as(metric: str, direction: str) -> str:
 
 
 def colours(metric: Measure, values: Float[np.ndarray, "*cell"]) -> tuple[Colormap, Normalize]:
-    """Colour map and scale: symmetric about a white zero if signed, else from white at zero upwards."""
+    """Colour map and scale: symmetric about a white zero if signed, else from white at zero; shares up to 100 %."""
+    if metric.unit == SHARE:
+        return _SEQUENTIAL, Normalize(0.0, 1.0)
     largest = float(np.nanmax(np.abs(values))) if (~np.isnan(values)).any() else 0.0
     limit = max(largest, metric.smallest_limit) or 1.0
     if metric.signed:

@@ -16,7 +16,11 @@ from mechpatch.stats.cells import JOIN, Column, Group
 from mechpatch.stats.sets import synergy
 from mechpatch.views.figures.heatmaps import LOWEST_NUMBER, NARROWEST_NUMBER
 from mechpatch.views.figures.parts import (
+    add_bar,
+    best_control,
     cells_of,
+    clear_cells,
+    controls_note,
     direction_note,
     interval_of,
     interval_of_difference,
@@ -51,7 +55,8 @@ def pair_maps(
     """
     group = Group("pairwise", direction, PAIRED, hook)
     cells = cells_of(table, group, include_incorrect)
-    alone = run_of(table, group._replace(experiment="position"), include_incorrect)
+    alone_group = group._replace(experiment="position")
+    alone = run_of(table, alone_group, include_incorrect)
     if what == "synergy":
         if alone is None:
             raise SpecError("synergy needs the position-wise experiment in the same run: run `position pairwise`")
@@ -62,15 +67,18 @@ def pair_maps(
         note = "on the diagonal: one position alone" if alone is not None else ""
     sites = _sites(cells)
     single = interval_of(alone, what) if alone is not None else None
-    means, sure, dead = _squares(cells, sites, interval, structural, alone, single)
-    sure &= about.signed  # a distance is never below zero, so that it is above says nothing
+    clear = clear_cells(table, group, what, include_incorrect)
+    clear_alone = clear_cells(table, alone_group, what, include_incorrect) if alone is not None else None
+    means, sure, dead = _squares(cells, sites, (interval.mean, clear, structural), alone, single, clear_alone)
     across = min(4, math.ceil(math.sqrt(len(cells.layers))))
     down = math.ceil(len(cells.layers) / across)
     width = min(CELL[0], WIDEST / (across * len(sites)))
     height = width * CELL[1] / CELL[0]
     numbered = width >= NARROWEST_NUMBER and height >= LOWEST_NUMBER
-    key = "bold: 95 % interval excludes 0" if numbered and sure.any() else ""
-    notes = [direction_note(direction, PAIRED), note, pairs_note(interval, cells, key, structural)]
+    key = "bold: clear" if numbered and sure.any() else ""
+    best = None if what == "synergy" else best_control(table, group, what, include_incorrect)
+    beside = "" if what == "synergy" else controls_note(cells, best, about)
+    notes = [direction_note(direction, PAIRED), note, beside, pairs_note(interval, cells, key, structural)]
     notes = [each for each in notes if each]
     title = titled(group, about)
     with style():
@@ -91,12 +99,11 @@ def pair_maps(
             mark_structural(axes, dead[at])
             if numbered:
                 present = ~np.isnan(means[at])
-                write_numbers(axes, means[at], present, sure[at], about.format, colour_map, scale)
+                write_numbers(axes, means[at], present, sure[at], about, colour_map, scale)
             _panel_axes(axes, f"layer {cells.layers[at]}", sites, at + across >= len(cells.layers), at % across == 0)
         figure.text(0.1 / wide, 1 - 0.08 / high, title, fontsize=9, fontweight="bold", va="top")
         figure.text(0.1 / wide, 1 - 0.27 / high, "\n".join(notes), fontsize=7, color=MUTED, va="top")
-        bar = figure.colorbar(panels[0, 0].images[0], ax=panels, label=about.unit, fraction=0.03, pad=0.02, aspect=30)
-        bar.outline.set_visible(False)
+        add_bar(figure, panels[0, 0].images[0], about, means, ax=panels, fraction=0.03, pad=0.02, aspect=30)
         if dead.any():
             figure.legend(handles=[structural_key()], loc="outside lower left")
     return figure
@@ -110,32 +117,31 @@ def _sites(cells: Cells) -> list[str]:
 def _squares(
     cells: Cells,
     sites: list[str],
-    interval: Interval,
-    structural: Bool[np.ndarray, "layer column"],
+    shown: tuple[Float[np.ndarray, "layer column"], Bool[np.ndarray, "layer column"], Bool[np.ndarray, "layer column"]],
     alone: Cells | None,
     single: Interval | None,
+    clear_alone: Bool[np.ndarray, "layer2 column2"] | None,
 ) -> tuple[
     Float[np.ndarray, "layer site site"], Bool[np.ndarray, "layer site site"], Bool[np.ndarray, "layer site site"]
 ]:
-    """Means, whether their intervals exclude zero, and which are zero by construction; NaN where there is nothing."""
-    shape = (len(cells.layers), len(sites), len(sites))
-    means, sure, dead = np.full(shape, np.nan), np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
+    """Means, whether they are clear, and which are zero by construction; NaN where there is nothing."""
+    size = (len(cells.layers), len(sites), len(sites))
+    means, sure, dead = np.full(size, np.nan), np.zeros(size, dtype=bool), np.zeros(size, dtype=bool)
 
-    def place(at: tuple[int, int], layer: slice | np.ndarray, column: int, of: Interval, zero: np.ndarray) -> None:
+    def place(at: tuple[int, int], values: np.ndarray, clear: np.ndarray, zero: np.ndarray) -> None:
         row, across = at
-        excludes = (of.low[layer, column] > 0) | (of.high[layer, column] < 0)
-        dead[:, row, across] = zero[layer, column]
-        means[:, row, across] = np.where(zero[layer, column], np.nan, of.mean[layer, column])
-        sure[:, row, across] = excludes
+        dead[:, row, across], sure[:, row, across] = zero, clear
+        means[:, row, across] = np.where(zero, np.nan, values)
 
     for index, column in enumerate(cells.columns):
         one, other = (sites.index(site) for site in column.site.split(JOIN))
-        place((one, other), slice(None), index, interval, structural)
-    if alone is not None and single is not None and set(cells.layers) <= set(alone.layers):
+        place((one, other), *(each[:, index] for each in shown))
+    if alone is not None and single is not None and clear_alone is not None and set(cells.layers) <= set(alone.layers):
         layers = np.searchsorted(alone.layers, cells.layers)
         for index, site in enumerate(sites):
             if Column(site, 0) in alone.columns:
-                place((index, index), layers, alone.columns.index(Column(site, 0)), single, alone.structural)
+                at = alone.columns.index(Column(site, 0))
+                place((index, index), *(each[layers, at] for each in (single.mean, clear_alone, alone.structural)))
     return means, sure, dead
 
 

@@ -1,7 +1,7 @@
 """Experiments against each other, layer by layer: do single thoughts add up, does a chain end where it must?
 
 Each series is one number per pair and layer, so sums and differences are taken within a pair before the mean; synergy
-is what all thoughts do together beyond the sum of each alone.
+is what all thoughts do together beyond the sum of each alone, in nats: a sum of shares of the gap is no share.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from mechpatch.stats import Cells, bootstrap_mean, groups, select
 from mechpatch.stats.checks import last_step, sum_of_thoughts
 
 Slice = Float[np.ndarray, "pair layer"]
-COMPARED = ("effect", "kl_divergence")
+COMPARED = ("effect", "answer_logprob_change", "kl_divergence")
 LABELS = {
     "together": "all thoughts at once (layer-wise)",
     "sum": "sum of single thoughts (position-wise)",
@@ -72,7 +72,10 @@ def _series(cells: Mapping[str, Cells], metric: str) -> tuple[np.ndarray, dict[s
             series["sum"] = sum_of_thoughts(singles)
             largest = np.where(np.isnan(singles), -np.inf, singles).max(axis=2)
             series["largest"] = np.where(np.isnan(series["sum"]), np.nan, largest)
-    if {"together", "sum"} <= series.keys() and metric == "effect":
+    if metric == "effect":
+        series.pop("sum", None)
+    elif metric == "answer_logprob_change" and {"together", "sum"} <= series.keys():
+        series.pop("largest")  # of noise all are negative
         series["synergy"] = series["together"] - series["sum"]
     for name in ("relay", "cumulative"):
         if name in values:

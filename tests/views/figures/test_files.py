@@ -146,15 +146,59 @@ def test_numbers_are_left_out_where_they_do_not_fit():
     assert numbers(70) < 16
 
 
-def test_nulls_are_grey_lines_beside_the_profile():
-    figure = layer_profile(make_records(pairs=6, nulls=("self", "other_pair", "same_value", "gaussian")))
-    assert [label for label in labels(figure) if label.startswith("null")] == [
-        "null: the run's own vectors",
-        "null: vectors of another pair",
-        "null: a donor with an equal answer",
-        "null: Gaussian vectors",
-    ]
-    assert len({line.get_color() for line in figure.axes[0].lines if str(line.get_label()).startswith("null")}) == 1
+def test_nulls_are_grey_lines_with_their_names_at_their_ends():
+    figure = layer_profile(make_records(pairs=6, nulls=("self", "other_pair")))
+    named = {text.get_text(): text.get_color() for text in figure.axes[0].texts}
+    grey = named["vectors of another pair"]
+    assert named["the run's own vectors"] == grey != named["the pair's other side"]
+    assert sum(line.get_color() == grey for line in figure.axes[0].lines) == 2
+    assert "no control was run" in "\n".join(texts(layer_profile(make_records(pairs=6, nulls=("self",)))))
+
+
+def switched(nulls: int | None = 2) -> pa.Table:
+    """Of ten pairs nine switch at t0 and none at t1; with another pair `nulls` at both."""
+    donors = {"paired": (9, 0)} | ({} if nulls is None else {"other_pair": (nulls, nulls)})
+    return planted(
+        {
+            ("position", "denoise", donor, 1, f"t{at}"): [0.9] * count + [0.1] * (10 - count)
+            for donor, counts in donors.items()
+            for at, count in enumerate(counts)
+        }
+    )
+
+
+def test_the_map_of_switches_shows_its_controls_and_what_is_clear():
+    figure = heatmap(switched(), "switched")
+    axes = figure.axes[0]
+    assert [(text.get_text(), text.get_fontweight()) for text in axes.texts[:2]] == [("90", "bold"), ("0", "normal")]
+    ticks = [float(np.asarray(line.get_xdata())[0]) for line in axes.lines]
+    assert ticks == pytest.approx([-0.5 + 0.2, 0.5 + 0.2])  # a fifth of the way across each cell
+    assert "controls: at most 20 % in any cell" in "\n".join(texts(figure))
+    alone = heatmap(switched(None), "switched")
+    assert "no control was run" in "\n".join(texts(alone))
+    assert {text.get_fontweight() for text in alone.axes[0].texts[:2]} == {"normal"}
+    assert not alone.axes[0].lines
+
+
+def test_scales_of_shares_are_fixed_and_no_bar_is_half_unused():
+    assert heatmap(switched(), "switched").axes[0].images[0].get_clim() == (0.0, 1.0)
+    signed = heatmap(switched(), "recovery")
+    low, high = signed.axes[0].images[0].get_clim()
+    assert low == -high
+    assert signed.axes[1].get_ylim()[0] > 0.1 * low  # the bar ends where the values end
+    profile = layer_profile(make_records(pairs=6), "switched")
+    assert profile.axes[0].get_ylim() == pytest.approx((-0.03, 1.03))
+
+
+def test_figures_fit_a_column_and_their_text_can_be_edited(tmp_path: Path):
+    table = make_records(pairs=4, nulls=("other_pair",))
+    assert heatmap(table, "switched").get_size_inches()[0] <= 7.0
+    single = heatmap(table, "switched", column="single")
+    assert single.get_size_inches()[0] == pytest.approx(3.4)
+    assert trajectories(table, column="single").get_size_inches()[0] == pytest.approx(3.4)
+    _, svg, pdf = save(single, tmp_path / "map")
+    assert ">Position-wise patching: pairs<" in svg.read_text()
+    assert b"/CIDFontType2" in pdf.read_bytes()  # outlines would be /Type3
 
 
 def test_steps_that_are_zero_by_construction_have_no_line():
@@ -191,7 +235,9 @@ def test_equal_figures_are_equal_files(tmp_path: Path):
         (tmp_path / name).mkdir()
         digests.append([path.read_bytes() for path in save(heatmap(table), tmp_path / name / "map.of.layers")])
     assert digests[0] == digests[1]
-    assert sorted(path.name for path in (tmp_path / "one").iterdir()) == ["map.of.layers.png", "map.of.layers.svg"]
+    assert sorted(path.name for path in (tmp_path / "one").iterdir()) == [
+        f"map.of.layers.{end}" for end in ("pdf", "png", "svg")
+    ]
     with Image.open(tmp_path / "one" / "map.of.layers.png") as image:
         assert min(image.size) > 500
     assert b"<dc:date>" not in digests[0][1]
@@ -207,14 +253,15 @@ def test_a_run_gets_every_figure_that_its_experiments_allow(tmp_path: Path):
     before = dict(mpl.rcParams)
     written = plot_run(write_run(tmp_path / "run", table))
     names = {path.name for path in written if path.suffix == ".png"}
-    kinds = ("layer-noise", "position-noise", "position-noise-kl", "relay-noise", "cumulative-noise")
-    assert names == {f"{kind}.png" for kind in kinds}
+    kinds = ("layer-noise", "position-noise", "relay-noise", "cumulative-noise")
+    assert names == {f"{kind}{what}.png" for kind in kinds for what in ("", "-recovery")}
     assert {path.parent for path in written} == {tmp_path / "run" / "figures"}
     assert all(path.exists() for path in written)
     assert dict(mpl.rcParams) == before
     only = table.filter(pc.field("experiment") == "layer")
     elsewhere = plot_run(write_run(tmp_path / "other", only), tmp_path / "out")
-    assert [path.name for path in elsewhere] == ["layer-noise.png", "layer-noise.svg"]
+    ends = [f"layer-noise{what}.{end}" for what in ("", "-recovery") for end in ("png", "svg", "pdf")]
+    assert [path.name for path in elsewhere] == ends
 
 
 def test_sets_get_figures_of_what_they_do_beyond_their_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -222,8 +269,8 @@ def test_sets_get_figures_of_what_they_do_beyond_their_parts(tmp_path: Path, mon
     table = make_records(pairs=3, layers=2, thoughts=3, experiments=SETS, landmarks=False)
     written = {path.name for path in plot_run(write_run(tmp_path / "run", table))}
     assert written >= {
-        "leave_one_out-denoise-lost", "pairwise-denoise", "pairwise-denoise-synergy", "pairwise-denoise-kl",
-        "subset-denoise-synergy", "window-denoise",
+        "leave_one_out-denoise-lost", "pairwise-denoise", "pairwise-denoise-synergy", "pairwise-denoise-recovery",
+        "subset-denoise-synergy", "window-denoise"
     }  # fmt: skip
     alone = table.filter(pc.field("experiment").isin(["pairwise", "subset", "leave_one_out"]))
     names = {path.name for path in plot_run(write_run(tmp_path / "alone", alone))}
@@ -293,6 +340,6 @@ def test_every_hook_point_has_files_of_its_own(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(figures, "save", lambda figure, path: [path])
     written = {path.name for path in plot_run(write_run(tmp_path / "run", of_hooks()))}
     assert written == {
-        "position-z-denoise", "position-z-denoise-kl", "position-kv-denoise", "position-kv-denoise-kl",
+        "position-z-denoise", "position-z-denoise-recovery", "position-kv-denoise", "position-kv-denoise-recovery",
         "components-denoise", "readers-denoise",
     }  # fmt: skip

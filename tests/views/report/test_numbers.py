@@ -128,7 +128,9 @@ def test_experiments_are_compared_within_a_pair():
     table = make_records(layers=3, thoughts=2, pairs=8, incorrect=2)
     found = describe_comparisons(table, seed=0)
     assert {(each["metric"], each["pairs"]) for each in found} == {
-        (metric, pairs) for metric in ("effect", "kl_divergence") for pairs in ("correct", "all")
+        (metric, pairs)
+        for metric in ("effect", "answer_logprob_change", "kl_divergence")
+        for pairs in ("correct", "all")
     }
     (effect,) = [each for each in found if (each["metric"], each["pairs"]) == ("effect", "correct")]
     series = {each["name"]: each for each in effect["series"]}
@@ -139,8 +141,16 @@ def test_experiments_are_compared_within_a_pair():
         return sum(picked) / 6
 
     assert series["together"]["mean"][1] == pytest.approx(mean_of("layer", {"all"}))
-    assert series["sum"]["mean"][1] == pytest.approx(mean_of("position", {"t0", "t1"}))
-    assert series["synergy"]["mean"][1] == pytest.approx(series["together"]["mean"][1] - series["sum"]["mean"][1])
+    assert not series.keys() & {"sum", "synergy"}  # a sum of shares is no share
+    (change,) = [each for each in found if (each["metric"], each["pairs"]) == ("answer_logprob_change", "correct")]
+    nats = {each["name"]: each["mean"][1] for each in change["series"]}
+    moved = [
+        row["answer_logprob_diff"] - row["answer_logprob_diff_corrupted_run"]
+        for row in rows
+        if row["experiment"] == "position" and row["site"] in ("t0", "t1")
+    ]
+    assert nats["sum"] == pytest.approx(sum(moved) / 6)
+    assert nats["synergy"] == pytest.approx(nats["together"] - nats["sum"])
     assert series["relay_end"]["mean"][1] == pytest.approx(mean_of("relay", {"t1"}))
     assert series["cumulative_end"]["mean"] == pytest.approx(series["together"]["mean"])
     assert series["together"]["n"] == [6, 6, 6]
@@ -152,7 +162,7 @@ def test_what_is_zero_by_construction_is_not_compared():
     series = {each["name"]: each for each in effect["series"]}
     assert "relay_end" not in series  # without feedback nothing is handed on
     assert [mean is None for mean in series["together"]["mean"]] == [False, False, True]
-    assert series["sum"]["mean"][2] == 0
+    assert series["largest"]["mean"][2] == 0
 
 
 def test_one_experiment_alone_is_compared_with_nothing():

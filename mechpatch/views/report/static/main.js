@@ -52,7 +52,7 @@ const PARTS = {
     const modes = [...new Set(view.study.grids.filter((grid) => kindWords(grid.experiment).drawing === "chain").map((grid) => grid.experiment))];
     return modes.map((experiment) => html`<${ChainFigure} key=${experiment} view=${view} experiment=${experiment} number=${next()} />`);
   },
-  comparison: (view, next) => ["effect", "kl_divergence"].filter((metric) => view.study.comparisons.some((each) => each.metric === metric)).map((metric) => html`<${ComparisonFigure} key=${metric} view=${view} metric=${metric} number=${next()} />`),
+  comparison: (view, next) => ["effect", "answer_logprob_change", "kl_divergence"].filter((metric) => view.study.comparisons.some((each) => each.metric === metric)).map((metric) => html`<${ComparisonFigure} key=${metric} view=${view} metric=${metric} number=${next()} />`),
   cells: (view) => html`<${CellTable} view=${view} />`,
   pairs: (view) => html`<${PairTable} view=${view} />`,
 };
