@@ -25,6 +25,7 @@ from mechpatch.views.figures import files as figures
 from mechpatch.views.report import write_report
 from mechpatch.views.told import told
 from mechpatch.views.words.lines import lines
+from mechpatch.views.words.reading import reading
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,6 +51,11 @@ class Run:
     def _repr_html_(self) -> str:
         """What a notebook shows: the three lines that the page and the terminal have, too."""
         return told(lines(self.summary))
+
+    @property
+    def words(self) -> str:
+        """The run in words: what was done, found and is to be distrusted, and what each experiment says."""
+        return reading(self.summary)
 
     @property
     def records(self) -> pa.Table:
@@ -93,7 +99,7 @@ class Run:
         """A figure of one experiment: a map, a profile over layers, the steps of a chain, or triangles of two sites.
 
         Args:
-            metric: a column of the records, or switched, neither, effect, recovery; chains are always of recovery.
+            metric: a column of the records, or switched, neither, effect, recovery.
             experiment: by default the first that was run.
             direction: by default the first that was run.
             hook: the hook point that was written, by default the first; those with heads have a map of layers × heads
@@ -110,7 +116,7 @@ class Run:
             if drawing == "profile":
                 return figures.layer_profile(self.records, metric, direction, incorrect, point.name)
             if drawing == "chain":
-                return figures.trajectories(self.records, experiment, direction, incorrect, point.name)
+                return figures.trajectories(self.records, experiment, direction, incorrect, point.name, metric)
             if drawing == "triangle":
                 return figures.pair_maps(self.records, metric, direction, incorrect, point.name)
         return figures.heatmap(self.records, metric, experiment, direction, donor, incorrect, point.name)

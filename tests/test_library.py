@@ -241,6 +241,7 @@ def test_figures_and_page(run, tmp_path):
     for experiment in ("position", "layer", "every_thought"):
         assert run.plot(experiment=experiment).axes
     assert run.plot("largest_change", "position", donor="again").axes
+    assert all(f"{line}\n" in run.words for line in astuple(lines(run.summary)))
     page = run.report(tmp_path / "report.html").read_text(encoding="utf-8")
     assert payload(page)["words"]["experiments"]["every_thought"]["label"] == "All at a time"
     for line in astuple(lines(run.summary)):

@@ -21,9 +21,7 @@ CLEAR = " *"
 
 def ending(summary: RunSummary) -> list[str]:
     """Lines of at most `WIDTH` characters; the table is wider where names of sets are long."""
-    told = lines(summary)
-    heads = ("Did", told.did), ("Found", told.found), ("Distrust", told.distrust)
-    texts = [*_remarks(summary), *(f"{head}: {text}" for head, text in heads)]
+    texts = [*_remarks(summary), *(f"{head}: {text}" for head, text in lines(summary).named())]
     cells = _cells(summary)
     shown = cells[:ROWS]
     hidden = len(cells) - len(shown)

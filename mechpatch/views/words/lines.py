@@ -25,6 +25,10 @@ class Lines:
     found: str
     distrust: str
 
+    def named(self) -> list[tuple[str, str]]:
+        """Each line with the word that stands before it."""
+        return [("Did", self.did), ("Found", self.found), ("Distrust", self.distrust)]
+
 
 def lines(summary: Summary) -> Lines:
     """The three lines of a summary made by `summarise`."""

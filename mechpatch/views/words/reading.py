@@ -18,8 +18,7 @@ from mechpatch.views.words.sentences import sentence
 
 def reading(summary: Summary) -> str:
     """Say what was done and found, what was not, and what to distrust, for a summary made by `summarise`."""
-    told = lines(summary)
-    return "\n".join((f"Did: {told.did}", f"Found: {told.found}", f"Distrust: {told.distrust}", *paragraphs(summary)))
+    return "\n".join((*(f"{head}: {text}" for head, text in lines(summary).named()), *paragraphs(summary)))
 
 
 def paragraphs(summary: Summary) -> list[str]:
