@@ -185,7 +185,10 @@ def test_compare_two_cells_and_two_runs(finished, tmp_path):
     cells = mechpatch("compare", folder, "--cells", "position:1:t2", "position:1:t3", "--out", tmp_path / "cells.json")
     assert "A position-wise patching, layer 1, t2: " in cells.stdout
     assert json.loads((tmp_path / "cells.json").read_text())["cells"][0]["difference"]["n"] == 8
-    runs = mechpatch("compare", folder, folder, "--metric", "kl_divergence", "--out", tmp_path / "runs.json")
+    runs = mechpatch(
+        "compare", folder, folder, "--control", "--metric", "kl_divergence", "--out", tmp_path / "runs.json"
+    )
+    assert runs.stdout.startswith("Found: A nowhere clearly exceeds its control B; the largest difference is 0 %")
     assert "0 of 30 cells clearly differ" in runs.stdout
     compared = json.loads((tmp_path / "runs.json").read_text())
     assert {cell["difference"]["mean"] for cell in compared["cells"]} == {0.0}
@@ -207,6 +210,7 @@ def test_compare_leaves_out_other_pairs_and_refuses_halves_of_a_question(finishe
     for arguments, message in (
         ([folder], "compare takes two runs, or one run and --cells"),
         ([folder, folder, "--cells", "position:1:t2", "position:1:t3"], "compare takes two runs, or one run"),
+        ([folder, "--cells", "position:1:t2", "position:1:t3", "--control"], "--control: the control twin is a run"),
         ([folder, tmp_path], "holds no run (no spec.json); name the directory of a run"),
         ([folder, tmp_path / "none"], "none: no such directory; name the directory of a run"),
         ([folder, folder, "--metric", "recovry"], "--metric: 'recovry' is not known; did you mean recovery?"),
