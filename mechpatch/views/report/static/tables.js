@@ -5,6 +5,11 @@ const ROWS_SHOWN = 25;
 function DataTable({ name, heads, rows, limit = ROWS_SHOWN }) {
   const [order, setOrder] = useState(null);
   const [all, setAll] = useState(false);
+  useEffect(() => {
+    const whole = () => setAll(true); // paper has no button
+    addEventListener("beforeprint", whole);
+    return () => removeEventListener("beforeprint", whole);
+  }, []);
   const sorted = useMemo(() => {
     if (!order || order.column >= heads.length) return rows;
     return [...rows].sort((a, b) => compare(a.values[order.column], b.values[order.column], order.sign));
