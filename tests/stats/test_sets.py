@@ -90,10 +90,9 @@ def test_synergy_is_the_effect_of_both_minus_the_sum_of_each():
 def test_synergy_of_noise_is_towards_the_side_that_is_written():
     alone, both = around(0.2)[0], around(0.9)[0]
     effects = {("position", "noise", P, 1, site): alone for site in ("t0", "t1")}
-    (found,) = (
-        c for c in summarise(planted(effects | {("pairwise", "noise", P, 1, "t0+t1"): both}), 0).cells if c.sets
-    )
-    assert (found.synergy.whole, found.synergy.parts) == pytest.approx((10.8, 4.8))
+    summary = summarise(planted(effects | {("pairwise", "noise", P, 1, "t0+t1"): both}), seed=0)
+    synergy = only(summary, "pairwise", "t0+t1").synergy
+    assert (synergy.whole, synergy.parts) == pytest.approx((10.8, 4.8))
 
 
 def test_a_set_of_which_one_site_alone_can_move_has_no_synergy_by_construction():
