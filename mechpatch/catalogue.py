@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 DIRECTIONS = {"denoise": "clean vectors into the corrupted run", "noise": "corrupted vectors into the clean run"}
 PAIRED = "paired"
+NOTHING = "nothing"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,7 +14,7 @@ class DonorWords:
     Attributes:
         label: as it stands within a sentence.
         role: "effect", what is asked; "law", what must move nothing; "control", what a finding must exceed; "ablation",
-            an effect of its own that takes something away.
+            an effect of its own that takes something away; "variation", nothing is written and the run itself differs.
         made: its vectors are those of no question, nor their mean.
     """
 
@@ -30,8 +31,11 @@ DONORS = {
     "gaussian": DonorWords(label="Gaussian vectors", role="control", made=True),
     "zero": DonorWords(label="the zero vector", role="ablation", made=True),
     "mean": DonorWords(label="the mean over all pairs", role="ablation"),
+    "other_value": DonorWords(label="thoughts of a question with another answer", role="effect"),
+    "same_step": DonorWords(label="thoughts of a question with an equal step", role="control"),
+    NOTHING: DonorWords(label="nothing", role="variation", made=True),
 }
-NULLS = tuple(name for name in DONORS if name != PAIRED)
+NULLS = tuple(name for name in DONORS if name not in (PAIRED, "other_value", "same_step", NOTHING))
 
 
 def from_question(donor: str) -> bool:
@@ -96,6 +100,10 @@ MEASURES = {
     ),
     "switched": Measure(label="pairs that switch", unit="share of pairs", smallest_limit=0.1, stored=False),
     "neither": Measure(label="pairs with neither answer", unit="share of pairs", smallest_limit=0.1, stored=False),
+    "kept": Measure(label="pairs that keep their answer", unit="share of pairs", smallest_limit=0.1, stored=False),
+    "followed": Measure(
+        label="pairs with the expected answer", unit="share of pairs", smallest_limit=0.1, stored=False
+    ),
     "kl_divergence": Measure(label="KL divergence from baseline", unit="nats", smallest_limit=0.01),
     "l2_logit_difference": Measure(label="L2 distance of logits", unit="logits", format=".1f"),
     "rms_logit_difference": Measure(label="RMS difference of logits", unit="logits"),
@@ -112,6 +120,10 @@ MEASURES = {
     ),
     "divergent_logit_diff": Measure(
         label="logit difference at the diverging token", unit="logits", signed=True, format=".1f", unpatched=True
+    ),
+    "expected_logprob": Measure(label="log-probability of the expected answer", unit="nats", signed=True, format=".1f"),
+    "expected_logprob_change": Measure(
+        label="change of the expected answer's log-probability", unit="nats", signed=True, format=".1f"
     ),
     "recovery": Measure(label="recovery", unit="share of gap", signed=True, smallest_limit=0.1),
     "similarity_clean": Measure(label="similarity to clean", unit="cosine", signed=True),

@@ -121,6 +121,13 @@ def greedy_answers(
     targets: Int[Tensor, "pair answer position"],
     continues: Continues,
 ) -> Bool[Tensor, "pair answer"]:
+    """`given_by` of the most likely tokens."""
+    return given_by(logits.argmax(-1), targets, continues)
+
+
+def given_by(
+    top: Int[Tensor, "pair answer position"], targets: Int[Tensor, "pair answer position"], continues: Continues
+) -> Bool[Tensor, "pair answer"]:
     """Whether greedy decoding gives each answer, read off the teacher-forced top-1s.
 
     An answer is given if all its tokens are the most likely ones and what follows does not prolong it. One token is
@@ -129,7 +136,6 @@ def greedy_answers(
     that separator (18 beside 18.5), a digit after it prolongs; and if it is what the model says (Mary Ann beside
     Mary), it prolongs too. An answer in another spelling (`1,800` for 1800) is not seen as given.
     """
-    top = logits.argmax(-1)
     length = (targets >= 0).sum(-1)
     right = ((top == targets) | (targets < 0)).all(-1)
     follows = top.gather(-1, length[..., None])
@@ -146,14 +152,18 @@ def greedy_answers(
     return right & ~prolonged
 
 
-def outcome(given: Bool[Tensor, "pair 2"], recipient: int) -> Int[Tensor, " pair"]:
+def outcome(given: Bool[Tensor, "pair answer"], recipient: int) -> Int[Tensor, " pair"]:
     """Index in `OUTCOMES` of what greedy decoding gives.
 
     Args:
-        given: whether the clean and the corrupted answer are given; both are where they are equal.
+        given: whether the clean, the corrupted and, if there is a third, the expected answer are given; two are where
+            they are equal, and the name of a pair's own answer comes before "expected".
         recipient: the answer of the unpatched run, which names an answer that both sides share.
     """
-    other = torch.where(given[:, 1 - recipient], 1 - recipient, OUTCOMES.index("other"))
+    other = torch.full_like(given[:, 0], OUTCOMES.index("other"), dtype=torch.long)
+    if given.shape[1] > 2:
+        other = torch.where(given[:, 2], OUTCOMES.index("expected"), other)
+    other = torch.where(given[:, 1 - recipient], 1 - recipient, other)
     return torch.where(given[:, recipient], recipient, other)
 
 

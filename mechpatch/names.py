@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from typing import Any
 
-OUTCOMES = ("clean", "corrupted", "other")  # what greedy decoding gives
+# What greedy decoding gives: one of the two answers, neither, or the answer that is expected of a write.
+OUTCOMES = ("clean", "corrupted", "other", "expected")
 RENAMED = {"noise": "gaussian"}  # what once had another name
 DTYPE_NAMES = ("float32", "float64", "bfloat16")
 # What each field of `Spec` is called on the command line; messages use these words.
@@ -30,6 +31,7 @@ OPTIONS = {
     "batch_size": "--batch-size",
     "seed": "--seed",
     "engine": "--engine",
+    "expected": "--expected",
     "checks": "--check",
     "memory": "--max-memory",
     "own": "what is your own (Python)",

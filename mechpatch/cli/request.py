@@ -69,8 +69,8 @@ def request(
     experiments: Annotated[
         list[str],
         typer.Argument(
-            help="Some of layer, position, relay, cumulative, leave-one-out, pairwise, subset, window; chained for "
-            "relay and cumulative, all for the first four.",
+            help="Some of layer, position, relay, cumulative, leave-one-out, pairwise, subset, window, necessity, "
+            "count, early, swap; chained for relay and cumulative, all for the first four.",
             metavar="EXPERIMENT",
         ),
     ],
@@ -136,6 +136,14 @@ def request(
             show_default="none",
         ),
     ] = "",
+    expected: Annotated[
+        bool,
+        flag(
+            "--expected",
+            panel=EXPERIMENT,
+            help="Look for the answers that the pairs' field expected names, site by site.",
+        ),
+    ] = False,
     limit: Annotated[
         int | None,
         option("--limit", panel=ASKED, metavar="N", help="Run the first N pairs only.", show_default="all"),
@@ -206,6 +214,7 @@ def request(
         batch_size=batch_size,
         seed=seed,
         engine=engine,
+        expected=expected,
         checks=check,
         memory=None if max_memory is None else max_memory * 2**20,
     )

@@ -1,7 +1,7 @@
 """Which cells a spec has in questions with given sites, and what each of them writes."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from mechpatch.errors import SpecError
 from mechpatch.experiments.spec import Spec, require_distinct
@@ -13,14 +13,27 @@ from mechpatch.points import POINTS, RESID_POST
 from mechpatch.thoughts import Layout, select_sites, thought_sites
 
 
-def frame_of(
-    model: ThoughtModel, spec: Spec, sites: tuple[str, ...], hook: str = RESID_POST, fixed: Sequence[str] = ()
-) -> Frame:
-    """Which cells questions with these sites can have at one hook point.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What all pairs of a run have in common.
 
-    Args:
+    Attributes:
         fixed: the sites at which every question has the same token, see `fixed_sites`.
+        n_steps, most: see `Frame`.
     """
+
+    fixed: tuple[str, ...] = ()
+    n_steps: int = 0
+    most: int | None = None
+
+
+NOTHING_KNOWN = Known()
+
+
+def frame_of(
+    model: ThoughtModel, spec: Spec, sites: tuple[str, ...], hook: str = RESID_POST, known: Known = NOTHING_KNOWN
+) -> Frame:
+    """Which cells questions with these sites can have at one hook point."""
     subsets = tuple(select_sites(names, sites) for names in spec.subsets)
     require_distinct(subsets, spec.subsets)  # `thoughts` may stand for what another set names
     asked, thoughts = select_sites(spec.sites, sites), thought_sites(sites)
@@ -39,7 +52,9 @@ def frame_of(
         thoughts=thoughts,
         feedback=spec.thoughts == "latent",
         hook=hook,
-        fixed=tuple(fixed),
+        fixed=known.fixed,
+        n_steps=known.n_steps,
+        most=known.most,
         learned_positions=model.hooked.cfg.positional_embedding_type == "standard",
         subsets=subsets,
         window=spec.window,
@@ -56,16 +71,18 @@ def cells_of(spec: Spec, frame: Frame, own: Own = NOTHING) -> list[Cell]:
 
 
 def all_cells(
-    model: ThoughtModel, spec: Spec, sites: tuple[str, ...], own: Own = NOTHING, fixed: Sequence[str] = ()
+    model: ThoughtModel, spec: Spec, sites: tuple[str, ...], own: Own = NOTHING, known: Known = NOTHING_KNOWN
 ) -> list[Cell]:
-    """Every cell of `spec`: hook point by hook point, there head by head. Arguments as in `frame_of`."""
-    frames = [frame_of(model, spec, sites, hook, fixed) for hook in spec.hooks]
-    return [
+    """Every cell of `spec`: hook point by hook point, there head by head, and then those that write nothing."""
+    frames = [frame_of(model, spec, sites, hook, known) for hook in spec.hooks]
+    written = [
         replace(cell, hook=frame.hook, head=head)
         for frame in frames
         for head in heads_of(model, frame.hook)
         for cell in cells_of(spec, frame, own)
+        if cell.thoughts is None
     ]
+    return written + [cell for cell in cells_of(spec, frames[0], own) if cell.thoughts is not None]
 
 
 def heads_of(model: ThoughtModel, hook: str) -> list[int | None]:

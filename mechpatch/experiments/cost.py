@@ -16,14 +16,15 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from mechpatch.catalogue import PAIRED
 from mechpatch.experiments.cells import patch_of
 from mechpatch.experiments.experiment import Experiment
+from mechpatch.experiments.layouts import with_thoughts
 from mechpatch.experiments.running.activations import UnpatchedRuns
 from mechpatch.experiments.running.batches import BatchRunner, Todo
 from mechpatch.experiments.running.engines import ENGINES
 from mechpatch.experiments.running.footprint import bytes_of_weights, footprint_of_batch, require_memory
 from mechpatch.experiments.running.numerics import FLOOR_RUNS
+from mechpatch.experiments.running.third import run_again
 from mechpatch.experiments.spec import recipient
 from mechpatch.kinds import Cell
 from mechpatch.patching import collate, engine
@@ -183,11 +184,15 @@ def make_plan(experiment: Experiment) -> Plan:
 
 def patches_of(cells: Sequence[Cell], sites: Sequence[str]) -> list[tuple[str, list[Patch]]]:
     """Hook point and patches of each sweep in which the fast engine runs some cells: relays step by step."""
-    sweeps: dict[tuple[str, str, int], list[Patch]] = {}
+    sweeps: dict[tuple[str, str, int], list[tuple[str, Patch]]] = {}
     for cell in cells:
+        if cell.thoughts is not None:
+            continue
         chain, step = (cell.experiment, cell.step) if cell.source == "step before" else ("", -1)
-        sweeps.setdefault((cell.hook, chain, step), []).append(patch_of(cell, sites))
-    return [(hook, patches) for (hook, *_), patches in sweeps.items()]
+        found, run = sweeps.setdefault((cell.hook, chain, step), []), (cell.experiment, patch_of(cell, sites))
+        if found[-1:] != [run]:  # cells side by side that write the same are one run
+            found.append(run)
+    return [(hook, [patch for _, patch in runs]) for (hook, *_), runs in sweeps.items()]
 
 
 def _unpatched(experiment: Experiment, index: int) -> Work:
@@ -208,16 +213,18 @@ def _count(experiment: Experiment, todo: Todo) -> Counts:
         batch = collate(layouts, model.device)
         once = plain_work(model.hooked, batch)
         donors = {donor: cells for (each, donor), cells in todo.cells.items() if each == direction}
-        runs = once * (1 + sum(map(len, donors.values())))
+        again = [each for cells in donors.values() for each in run_again(spec, cells)]  # with expected answers
+        varied = sum((_varied(experiment, indices, direction, cells) for cells in donors.values()), Work())
+        runs = once * (1 + sum(map(len, (*donors.values(), *again)))) + varied
         plain += runs
         if spec.engine == "reference":
             patched += runs
             continue
         base = engine.empty_base(model.hooked, model.head, batch)
-        for donor, cells in donors.items():
-            if donor != "self":
-                patched += sum((sweep_work(base, each, hook) for hook, each in patches_of(cells, batch.sites)), Work())
-        if checked := min(spec.checks, len(donors.get(PAIRED, ()))):
+        patched += varied + base_work(base) * len(again)
+        for cells in (*(cells for donor, cells in donors.items() if donor != "self"), *again):
+            patched += sum((sweep_work(base, each, hook) for hook, each in patches_of(cells, batch.sites)), Work())
+        if checked := min(spec.checks, _asked_about(experiment, donors)):
             checks += once * checked + plain_work(model.hooked, collate(layouts[:1])) * FLOOR_RUNS
     return Counts(
         plain_runs=todo.work + len(indices) * (1 + len(directions)),
@@ -226,6 +233,28 @@ def _count(experiment: Experiment, todo: Todo) -> Counts:
         patched=patched,
         checks=checks,
         records=todo.work,
+    )
+
+
+def _varied(experiment: Experiment, indices: Sequence[int], direction: str, cells: Sequence[Cell]) -> Work:
+    """Unpatched runs with other numbers of thoughts."""
+    model, side, work = experiment.model, recipient(direction), Work()
+    for number in (cell.thoughts for cell in cells):
+        if number is not None:
+            layouts = [
+                with_thoughts(model, experiment.spec, experiment.pairs[index], experiment.layouts[index], number)[side]
+                for index in indices
+            ]
+            work += plain_work(model.hooked, collate(layouts, model.device))
+    return work
+
+
+def _asked_about(experiment: Experiment, donors: Mapping[str, Sequence[Cell]]) -> int:
+    """Cells with the donor that their experiment asks about, of which some are checked."""
+    return sum(
+        cell.thoughts is None and donor == experiment.donors(cell.experiment)[0]
+        for donor, cells in donors.items()
+        for cell in cells
     )
 
 
@@ -241,10 +270,11 @@ def _affordable(experiment: Experiment, indices: Sequence[int]) -> Todo:
     seconds = (time.perf_counter() - started) * work.patched.flops / work.unpatched.flops
     if seconds <= LONG:
         return whole
-    part = spec.directions[0], PAIRED
+    part = max(whole.cells, key=lambda each: len(whole.cells[each]))  # the first of the largest ones
     seconds *= len(whole.cells[part]) * len(indices) / whole.work
     kept = evenly(layers, max(1, int(len(layers) * LONG / seconds)))
-    return replace(whole, cells={part: [cell for cell in whole.cells[part] if cell.layer in kept]})
+    some = [cell for cell in whole.cells[part] if cell.layer in kept]
+    return replace(whole, cells={part: some or whole.cells[part][:1]})
 
 
 def evenly(layers: Sequence[int], number: int) -> set[int]:
@@ -273,4 +303,4 @@ def _timed(experiment: Experiment, todo: Todo) -> tuple[Timing, int]:
 def _largest_sweep(experiment: Experiment, indices: Sequence[int]) -> int:
     """The most patches that are run together."""
     sites = experiment.layouts[indices[0]][0].sites
-    return max(len(patches) for _, patches in patches_of(experiment.cells(indices), sites))
+    return max((len(patches) for _, patches in patches_of(experiment.cells(indices), sites)), default=0)

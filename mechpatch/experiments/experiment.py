@@ -4,8 +4,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from mechpatch.errors import SpecError, ThoughtError
-from mechpatch.experiments.cells import all_cells, fixed_sites
-from mechpatch.experiments.layouts import groups, pair_layouts
+from mechpatch.experiments.cells import NOTHING_KNOWN, Known, all_cells, fixed_sites
+from mechpatch.experiments.layouts import groups, most_thoughts, pair_layouts
 from mechpatch.experiments.spec import Spec
 from mechpatch.kinds import Cell
 from mechpatch.kinds.cells import ALL, ANSWER, BOT, EOT
@@ -13,6 +13,7 @@ from mechpatch.models import ThoughtModel
 from mechpatch.names import as_typed
 from mechpatch.own import NOTHING, Own
 from mechpatch.pairs import Pair
+from mechpatch.pairs.counterfactual import step_values
 from mechpatch.reprs import short_repr
 from mechpatch.thoughts import Layout, thought_sites
 
@@ -26,7 +27,7 @@ class Experiment:
         layouts: clean and corrupted layout of each pair.
         asked: indices of the pairs that are run, rising.
         own: kinds, donors and metrics of the user's own.
-        fixed: the sites at which every question has the same token.
+        known: what all pairs have in common.
     """
 
     model: ThoughtModel
@@ -35,7 +36,7 @@ class Experiment:
     layouts: Sequence[tuple[Layout, Layout]]
     asked: Sequence[int]
     own: Own = NOTHING
-    fixed: tuple[str, ...] = ()
+    known: Known = NOTHING_KNOWN
 
     __repr__ = short_repr
 
@@ -71,7 +72,11 @@ class Experiment:
             layouts=layouts,
             asked=sorted(asked),
             own=own,
-            fixed=fixed_sites(layouts),
+            known=Known(
+                fixed=fixed_sites(layouts),
+                n_steps=max(len(step_values(side)) for pair in pairs for side in (pair.clean, pair.corrupted)),
+                most=most_thoughts(spec, layouts, model.n_ctx),
+            ),
         )
         experiment.check()
         return experiment
@@ -102,16 +107,28 @@ class Experiment:
     def cells(self, batch: Sequence[int]) -> list[Cell]:
         """The cells of a batch, in one direction; all its pairs have the same sites."""
         sites = self.layouts[batch[0]][0].sites
-        return all_cells(self.model, self.spec, sites, self.own, self.fixed)
+        return all_cells(self.model, self.spec, sites, self.own, self.known)
+
+    def donors(self, experiment: str) -> tuple[str, ...]:
+        """The donors that an experiment is run with, what it asks about first."""
+        return self.own.kind(experiment).donors or self.spec.donors
+
+    @property
+    def all_donors(self) -> tuple[str, ...]:
+        """The donors of all experiments, each once."""
+        return tuple(dict.fromkeys(donor for name in self.spec.experiments for donor in self.donors(name)))
 
     def work(self, batch: Sequence[int]) -> int:
         """Patched runs of a batch, counted per pair."""
-        return len(self.cells(batch)) * len(self.spec.donors) * len(self.spec.directions) * len(batch)
+        runs = sum(len(self.donors(cell.experiment)) for cell in self.cells(batch))
+        return runs * len(self.spec.directions) * len(batch)
 
     def site_index(self) -> dict[str, int]:
         """Place of every site name along the sequence, over all pairs; those of sets follow."""
         names = [BOT, *max((thought_sites(clean.sites) for clean, _ in self.layouts), key=len), EOT, ANSWER]
         index = {ALL: 0} | {name: place for place, name in enumerate(names)}
         found = {cell.site: cell.sites for batch in self.batches for cell in self.cells(batch)}
-        sets = sorted(found.keys() - index.keys(), key=lambda name: [index[site] for site in found[name]])
+        sets = sorted(
+            found.keys() - index.keys(), key=lambda name: ([index[site] for site in found[name]], len(name), name)
+        )
         return index | {name: place for place, name in enumerate(sets, start=len(names))}

@@ -9,6 +9,7 @@ from mechpatch.models import ThoughtModel
 from mechpatch.pairs import Finding, Pair, Predicate, default_predicates, unequal_steps
 from mechpatch.patching.batch import padded_width
 from mechpatch.thoughts import Layout
+from mechpatch.thoughts.layout import encode
 from mechpatch.thoughts.text import step_ends
 
 
@@ -34,6 +35,35 @@ def pair_layouts(model: ThoughtModel, spec: Spec, pair: Pair) -> tuple[Layout, L
         separator=spec.separator,
         placeholder=placeholder_token(model, spec) if spec.thoughts == "placeholder" else None,
     )
+
+
+def with_thoughts(
+    model: ThoughtModel, spec: Spec, pair: Pair, layouts: tuple[Layout, Layout], number: int
+) -> tuple[Layout, Layout]:
+    """The same questions with so many thoughts between bot and eot; of a text chain, its first steps."""
+
+    def changed(layout: Layout, cot: str | None) -> Layout:
+        if layout.n_latents:
+            start = len(layout.prompt)
+            return replace(layout, n_latents=number, thoughts=tuple(range(start, start + number)))
+        if spec.thoughts == "text":
+            before = len(layout.prompt) - len(encode(model.tokenizer, spec.separator + (cot or "")))
+            stop = layout.thoughts[number - 1] + 1 if number else before
+            return replace(layout, prompt=layout.prompt[:stop], thoughts=layout.thoughts[:number])
+        start = layout.thoughts[0]
+        filler = layout.prompt[start : start + 1] * number
+        return replace(layout, prompt=layout.prompt[:start] + filler, thoughts=tuple(range(start, start + number)))
+
+    return changed(layouts[0], pair.clean.cot), changed(layouts[1], pair.corrupted.cot)
+
+
+def most_thoughts(spec: Spec, layouts: Sequence[tuple[Layout, Layout]], n_ctx: int) -> int | None:
+    """Twice as many thoughts as there are, as far as the model has positions; None of a text, which has what it has."""
+    if spec.thoughts == "text":
+        return None
+    count = len(layouts[0][0].thoughts)
+    longest = max(layout.length for pair in layouts for layout in pair)
+    return count + max(0, min(count, n_ctx - longest))
 
 
 def answer_prefix(model: ThoughtModel, spec: Spec) -> str:

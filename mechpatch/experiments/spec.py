@@ -43,6 +43,7 @@ class Spec:
         batch_size: pairs in one forward pass.
         seed: seed of null donors, intervals and checks.
         engine: fast (all patches in a few passes) or reference (one plain hooked run for each).
+        expected: teacher-force the answers that the pairs' own field `expected` names, site by site, as a third one.
         checks: cells of each batch that the fast engine's numbers are compared with plain hooks at.
         memory: bytes that the process may take, weights included (on a GPU: what lies there); None for all there is.
         own: what the user made for this run: (what, name, version), see `mechpatch.own.Own`.
@@ -66,6 +67,7 @@ class Spec:
     batch_size: int = 16
     seed: int = 0
     engine: str = "fast"
+    expected: bool = False
     checks: int = 3
     memory: int | None = None
     own: tuple[tuple[str, str, str], ...] = ()

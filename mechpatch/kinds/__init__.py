@@ -1,6 +1,7 @@
 """The kinds of experiments: which cells each visits, what it is called and how it is drawn. One table of them all."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from mechpatch.kinds.cells import Cell as Cell
 from mechpatch.kinds.cells import Frame as Frame
@@ -9,7 +10,9 @@ from mechpatch.kinds.kind import DRAWINGS, WORDS
 from mechpatch.kinds.kind import Kind as Kind
 from mechpatch.kinds.layer import LAYER
 from mechpatch.kinds.position import POSITION
+from mechpatch.kinds.removal import COUNT, EARLY, NECESSITY
 from mechpatch.kinds.sets import LEAVE_ONE_OUT, PAIRWISE, SUBSET, WINDOW
+from mechpatch.kinds.swap import SWAP
 
 # In the order of every list and table.
 _TABLE = (
@@ -21,6 +24,10 @@ _TABLE = (
     PAIRWISE,
     SUBSET,
     WINDOW,
+    NECESSITY,
+    COUNT,
+    EARLY,
+    SWAP,
 )
 KINDS = {kind.name: kind for kind in _TABLE}
 SHORT = {"chained": ("relay", "cumulative"), "all": ("layer", "position", "relay", "cumulative")}
@@ -38,7 +45,7 @@ def tell(described: Mapping[str, Mapping[str, str]]) -> None:
         known = {field: str(words[field]) for field in WORDS if field in words}
         if known.get("drawing") not in DRAWINGS:
             known["drawing"] = "map"
-        _told[name] = Kind(name=name, cells=lambda frame: [], **{"label": name} | known)
+        _told[name] = replace(Kind(name=name, label=name, cells=lambda frame: []), **known)
 
 
 def kind_of(name: str) -> Kind:

@@ -36,6 +36,7 @@ class Cell:
         similarity: the vector whose cosines are reported. "written": the one that is written. "before": what the run
             of the step before had at the last site, before this step writes there.
         structural: nothing can move (or be handed on), whatever the model has learnt.
+        thoughts: how many thoughts are run, where nothing is written and their number is what changes; else None.
         alike: every question has the same vector there, so a donor that comes from a question moves nothing.
     """
 
@@ -51,6 +52,7 @@ class Cell:
     similarity: str = "written"
     structural: bool = False
     alike: bool = False
+    thoughts: int | None = None
 
     @property
     def key(self) -> tuple[str, str, int | None, int, int, str, int]:
@@ -78,6 +80,8 @@ class Frame:
         learned_positions: whether positions are learnt vectors, which are added to what enters the first block.
         subsets: sets of sites that were asked for.
         window: layers in a row that were asked for.
+        n_steps: the most steps that a question's own chain has, as far as their values are known.
+        most: the most thoughts that may be run; None where their number is that of a text.
     """
 
     n_layers: int
@@ -90,6 +94,8 @@ class Frame:
     learned_positions: bool = False
     subsets: tuple[tuple[str, ...], ...] = ()
     window: int = 3
+    n_steps: int = 0
+    most: int | None = None
 
     def is_structural(self, layer: int, sites: Sequence[str]) -> bool:
         """Whether a write at that layer and upwards can move no answer logit.

@@ -42,6 +42,8 @@ class Kind:
         phrase: opens the sentence about it: "Position-wise", "Written two at a time". By default the label.
         drawing: one of `DRAWINGS`. "map": layers × columns. "profile": one number for each layer. "chain": a line for
             each layer over the steps. "triangle": sites × sites, a map for each layer.
+        donors: the donors that it is run with, the effect first; empty for the pair's other side and the nulls that
+            were asked for.
         needs: the kind whose effects its own are held against, pair by pair.
         gives: what that difference is called: lost, synergy or gain (see `mechpatch.stats.sets`).
         place: where a cell is, in words, given anything that has its layer, site, step and width.
@@ -54,6 +56,7 @@ class Kind:
     version: str = "1"
     phrase: str = ""
     drawing: str = "map"
+    donors: tuple[str, ...] = ()
     needs: str | None = None
     gives: str | None = None
     place: Callable[[Placed], str] = at_site

@@ -7,11 +7,10 @@ question takes two unpatched runs at most: that with its thoughts, and one to de
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from mechpatch.errors import PairError
-from mechpatch.experiments.layouts import pair_layouts
+from mechpatch.experiments.layouts import pair_layouts, with_thoughts
 from mechpatch.experiments.running.activations import UnpatchedRuns
 from mechpatch.experiments.running.batches import Tick
 from mechpatch.experiments.running.continuations import Openings
@@ -26,7 +25,6 @@ from mechpatch.patching import collate
 from mechpatch.patching.engine.recording import Recording
 from mechpatch.patching.greedy import greedy
 from mechpatch.thoughts import Layout
-from mechpatch.thoughts.layout import encode
 
 OTHER = "other"
 MORE = 4  # tokens that are decoded past the length of the longest answer
@@ -67,7 +65,7 @@ def answer(
     for index, (pair, found) in enumerate(zip(pairs, outcomes, strict=True)):
         without: tuple[str | None, str | None] = (None, None)
         if NEEDS_THOUGHTS in criteria and found == SIDES:
-            less = _without_thoughts(model, spec, pair, layouts[index])
+            less = with_thoughts(model, spec, pair, layouts[index], 0)
             without = _outcomes(openings, pair, less, record(model.hooked, model.head, less, spec.hooks))
         clean, corrupted = (
             Said(
@@ -90,17 +88,6 @@ def _outcomes(openings: Openings, pair: Pair, layouts: Layouts, recorded: Sequen
         for side, (layout, kept) in enumerate(zip(layouts, recorded, strict=True))
     )
     return clean, corrupted
-
-
-def _without_thoughts(model: ThoughtModel, spec: Spec, pair: Pair, layouts: Layouts) -> Layouts:
-    """The same questions with nothing between bot and eot; without a chain, where the thoughts are text."""
-
-    def less(layout: Layout, cot: str | None) -> Layout:
-        first = len(layout.prompt) - len(encode(model.tokenizer, spec.separator + (cot or "")))
-        stop = first if spec.thoughts == "text" else layout.thoughts[0]
-        return replace(layout, prompt=layout.prompt[:stop], n_latents=0, thoughts=())
-
-    return less(layouts[0], pair.clean.cot), less(layouts[1], pair.corrupted.cot)
 
 
 def _decoded(

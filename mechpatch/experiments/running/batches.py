@@ -6,37 +6,58 @@ was computed before it: a resumed run gives the numbers of an uninterrupted one.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from mechpatch.axes import Logits, SiteVectors
-from mechpatch.catalogue import PAIRED
 from mechpatch.experiments.cells import patch_of
 from mechpatch.experiments.experiment import Experiment
+from mechpatch.experiments.layouts import with_thoughts
 from mechpatch.experiments.running.activations import SIDES, UnpatchedRuns
 from mechpatch.experiments.running.continuations import Openings
-from mechpatch.experiments.running.donors import DONOR_FUNCTIONS, DonorFunction, Everyone, Recipients, vectors_of
+from mechpatch.experiments.running.donors import (
+    BY_STEP,
+    DONOR_FUNCTIONS,
+    PICKS,
+    DonorFunction,
+    Everyone,
+    Recipients,
+    picked,
+    vectors_of,
+)
 from mechpatch.experiments.running.engines import ENGINES, Runner
 from mechpatch.experiments.running.finite import Written, require_finite
 from mechpatch.experiments.running.footprint import footprint_of_batch
 from mechpatch.experiments.running.numerics import EngineCheck, Rounding
 from mechpatch.experiments.running.records import (
+    Columns,
     Gathered,
     RecordBuilder,
     Unpatched,
     answer_columns,
     effect_columns,
+    no_similarity,
     similarity_columns,
 )
 from mechpatch.experiments.running.stopwatch import Stopwatch
+from mechpatch.experiments.running.third import (
+    Third,
+    expected_answers,
+    recorded_start,
+    third_answers,
+    third_columns,
+)
 from mechpatch.experiments.spec import FIRST, recipient
 from mechpatch.kinds import Cell
-from mechpatch.metrics import normaliser
-from mechpatch.patching import Batch, collate
+from mechpatch.metrics import Continues, normaliser
+from mechpatch.pairs import Pair
+from mechpatch.patching import Batch, collate, reference
 from mechpatch.patching.engine.recording import Recording, stack_logits, stack_vectors
 from mechpatch.patching.patch import Patch
 from mechpatch.reprs import short_repr
@@ -60,8 +81,14 @@ class Todo:
     @classmethod
     def whole(cls, experiment: Experiment, batch: Sequence[int]) -> "Todo":
         """All of it."""
-        cells, spec = experiment.cells(batch), experiment.spec
-        return cls([*batch], {(direction, donor): cells for direction in spec.directions for donor in spec.donors})
+        cells, donors = experiment.cells(batch), experiment.donors
+        by_donor = {
+            donor: [cell for cell in cells if donor in donors(cell.experiment)] for donor in experiment.all_donors
+        }
+        asked = {
+            (direction, donor): those for direction in experiment.spec.directions for donor, those in by_donor.items()
+        }
+        return cls([*batch], asked)
 
     @property
     def work(self) -> int:
@@ -110,8 +137,6 @@ class BatchRunner:
     def prepare(cls, experiment: Experiment, runs: UnpatchedRuns, tick: Tick) -> "BatchRunner":
         """All that the batches of an experiment share."""
         model, spec, pairs = experiment.model, experiment.spec, experiment.pairs
-        names = [pair.pair_id for pair in pairs]
-        answers = [(pair.clean.value, pair.corrupted.value) for pair in pairs]
         sites = [clean.sites for clean, _ in experiment.layouts]
         return cls(
             experiment=experiment,
@@ -120,8 +145,7 @@ class BatchRunner:
                 (direction, hook): Everyone(
                     hook=hook,
                     runs=runs,
-                    names=names,
-                    answers=answers,
+                    pairs=pairs,
                     sites=sites,
                     recipient=recipient(direction),
                     seed=spec.seed,
@@ -187,38 +211,87 @@ class BatchRunner:
             values=(values[0], values[1]),
             recipient=side,
         )
-        checked = self._checked(direction, indices, donors.get(PAIRED, ()))
+        checked = self._checked(direction, indices, donors)
+
+        def columns_of(logits: Logits) -> Columns:
+            return effect_columns(logits, batch, unpatched, continues, spec.min_gap, self.experiment.own.metrics)
+
         for donor, cells in donors.items():
             gathered = Gathered(len(cells), len(indices), spec.own_names("metric"))
             check = EngineCheck(model=model, seed=spec.seed)
-            for hook, sides in vectors.items():
-                there = [cell for cell in cells if cell.hook == hook]
-                into = Recipients(everyone=self.everyone[direction, hook], indices=indices, baseline=sides[side])
+            for cell, logits in self.watch.each("patched", self._varied(indices, side, cells)):
+                require_finite(model, layouts[side], names, [logits], f"{cell.name}, {direction}")
+                with self.watch.measure("records"):
+                    gathered.add(
+                        cell, donor, columns_of(logits) | no_similarity(len(indices)), np.ones(len(indices), dtype=bool)
+                    )
+                self.tick(len(indices))
+            for (hook, step), there in _together(donor, cells).items():
+                sides = vectors[hook]
+                everyone = self.everyone[direction, hook]
+                into = Recipients(everyone=everyone, indices=indices, baseline=sides[side], step=step)
                 source, present = vectors_of(donor, self.donors[donor], into)
+                taken = _names_of(donor, into)
+                with self.watch.measure("patched"):
+                    expected = expected_answers(self.experiment, donor, into, there)
+                    start = recorded_start(self.experiment, memory)
+                    thirds = third_answers(self.experiment, side, indices, hook, source, expected, start)
                 runs = _patched_runs(runner, batch, source, there, sides[side])
                 for cell, done in self.watch.each("patched", runs):
                     where = f"{cell.name}, {direction}, donor {donor}"
                     written = Written(done.patch, done.written, hook)
                     require_finite(model, layouts[side], names, [done.logits], where, written)
-                    if donor == PAIRED and cell in checked:
+                    if (donor, cell) in checked:
                         with self.watch.measure("checks"):
                             check.compare(batch, layouts[side], names, written, done.logits, where)
                     with self.watch.measure("records"):
-                        columns = effect_columns(
-                            done.logits, batch, unpatched, continues, spec.min_gap, self.experiment.own.metrics
-                        )
+                        columns = columns_of(done.logits)
                         compared = [_at(each, cell.layer, done.compared_at, cell.head) for each in sides]
                         columns |= similarity_columns(done.compared, *compared)
-                        gathered.add(cell, donor, columns, present)
+                        answers = None
+                        if (third := thirds.get(cell)) is not None:
+                            columns |= third_columns(batch, done.logits, third, self._three(pairs, third), side)
+                            answers = third.answers
+                        gathered.add(cell, donor, columns, present, answers, taken)
                     self.tick(len(indices))
             with self.watch.measure("records"):
                 table = pa.concat_tables(self.builder.tables(direction, indices, gathered, unpatched))
             yield Part(direction, donor, cells, table, check.found)
 
-    def _checked(self, direction: str, indices: Sequence[int], cells: Sequence[Cell]) -> set[Cell]:
-        """Some of the cells, drawn by name."""
+    def _varied(self, indices: Sequence[int], side: int, cells: Sequence[Cell]) -> Iterator[tuple[Cell, Logits]]:
+        """Logits of cells in which nothing is written and another number of thoughts is run: plain unpatched runs."""
+        experiment, model = self.experiment, self.experiment.model
+        for cell in cells:
+            if cell.thoughts is not None:
+                layouts = [
+                    with_thoughts(
+                        model, experiment.spec, experiment.pairs[index], experiment.layouts[index], cell.thoughts
+                    )[side]
+                    for index in indices
+                ]
+                yield cell, reference.baseline(model.hooked, model.head, collate(layouts, model.device), ()).logits
+
+    def _three(self, pairs: Sequence[Pair], third: Third) -> Continues:
+        """What would prolong each of three answers."""
+        return self.openings.after(
+            [
+                (pair.clean.answer, pair.corrupted.answer, pair.clean.answer if answer is None else answer)
+                for pair, answer in zip(pairs, third.answers, strict=True)
+            ]
+        )
+
+    def _checked(
+        self, direction: str, indices: Sequence[int], donors: Mapping[str, Sequence[Cell]]
+    ) -> set[tuple[str, Cell]]:
+        """Some of the cells with the donor that their experiment asks about, drawn by name."""
         spec, name = self.experiment.spec, self.experiment.pairs[indices[0]].pair_id
-        drawn = sorted(cells, key=lambda cell: digest([spec.seed, "check", direction, name, *cell.key]))
+        cells = [
+            (donor, cell)
+            for donor, those in donors.items()
+            for cell in those
+            if cell.thoughts is None and donor == self.experiment.donors(cell.experiment)[0]
+        ]
+        drawn = sorted(cells, key=lambda each: digest([spec.seed, "check", direction, name, *each[1].key]))
         return {*drawn[: spec.checks if spec.engine == "fast" else 0]}
 
 
@@ -236,6 +309,23 @@ class _Done(NamedTuple):
     written: Float[Tensor, "pair 2 layer site *vector"]
     compared: Float[Tensor, "pair 2 site *vector"]
     compared_at: list[int]
+
+
+def _together(donor: str, cells: Sequence[Cell]) -> dict[tuple[str, int | None], list[Cell]]:
+    """Cells that are written with the same vectors: of one hook point, and of one step if the donor depends on it."""
+    found: dict[tuple[str, int | None], list[Cell]] = {}
+    for cell in cells:
+        if cell.thoughts is None:
+            step = cell.step - 1 if donor in BY_STEP and cell.step > 0 else None
+            found.setdefault((cell.hook, step), []).append(cell)
+    return found
+
+
+def _names_of(donor: str, runs: Recipients) -> list[str | None] | None:
+    """The pair whose question gives each pair its vectors; None for vectors of no one question."""
+    if donor not in PICKS:
+        return None
+    return [None if source is None else runs.everyone.names[source[0]] for source in picked(donor, runs)]
 
 
 def _patched_runs(
@@ -258,13 +348,16 @@ def _patched_runs(
             done = _Done(patch, step.logits, vectors[:, :, None], vectors, [*patch.sites])
             yield relays[patch.layer, patch.head, patch.sites[0]], done
     others = [cell for cell in cells if cell.source == "donor"]
-    patches = [patch_of(cell, batch.sites) for cell in others]
+    # Cells that stand side by side and write the same are one run: those of a swap differ in the answer they expect.
+    alike = [[*those] for _, those in groupby(others, key=lambda cell: (cell.experiment, patch_of(cell, batch.sites)))]
+    patches = [patch_of(those[0], batch.sites) for those in alike]
     before = baseline[:, :, :0]
-    for cell, (patch, outcome) in zip(others, runner.sweep(hook, source, patches), strict=True):
-        sites = [*patch.sites]
+    for those, (patch, outcome) in zip(alike, runner.sweep(hook, source, patches), strict=True):
+        cell, sites = those[0], [*patch.sites]
         written = torch.stack([_at(source, layer, sites, patch.head) for layer in patch.layers], dim=2)
         if cell.similarity == "written":
-            yield cell, _Done(patch, outcome.logits, written, written[:, :, 0], sites)
+            for each in those:
+                yield each, _Done(patch, outcome.logits, written, written[:, :, 0], sites)
             continue
         had = baseline[:, :, cell.layer] if cell.step == 0 else before
         compared = had[:, :, sites[-1:]] if patch.head is None else had[:, :, sites[-1:], patch.head]

@@ -7,6 +7,8 @@
     gaussian    Gaussian, with the norm of the paired vector (of each head, where the hook point has heads)
     zero        nothing: the zero vector
     mean        as paired, the mean over all pairs of the file, whether they are answered right or not
+    other_value as other_pair, drawn for itself
+    same_step   as other_pair, of a question with an equal value at one step; at all thoughts, at some step
 
 An effect counts only against null donors; zero and mean are effects of their own. What is drawn is drawn by name, never
 by order: a run over more pairs, layers or donors has the same draws.
@@ -23,12 +25,16 @@ from torch import Tensor
 
 from mechpatch.errors import SpecError
 from mechpatch.experiments.running.activations import UnpatchedRuns
-from mechpatch.pairs import Value
+from mechpatch.pairs import Pair, Side, Value
+from mechpatch.pairs.counterfactual import step_values
 from mechpatch.storage.keys import digest
+from mechpatch.values import answer_value
 
 Vectors = Float[Tensor, "pair 2 layer site *vector"]
 Present = Bool[np.ndarray, " pair"]
 DonorFunction = Callable[["Recipients"], tuple[Vectors, Present]]
+Question = tuple[int, int]  # a pair, and a side of it: 0 clean, 1 corrupted
+Pick = Callable[["Everyone", int, int | None], Question | None]  # for a pair, and a step where one is asked about
 
 
 def generator(seed: int, *names: str | int) -> np.random.Generator:
@@ -43,20 +49,39 @@ class Everyone:
     Attributes:
         hook: the hook point that is written.
         runs: unpatched runs; pairs that are not run themselves are donors too.
-        names: id of each pair.
-        answers: what the clean and the corrupted answer of each pair are compared by.
         sites: site names of each pair; a donor must have the same.
+        pairs: what each pair asks.
         recipient: which side is patched, 0 clean or 1 corrupted; the donors' side is the other one.
         seed: seed of the draws.
     """
 
     hook: str
     runs: UnpatchedRuns
-    names: Sequence[str]
-    answers: Sequence[tuple[Value, Value]]
+    pairs: Sequence[Pair]
     sites: Sequence[tuple[str, ...]]
     recipient: int
     seed: int
+
+    @cached_property
+    def names(self) -> list[str]:
+        """Id of each pair."""
+        return [pair.pair_id for pair in self.pairs]
+
+    @cached_property
+    def answers(self) -> list[tuple[Value, Value]]:
+        """What the clean and the corrupted answer of each pair are compared by."""
+        return [(pair.clean.value, pair.corrupted.value) for pair in self.pairs]
+
+    @cached_property
+    def values(self) -> list[tuple[list[Value], list[Value]]]:
+        """Values of the steps of the clean and the corrupted question of each pair."""
+        each = [[[answer_value(value) for value in step_values(side)] for side in (pair.clean, pair.corrupted)]
+                for pair in self.pairs]  # fmt: skip
+        return [(clean, corrupted) for clean, corrupted in each]
+
+    def question(self, index: int, side: int) -> Side:
+        """Question `side` (0 clean, 1 corrupted) of pair `index`."""
+        return (self.pairs[index].clean, self.pairs[index].corrupted)[side]
 
     def alike(self, index: int) -> list[int]:
         """Other pairs with the same sites."""
@@ -97,11 +122,13 @@ class Recipients:
         indices: places of the pairs of this batch in `everyone`.
         baseline: what the runs have there when nothing is written, [pair, answer, layer, site, *vector]; the last axes
             are (d_model), (head, d_head) for z, k and v, and (2, kv_head, d_head), keys then values, for kv.
+        step: the step of the question that is asked about, from 0 on, for a donor that depends on it; else None.
     """
 
     everyone: Everyone
     indices: Sequence[int]
     baseline: Vectors
+    step: int | None = None
 
     @property
     def all(self) -> Present:
@@ -113,9 +140,8 @@ class Recipients:
         """What the other side of each pair has there."""
         return torch.cat([self.everyone.vectors(index, 1 - self.everyone.recipient) for index in self.indices])
 
-    def taken(self, pick: Callable[[int], tuple[int, int] | None]) -> tuple[Vectors, Present]:
-        """Vectors of the (pair, side) that `pick` gives for each pair; the run's own where it gives None."""
-        picked = [pick(index) for index in self.indices]
+    def taken(self, picked: Sequence[Question | None]) -> tuple[Vectors, Present]:
+        """Vectors of one question for each pair; the run's own where there is None."""
         vectors = [
             self.baseline[row, None] if source is None else self.everyone.vectors(*source)
             for row, source in enumerate(picked)
@@ -123,38 +149,49 @@ class Recipients:
         return torch.cat(vectors), np.array([source is not None for source in picked])
 
 
-def paired(runs: Recipients) -> tuple[Vectors, Present]:
-    """The other side of the same pair."""
-    return runs.paired, runs.all
-
-
 def unchanged(runs: Recipients) -> tuple[Vectors, Present]:
     """What is there already."""
     return runs.baseline, runs.all
 
 
-def other_pair(runs: Recipients) -> tuple[Vectors, Present]:
+def other_side(everyone: Everyone, index: int, step: int | None) -> Question:
+    """The other side of the same pair."""
+    return index, 1 - everyone.recipient
+
+
+def another(name: str) -> Pick:
     """Another pair with the same sites whose two answers are not this pair's."""
-    everyone = runs.everyone
 
-    def pick(index: int) -> tuple[int, int] | None:
-        taken = set(everyone.answers[index])
-        able = [i for i in everyone.alike(index) if taken.isdisjoint(everyone.answers[i])]
-        return everyone.draw("other_pair", index, [(i, 1 - everyone.recipient) for i in able])
+    def pick(everyone: Everyone, index: int, step: int | None) -> Question | None:
+        return everyone.draw(name, index, _others(everyone, index))
 
-    return runs.taken(pick)
+    return pick
 
 
-def same_value(runs: Recipients) -> tuple[Vectors, Present]:
+def equal_answer(everyone: Everyone, index: int, step: int | None) -> Question | None:
     """A question of another pair whose answer is the patched run's own."""
-    everyone = runs.everyone
+    wanted = everyone.answers[index][everyone.recipient]
+    able = [(i, side) for i in everyone.alike(index) for side in (0, 1) if everyone.answers[i][side] == wanted]
+    return everyone.draw("same_value", index, able)
 
-    def pick(index: int) -> tuple[int, int] | None:
-        wanted = everyone.answers[index][everyone.recipient]
-        able = [(i, side) for i in everyone.alike(index) for side in (0, 1) if everyone.answers[i][side] == wanted]
-        return everyone.draw("same_value", index, able)
 
-    return runs.taken(pick)
+def equal_step(everyone: Everyone, index: int, step: int | None) -> Question | None:
+    """As `another`, of a question with an equal value at `step`; at some step, where none is named."""
+    own = everyone.values[index][everyone.recipient]
+
+    def equal(other: Question) -> bool:
+        theirs = everyone.values[other[0]][other[1]]
+        both = [mine == value for mine, value in zip(own, theirs, strict=False)]
+        return any(both) if step is None else any(both[step : step + 1])
+
+    able = [other for other in _others(everyone, index) if equal(other)]
+    return everyone.draw("same_step" if step is None else f"same_step {step}", index, able)
+
+
+def _others(everyone: Everyone, index: int) -> list[Question]:
+    taken = set(everyone.answers[index])
+    able = [i for i in everyone.alike(index) if taken.isdisjoint(everyone.answers[i])]
+    return [(i, 1 - everyone.recipient) for i in able]
 
 
 def gaussian(runs: Recipients) -> tuple[Vectors, Present]:
@@ -189,11 +226,30 @@ def mean(runs: Recipients) -> tuple[Vectors, Present]:
     return torch.cat([runs.everyone.mean(index) for index in runs.indices]), runs.all
 
 
+# Donors whose vectors one question has: which question it is, for each pair.
+PICKS: Mapping[str, Pick] = {
+    "paired": other_side,
+    "other_pair": another("other_pair"),
+    "same_value": equal_answer,
+    "other_value": another("other_value"),
+    "same_step": equal_step,
+}
+BY_STEP = ("same_step",)  # of another question for every step that is asked about
+
+
+def picked(name: str, runs: Recipients) -> list[Question | None]:
+    """The question that gives a donor its vectors, for each pair; None where there is none."""
+    pick = PICKS[name]
+    return [pick(runs.everyone, index, runs.step) for index in runs.indices]
+
+
+def _from_questions(name: str) -> DonorFunction:
+    return lambda runs: runs.taken(picked(name, runs))
+
+
 DONOR_FUNCTIONS: Mapping[str, DonorFunction] = {
-    "paired": paired,
+    **{name: _from_questions(name) for name in PICKS},
     "self": unchanged,
-    "other_pair": other_pair,
-    "same_value": same_value,
     "gaussian": gaussian,
     "zero": zero,
     "mean": mean,

@@ -81,13 +81,15 @@ def footprint(model: ThoughtModel, spec: Spec, layouts: Layouts, pairs: int, rec
     vectors = sum(2 * sites * floats_of(model, hook) for hook in spec.hooks)  # of one pair; a batch holds three such
     batch = sum(prod(shape) for shapes in recorded for shape in shapes.values())
     batch += (min(pairs, KEPT) + 3 * len(layouts)) * vectors
+    if spec.expected or "swap" in spec.experiments:  # questions are recorded again, with expected answers
+        batch *= 2
     rows = logits = work = base_bytes = 0
     for direction in spec.directions:
         collated = collate([pair[recipient(direction)] for pair in layouts], model.device)
         read = 2 * collated.reads.shape[2] * len(layouts) * cfg.d_vocab_out * element
         metrics = min(8 * read, 2 * CHUNK) + 2 * read
         work = max(work, metrics)
-        if spec.checks > 0 or spec.engine == "reference":
+        if spec.checks > 0 or spec.engine == "reference" or {"count", "early"} & {*spec.experiments}:
             work = max(work, bytes_of_a_plain_run(model, collated) + 4 * read)
         if spec.checks > 0 and spec.engine == "fast":
             work = max(work, read + bytes_of_a_judgement(model, collated))

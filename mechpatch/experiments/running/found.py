@@ -131,7 +131,7 @@ def _lacking(experiment: Experiment, shards: Sequence[Shard]) -> Iterator[str]:
     for name, wanted, there in (
         ("pairs", experiment.asked, (index for shard in shards for index in shard.about["pairs"])),
         ("directions", spec.directions, (shard.about["direction"] for shard in shards)),
-        ("donors", spec.donors, (shard.about["donor"] for shard in shards)),
+        ("donors", experiment.all_donors, (shard.about["donor"] for shard in shards)),
         ("experiments", spec.experiments, (key[KEY.index("experiment")] for key in held)),
         ("hooks", spec.hooks, (key[KEY.index("hook")] for key in held)),
         ("layers", (cell.layer for cell in cells), (key[KEY.index("layer")] for key in held)),

@@ -23,6 +23,7 @@ from mechpatch.patching import Batch
 from mechpatch.reprs import short_repr
 
 OUTCOME = "outcome"
+EXPECTED = ("expected_logprob", "expected_logprob_change")
 RUNS = ("clean_run", "corrupted_run")
 Columns = dict[str, np.ndarray]
 
@@ -96,7 +97,7 @@ def effect_columns(
     clean, corrupted = (torch.from_numpy(side["answer_logprob_diff"]) for side in unpatched.values)
     patched = torch.from_numpy(columns["answer_logprob_diff"])
     columns["recovery"] = metrics.recovery(patched, corrupted, clean, min_gap).numpy()
-    return columns
+    return columns | dict.fromkeys(EXPECTED, np.full(len(logits), np.nan))
 
 
 def own_column(metric: Metric, logits: Logits, baseline: Logits, answers: Answers) -> Float[np.ndarray, " pair"]:
@@ -129,6 +130,11 @@ def similarity_columns(
     return _arrays(named)
 
 
+def no_similarity(pairs: int) -> Columns:
+    """The columns of `similarity_columns` where nothing is written."""
+    return dict.fromkeys(("similarity_clean", "similarity_corrupted", "bias"), np.full(pairs, np.nan))
+
+
 class Gathered:
     """What the runs of a batch gave in one direction, column by column.
 
@@ -143,20 +149,36 @@ class Gathered:
         self.donors: list[str] = []
         self.floats = {name: np.full((rows, pairs), np.nan) for name in (*STORED, *more)}
         self.outcomes = np.zeros((rows, pairs), dtype=np.int8)
+        self.expected = np.full((rows, pairs), None, dtype=object)
+        self.written = np.full((rows, pairs), None, dtype=object)
         self.present = np.zeros((rows, pairs), dtype=bool)
 
-    def add(self, cell: Cell, donor: str, columns: Columns, present: Bool[np.ndarray, " pair"]) -> None:
+    def add(
+        self,
+        cell: Cell,
+        donor: str,
+        columns: Columns,
+        present: Bool[np.ndarray, " pair"],
+        expected: Sequence[str | None] | None = None,
+        written: Sequence[str | None] | None = None,
+    ) -> None:
         """Add one run.
 
         Args:
             columns: one value per pair for each metric and the outcome.
             present: pairs that had this donor.
+            expected: the expected answer of each pair, if any.
+            written: the pair whose question gave each pair its vectors, if one did.
         """
         row = len(self.cells)
         for name, values in self.floats.items():
             values[row] = columns[name]
         self.outcomes[row] = columns[OUTCOME]
         self.present[row] = present
+        if expected is not None:
+            self.expected[row] = expected
+        if written is not None:
+            self.written[row] = written
         self.cells.append(cell)
         self.donors.append(donor)
 
@@ -187,6 +209,7 @@ class RecordBuilder:
                 *((name, pa.float64()) for name in (*STORED, *more)),
                 *((f"{name}_{run}", pa.float64()) for run in RUNS for name in UNPATCHED),
                 *((name, pa.string()) for name in (*outcomes, "clean_answer", "corrupted_answer")),
+                *((name, pa.string()) for name in ("expected_answer", "donor_pair_id")),
                 *((name, _field_type([fields.get(name) for fields in self._fields])) for name in names),
             ]
         )
@@ -225,6 +248,8 @@ class RecordBuilder:
                 name: pa.array(values[:, row], from_pandas=True) for name, values in gathered.floats.items()
             }
             columns[OUTCOME] = _named(gathered.outcomes[:, row])
+            columns["expected_answer"] = pa.array(gathered.expected[:, row], pa.string())
+            columns["donor_pair_id"] = pa.array(gathered.written[:, row], pa.string())
             of_pair = unpatched.of_pair(row) | {
                 "direction": direction,
                 "pair_index": index,
