@@ -1,8 +1,8 @@
 """What a question's answer would be if one of its steps had another value and all else were kept.
 
 The steps are those of its chain of thought, `<<a*b=c>>`. An operand that equals the result of an earlier step comes
-from that step, unless a number of the question or another step has that value too: then nobody can tell, and there is
-no such answer. A question may also name its step values itself, in a field `values`.
+from that step, unless another step, another operand beside it or a number of the question has that value too: then
+nobody can tell, and there is no such answer. A question may also name its step values itself, in a field `values`.
 """
 
 import re
@@ -13,7 +13,7 @@ from fractions import Fraction
 from mechpatch.pairs.answers import answer_text
 from mechpatch.pairs.arithmetic import NUMBER, Expression, number, parse
 from mechpatch.pairs.schema import Side
-from mechpatch.pairs.wording import written_numbers
+from mechpatch.pairs.wording import implied_values, written_numbers
 from mechpatch.values import answer_value
 
 CALCULATION = re.compile(r"<<([^<>=]*)=([^<>=]*)>>")
@@ -57,7 +57,7 @@ UNCLEAR = -1
 
 def chain_of(side: Side) -> Chain | None:
     """The calculations of a question; None if there are none, or if one does not compute or the last is no answer."""
-    written = {each.value for each in written_numbers(side.question)}
+    written = {each.value for each in written_numbers(side.question)} | implied_values(side.question, "")
     expressions: list[Expression] = []
     results: list[Fraction] = []
     sources: list[tuple[int | None, ...]] = []
@@ -70,7 +70,8 @@ def chain_of(side: Side) -> Chain | None:
                 return None
         except (ValueError, ZeroDivisionError):
             return None
-        sources.append(tuple(_source(each, results, written) for each in known))
+        twice = {each for each in known if known.count(each) > 1}
+        sources.append(tuple(_source(each, results, written | twice) for each in known))
         expressions.append(expression)
         results.append(result)
     if not results or results[-1] != side.value:

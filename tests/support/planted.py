@@ -19,6 +19,10 @@ The question holds one number v, the answer is v + 3 modulo `VALUES`. The residu
 Whoever has nothing to attend to attends to bos, which carries nothing. A head's scores use the slowest rotary pairs
 alone, which turn by less than 1e-9, so that attention is by content. Scores differ by 100 and more: nothing leaks.
 
+With `adds` the question also holds a word for an offset, 2 or 3, and the answer is v plus that: block `write + 1` reads
+the offset at the answer position, and the MLP has one neuron for each v and offset. So another question's v makes an
+answer that is neither question's own: the third answer.
+
 In latent mode the head maps marker i to marker i + 1 and copies `decoy` to the next thought, so that thoughts are
 really fed back and differ; with `hands_on` it also copies `carrier`, so that thought by thought the number is handed on
 to the last one, which is then the one that is read.
@@ -26,7 +30,7 @@ to the last one, which is then the one that is read.
 
 from dataclasses import dataclass
 from functools import cache
-from itertools import pairwise
+from itertools import combinations, pairwise, product
 from typing import Any
 
 import torch
@@ -44,7 +48,10 @@ from mechpatch.pairs import Pair, Side
 
 VALUES, THOUGHTS, LAYERS = 8, 3, 4
 STEPS = ("alpha", "beta", "gamma")  # text thoughts, one word each
-WORDS = ("stop", "bos", "so", "how", "many", "we", "count", *STEPS, *map(str, range(VALUES)))
+# Numbers of a question that adds, and its offsets: no digits, so that nobody takes them for the result of a step.
+LETTERS = {"a": 0, "b": 3, "c": 4}
+OFFSETS = {"early": 2, "late": 3}
+WORDS = ("stop", "bos", "so", "how", "many", "we", "count", *STEPS, *map(str, range(VALUES)), *LETTERS, *OFFSETS)
 PREFIX = "so"
 D_HEAD = 16
 SLOW = (D_HEAD // 2 - 1, D_HEAD - 1, D_HEAD // 2 - 2, D_HEAD - 2)  # a head's dimensions that hardly turn
@@ -52,6 +59,7 @@ MARKERS = ("bos", "bot", "answer", *(f"t{step}" for step in range(THOUGHTS)))
 CODES = ("value", "carrier", "decoy", "found", "out")
 D_MODEL = 64
 CONST = 0
+ADDED, READ = 1 + len(MARKERS) + VALUES * len(CODES), D_MODEL - VALUES - 1  # first dimensions of offset, and of it read
 GAIN = 100.0  # of a query that is meant; that for bos is 10, and whatever else is there gets a score of 0
 
 
@@ -75,12 +83,14 @@ class Circuit:
         write: the block that writes it; the next one reads.
         decoy: the thought that holds the number in vain.
         hands_on: latent thoughts pass the carrier on, and the last one is read.
+        adds: the offset is the question's own.
     """
 
     thought: int
     write: int
     decoy: int
     hands_on: bool = False
+    adds: bool = False
 
     @property
     def read(self) -> int:
@@ -139,7 +149,7 @@ def planted_llama(circuit: Circuit, dtype: torch.dtype) -> LlamaForCausalLM:
     config = LlamaConfig(
         vocab_size=len(WORDS) + 3,
         hidden_size=D_MODEL,
-        intermediate_size=VALUES,
+        intermediate_size=VALUES * (len(OFFSETS) if circuit.adds else 1),
         num_hidden_layers=LAYERS,
         num_attention_heads=2,
         num_key_value_heads=2,
@@ -161,10 +171,24 @@ def planted_llama(circuit: Circuit, dtype: torch.dtype) -> LlamaForCausalLM:
     source = THOUGHTS - 1 if circuit.hands_on else circuit.thought
     _attend(reading, 0, marker("answer"), marker(f"t{source}"), carrier, code("found"))
     mlp, out, found = blocks[circuit.read].mlp, code("out"), code("found")
+    if circuit.adds:
+        _attend(
+            reading,
+            1,
+            marker("answer"),
+            slice(ADDED, ADDED + len(OFFSETS)),
+            slice(ADDED, D_MODEL),
+            slice(READ, D_MODEL),
+        )
+    for neuron, (value, number) in enumerate(product(range(VALUES), range(len(OFFSETS) if circuit.adds else 1))):
+        mlp.gate_proj.weight[neuron, found.start + value] = 160.0 if circuit.adds else 40.0  # SiLU is the identity here
+        mlp.up_proj.weight[neuron, CONST] = 1.0
+        added = 3
+        if circuit.adds:  # both are needed: one alone stays far below zero; a latent's number arrives at a fifth
+            mlp.gate_proj.weight[neuron, READ + number], mlp.gate_proj.weight[neuron, CONST] = 32.0, -54.0
+            added = [*OFFSETS.values()][number]
+        mlp.down_proj.weight[out.start + (value + added) % VALUES, neuron] = 0.1
     for value in range(VALUES):
-        mlp.gate_proj.weight[value, found.start + value] = 40.0  # SiLU is the identity up here, and zero at zero
-        mlp.up_proj.weight[value, CONST] = 1.0
-        mlp.down_proj.weight[out.start + (value + 3) % VALUES, value] = 0.1
         hf.lm_head.weight[WORDS.index(str(value)), out.start + value] = 4.0
     hf.lm_head.weight[WORDS.index("stop"), CONST] = 0.5
     return hf
@@ -209,6 +233,23 @@ def planted_pairs(count: int = 8) -> list[Pair]:
     return pairs
 
 
+def adding_pairs() -> list[Pair]:
+    """The pairs of a circuit that adds: every two letters, with each offset on both sides."""
+    pairs = []
+    for (word, added), letters in product(OFFSETS.items(), combinations(LETTERS.items(), 2)):
+        sides = [
+            Side(
+                f"how many {letter} {word}",
+                str(number + added),
+                f"<<{number}+0={number}>><<{number}+{added}={number + added}>>",
+                {},
+            )
+            for letter, number in letters
+        ]
+        pairs.append(Pair(f"adding-{len(pairs)}", clean=sides[0], corrupted=sides[1], fields={}))
+    return pairs
+
+
 def _embed(weight: Tensor) -> None:
     """Every token has const; some a marker; numbers their value."""
     weight[:, CONST] = 1.0
@@ -219,6 +260,10 @@ def _embed(weight: Tensor) -> None:
         weight[WORDS.index(word), marker(f"t{step}")] = 1.0
     for value in range(VALUES):
         weight[WORDS.index(str(value)), code("value").start + value] = 1.0
+    for word, number in LETTERS.items():
+        weight[WORDS.index(word), code("value").start + number] = 1.0
+    for at, word in enumerate(OFFSETS):
+        weight[WORDS.index(word), ADDED + at] = 1.0
 
 
 def _attend(attention: nn.Module, head: int, asks: int, answers: int | slice, copied: slice, into: slice) -> None:
