@@ -8,14 +8,33 @@ from mechpatch.experiments.cells import NOTHING_KNOWN, Known, all_cells, fixed_s
 from mechpatch.experiments.layouts import groups, most_thoughts, pair_layouts
 from mechpatch.experiments.spec import Spec
 from mechpatch.kinds import Cell
-from mechpatch.kinds.cells import ALL, ANSWER, BOT, EOT
+from mechpatch.kinds.cells import ALL, ANSWER, BOT, EOT, JOIN
 from mechpatch.models import ThoughtModel
 from mechpatch.names import as_typed
 from mechpatch.own import NOTHING, Own
 from mechpatch.pairs import Pair
-from mechpatch.pairs.counterfactual import step_values
+from mechpatch.pairs.counterfactual import given_answers, step_values
 from mechpatch.reprs import short_repr
 from mechpatch.thoughts import Layout, thought_sites
+
+
+def require_expected(pairs: Sequence[Pair], sites: Sequence[str]) -> None:
+    """Every expected answer can be read and stands at a site. Raises `SpecError` that names the pair."""
+    found = False
+    for pair in pairs:
+        try:
+            answers = given_answers(pair.fields)
+        except ValueError as error:
+            raise SpecError(f"--expected: pair {pair.pair_id!r}: {error}") from error
+        found = found or bool(answers)
+        for name in answers:
+            if unknown := {*name.split(JOIN)} - {*sites, ALL}:
+                raise SpecError(
+                    f"--expected: pair {pair.pair_id!r}: no site {min(unknown)!r}; expected {', '.join((ALL, *sites))}, or "
+                    "several of them with + between"
+                )
+    if not found:
+        raise SpecError('--expected: no pair has a field expected, such as {"t1": 12}; leave the option out')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -79,6 +98,8 @@ class Experiment:
             ),
         )
         experiment.check()
+        if spec.expected:
+            require_expected([pairs[index] for index in experiment.asked], layouts[0][0].sites)
         return experiment
 
     def grown(self, spec: Spec, names: Collection[str]) -> "Experiment":

@@ -29,7 +29,7 @@ KEYS = (
 )  # fmt: skip
 FLAGS = ("both_correct", "structural")
 # Made of several columns of the records, beside which they may be named.
-DERIVED = ("effect", "answer_logprob_change", "switched", "neither")
+DERIVED = ("effect", "answer_logprob_change", "switched", "neither", "kept", "followed")
 THOUGHT = re.compile(r"t\d+")
 NO_HEAD = -1
 
@@ -98,6 +98,9 @@ class Cells:
         neither    1 where it becomes neither side's, 0 where it does not; both for pairs whose two answers differ in
                    value and are given by the unpatched runs
         towards    nats towards the answer of the side that is written: the change of its log-probability difference
+        kept       1 where the run keeps its own answer, 0 where it does not
+        followed   1 where it gives the expected answer, 0 where it does not; for pairs that have one which is not the
+                   patched run's own
         outcome    index in `OUTCOMES`
         """
         grid = np.full((len(self.pairs), *self.structural.shape), np.nan)
@@ -198,6 +201,11 @@ def _metric(rows: pa.Table, metric: str) -> Float[np.ndarray, " row"]:
     if metric in ("switched", "neither"):
         sought = np.where(denoise, "clean", "corrupted") if metric == "switched" else "other"
         return np.where(_array(rows, "both_correct") & answers_differ(rows), _array(rows, "outcome") == sought, np.nan)
+    if metric == "kept":
+        own = np.where(denoise, "corrupted", "clean")
+        return np.where(_array(rows, "both_correct"), _array(rows, "outcome") == own, np.nan)
+    if metric == "followed":
+        return _followed(rows, denoise)
     if metric == "effect":  # of noise: the share that is destroyed
         recovery = _array(rows, "recovery")
         return np.where(denoise, recovery, 1 - recovery)
@@ -207,6 +215,22 @@ def _metric(rows: pa.Table, metric: str) -> Float[np.ndarray, " row"]:
         change = _array(rows, name) - baseline
         return np.where(denoise, change, -change) if metric == "towards" else change
     return _array(rows, metric).astype(np.float64)
+
+
+def _followed(rows: pa.Table, denoise: Bool[np.ndarray, " row"]) -> Float[np.ndarray, " row"]:
+    """Whether the answer that is given is the expected one, whatever its name; two numbers are one by their value."""
+    sides = [rows[name].to_pylist() for name in ("clean_answer", "corrupted_answer")]
+    given, right = rows["outcome"].to_pylist(), _array(rows, "both_correct")
+    found = np.full(len(right), np.nan)
+    for row, expected in enumerate(rows["expected_answer"].to_pylist()):
+        if expected is None or not right[row]:
+            continue
+        clean, corrupted = (answer_value(side[row]) for side in sides)
+        value = answer_value(expected)
+        if value != (corrupted if denoise[row] else clean):
+            named = {"clean": clean, "corrupted": corrupted, "expected": value}
+            found[row] = float(given[row] in named and named[given[row]] == value)
+    return found
 
 
 def answers_differ(rows: pa.Table) -> Bool[np.ndarray, " row"]:

@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 
 from mechpatch.catalogue import PAIRED
 from mechpatch.stats import sets
+from mechpatch.stats.answers import answer_cells, asks_for_answers
 from mechpatch.stats.cell_values import CellSummary, Estimate, Held, Share
 from mechpatch.stats.cells import Cells, Group, answers_differ, at_thoughts, groups, nulls_beside, select
 from mechpatch.stats.checks import checks
@@ -53,6 +54,8 @@ def summarise(
         StorageError: the records lack a column or hold a cell twice.
     """
     found = groups(table)
+    asking = {group: select(table, group, include_incorrect) for group in found if asks_for_answers(group)}
+    found = [group for group in found if group not in asking]
     laid_out = {group: select(table, group, include_incorrect) for group in found}
     described = _described(laid_out, seed)
     counts = _counts(table, include_incorrect)
@@ -66,6 +69,7 @@ def summarise(
         level=LEVEL,
         tolerance=tolerance,
         cells=tuple(described),
+        answers=tuple(answer_cells(asking, seed)),
         top=tuple(top),
         best=tuple(best_cells(laid_out, top, seed)),
         directions=tuple(both_directions(laid_out, seed)),

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 
 from mechpatch.reprs import short_repr
+from mechpatch.stats.answers import AnswerCell
 from mechpatch.stats.cell_values import CellSummary, Estimate, Held
 from mechpatch.stats.maximum import Best
 
@@ -126,6 +127,7 @@ class Summary:
         level: the level of every interval.
         tolerance: the largest difference between two computations that must agree.
         cells: every cell with every donor.
+        answers: the cells of experiments that ask for answers, see `mechpatch.stats.answers`.
         top: the cells at which most pairs switch, for each experiment and direction.
         best: the largest share of each map, with an interval that knows that it was chosen.
         sets_notes: which differences of sets are missing, and what to run for them.
@@ -139,6 +141,7 @@ class Summary:
     level: float
     tolerance: float
     cells: tuple[CellSummary, ...]
+    answers: tuple[AnswerCell, ...]
     top: tuple[CellSummary, ...]
     best: tuple[Best, ...]
     directions: tuple[DirectionPair, ...]

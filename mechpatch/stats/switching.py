@@ -4,7 +4,7 @@ Both are shares of the pairs whose two answers differ and are both given by the 
 answers moves the mean recovery by a half, but it makes no pair switch.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -57,11 +57,20 @@ def paired_difference_limits(
 
 def switching(group: Group, laid_out: Mapping[Group, Cells]) -> list[list[dict[str, Share]]]:
     """The shares `switched` and `neither` of each cell of `group`: a list of layers, each a list of columns."""
+    return shares_of(group, laid_out, SHARES)
+
+
+def shares_of(group: Group, laid_out: Mapping[Group, Cells], names: Sequence[str]) -> list[list[dict[str, Share]]]:
+    """Some shares of each cell of `group`, by name: a list of layers, each a list of columns.
+
+    Args:
+        names: columns of 0 and 1, as `Cells.values` has them; NaN where a pair does not count.
+    """
     cells = laid_out[group]
     nulls = nulls_beside(group, laid_out)
-    found = {name: _share(cells, name, nulls) for name in SHARES}
+    found = {name: _share(cells, name, nulls) for name in names}
     rows, across = cells.structural.shape
-    return [[{name: found[name][row * across + at] for name in SHARES} for at in range(across)] for row in range(rows)]
+    return [[{name: found[name][row * across + at] for name in names} for at in range(across)] for row in range(rows)]
 
 
 def _share(cells: Cells, name: str, nulls: Mapping[str, Cells]) -> list[Share]:
