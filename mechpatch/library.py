@@ -11,6 +11,7 @@ from mechpatch import workflow
 from mechpatch.catalogue import PAIRED
 from mechpatch.data import pair_path
 from mechpatch.errors import SpecError
+from mechpatch.experiments.growth import GROWING
 from mechpatch.experiments.pair_file import screened
 from mechpatch.experiments.spec import Spec, parse_experiments
 from mechpatch.kinds import Kind, kind_of
@@ -20,6 +21,7 @@ from mechpatch.pairs import Pair, pairs_from
 from mechpatch.pairs import load_pairs as read_file
 from mechpatch.points import point_of
 from mechpatch.stats import RunSummary
+from mechpatch.stats.answers import SHARES
 from mechpatch.stats.finished import FinishedRun
 from mechpatch.views.figures import files as figures
 from mechpatch.views.report import write_report
@@ -87,6 +89,29 @@ class Run:
                 for cell in self.summary.cells
             ]
         )
+
+    @property
+    def answers(self) -> "pd.DataFrame":
+        """One row per cell and donor of necessity, count, early and swap: shares of pairs that keep their answer, give
+        the other side's or neither, and that give the expected one; of how many pairs, and each with its interval."""
+        import pandas as pd
+
+        names = ("experiment", "direction", "donor", "hook", "head", "layer", "site", "step", "structural")
+        return pd.DataFrame(
+            [
+                {name: getattr(cell, name) for name in names}
+                | {
+                    column: value
+                    for name in SHARES
+                    for share in [getattr(cell, name)]
+                    for column, value in (
+                        (name, share.share), (f"{name}_low", share.low), (f"{name}_high", share.high),
+                        (f"{name}_pairs", share.n),
+                    )
+                }
+                for cell in self.summary.answers
+            ]
+        )  # fmt: skip
 
     def plot(
         self,
@@ -167,7 +192,7 @@ def run(
     Args:
         pairs: as `load_pairs` takes them.
         experiments: names of kinds (`mechpatch.kinds.KINDS`; all and chained stand for several), or kinds of your own.
-        nulls: null donors beside the effect, by name (`mechpatch.catalogue.DONORS`), or donors of your own.
+        nulls: null donors beside the effect, by name (`mechpatch.catalogue.NULLS`), or donors of your own.
         metrics: metrics of your own, by the name of their column, see `Metric`.
         limit: run the first so many pairs; the others are donors.
         out: directory that keeps the run and lets it grow; None for memory alone.
@@ -194,6 +219,7 @@ def run(
         kinds=tuple(each for each in kinds if isinstance(each, Kind)),
     )
     given: dict[str, Any] = {"thoughts": "latent" if model.head is not None else "text", **settings}
+    given |= {name: (value,) for name, value in given.items() if name in GROWING and isinstance(value, str)}
     try:
         spec = Spec(
             experiments=parse_experiments([each.name if isinstance(each, Kind) else each for each in kinds]),

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from mechpatch.catalogue import DIRECTIONS, DONORS, is_null
+from mechpatch.catalogue import DIRECTIONS, NULLS, is_null
 from mechpatch.cli import early
 from mechpatch.cli.app import app
 from mechpatch.cli.options import (
@@ -62,7 +62,7 @@ def demo(
     spec = Spec(
         experiments=SHORT["all"],
         directions=tuple(DIRECTIONS),
-        nulls=tuple(filter(is_null, DONORS)),
+        nulls=tuple(filter(is_null, NULLS)),
         batch_size=36,
     )
     pair_file = workflow.read_pairs("demo", loaded, spec, limit=limit)

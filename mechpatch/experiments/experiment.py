@@ -29,9 +29,9 @@ def require_expected(pairs: Sequence[Pair], sites: Sequence[str]) -> None:
         found = found or bool(answers)
         for name in answers:
             if unknown := {*name.split(JOIN)} - {*sites, ALL}:
+                known = ", ".join((ALL, *sites))
                 raise SpecError(
-                    f"--expected: pair {pair.pair_id!r}: no site {min(unknown)!r}; expected {', '.join((ALL, *sites))}, or "
-                    "several of them with + between"
+                    f"--expected: pair {pair.pair_id!r}: no site {min(unknown)!r}; expected {known}, or several with +"
                 )
     if not found:
         raise SpecError('--expected: no pair has a field expected, such as {"t1": 12}; leave the option out')

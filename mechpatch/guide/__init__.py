@@ -10,6 +10,7 @@ TOPICS = {
     "definitions": "sites, donors, metrics, and the laws that every run obeys",
     "hooks": "the hook functions in a plain HookedTransformer",
     "hook-points": "attention, MLP, heads, keys and values, the thought itself",
+    "necessity-and-swaps": "thoughts taken away, counted, swapped, and the third answer",
     "your-model": "checkpoints of all families, and pairs",
     "your-experiment": "your own metric, donor and kind of experiment",
     "reading-a-report": "what to believe, and what not",

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from mechpatch.catalogue import DIRECTIONS, DONORS, is_null
+from mechpatch.catalogue import DIRECTIONS, NULLS, is_null
 from mechpatch.experiments.experiment import Experiment
 from mechpatch.experiments.running.run import run_experiment
 from mechpatch.experiments.spec import Spec
@@ -32,7 +32,7 @@ def summary(demo_model, shipped_pairs, tmp_path_factory) -> Summary:
         sites=("t0", "t1", "t2"),
         window=2,
         directions=tuple(DIRECTIONS),
-        nulls=tuple(filter(is_null, DONORS)),
+        nulls=tuple(filter(is_null, NULLS)),
         batch_size=8,
         checks=0,
     )
@@ -54,7 +54,7 @@ def test_every_check_of_a_real_run_holds(summary):
 
 def test_an_effect_is_more_than_every_null_in_both_directions(summary):
     for cell in paired(summary, "layer"):
-        assert list(cell.beyond) == [*filter(is_null, DONORS)]
+        assert list(cell.beyond) == [*filter(is_null, NULLS)]
         assert cell.effect.mean > 0.8
         assert cell.beyond["self"].mean == pytest.approx(cell.effect.mean, abs=1e-9)
         assert all(each.mean > 0.2 for each in cell.beyond.values() if each.n)

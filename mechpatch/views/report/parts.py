@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-STYLES = ("text", "foreign", "code", "foreign code", "power", "verdict", "warning")
+STYLES = ("text", "foreign", "code", "foreign code", "power", "verdict", "warning", "share")
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,7 +11,7 @@ class Part:
     """One part.
 
     Attributes:
-        shown: a text; for "power" a number or None, for "verdict" whether something holds.
+        shown: a text; for "power" a number or None, for "verdict" whether something holds, for "share" a `Share`.
         style: one of `STYLES`. "foreign" is for what a user wrote: right-to-left marks in it end with it.
         value: in a table, what the column is sorted by and what is saved; None for nothing.
     """

@@ -13,16 +13,19 @@ from mechpatch.stats.contrasts import LEVEL
 from mechpatch.stats.finished import FinishedRun
 from mechpatch.stats.summary_values import Check
 from mechpatch.views.report import facts
+from mechpatch.views.report.answers import AnswerTable, answer_tables
 from mechpatch.views.report.methods import citation
 from mechpatch.views.report.parts import Part, Row, entry
 from mechpatch.views.report.studies import Study
 from mechpatch.views.told import told
+from mechpatch.views.words.answers import answers_told
 from mechpatch.views.words.lines import lines
 from mechpatch.views.words.reading import paragraphs
 
 SECTIONS = (
     ("explorer", "Map"),
     ("difference", "Two runs compared"),
+    ("answers", "Thoughts taken away, counted and swapped"),
     ("profile", "Layers"),
     ("chain", "Chains"),
     ("comparison", "Experiments compared"),
@@ -50,11 +53,13 @@ class StudyPage:
     Attributes:
         number: the place of the study among all; the first one is shown, the others wait behind their tabs.
         name: name of the study.
+        mapped: whether an experiment was run that is drawn as maps, with cells and pairs to choose.
         told: what was done, what was found, what to distrust.
         facts: each fact with its name, in parts.
         sections: key and title of each section that has something to show.
         said: what each comparison with another run says, line by line.
         captions: what stands above the figures of a section, by key.
+        answers, answers_told: tables and sentences of the experiments that ask for answers.
         paragraphs, notes: the finding in words, and what must be known before it is read.
         laws, relations: rows of the checks that must hold, and of those that need not.
         method: how to read all this, in sentences.
@@ -64,11 +69,14 @@ class StudyPage:
 
     number: int
     name: str
+    mapped: bool
     told: Markup
     facts: list[tuple[str, list[Part]]]
     sections: list[tuple[str, str]]
     said: list[list[str]]
     captions: Mapping[str, str]
+    answers: list[AnswerTable]
+    answers_told: list[str]
     paragraphs: list[str]
     notes: Sequence[str]
     laws: list[Row]
@@ -86,9 +94,13 @@ def study_page(study: Study, number: int, differences: Sequence[Mapping[str, Any
         differences: the comparisons of all studies, see `describe_differences`.
     """
     said = [each["said"] for each in differences if number in (each["a"], each["b"])]
-    kinds = {group.experiment for run in study.runs for group in run.groups}
+    every = {group.experiment for run in study.runs for group in run.groups}
+    kinds = {name for name in every if not kind_of(name).donors}
     drawings = {kind_of(name).drawing for name in kinds}
+    answers, mapped = answer_tables(study.summary), bool(study.summary.cells)
     shown = {
+        "answers": bool(answers),
+        **dict.fromkeys(("explorer", "pairs", "cells", "sentences"), mapped),
         "difference": bool(said),
         "profile": "profile" in drawings,
         "chain": "chain" in drawings,
@@ -98,11 +110,14 @@ def study_page(study: Study, number: int, differences: Sequence[Mapping[str, Any
     return StudyPage(
         number=number,
         name=study.name,
+        mapped=mapped,
         told=told(lines(study.summary)),
         facts=facts.describe_study(study),
         sections=[(key, title) for key, title in SECTIONS if shown.get(key, True)],
         said=said,
         captions=CAPTIONS,
+        answers=answers,
+        answers_told=answers_told(study.summary.answers),
         paragraphs=paragraphs(study.summary),
         notes=study.summary.run.notes,
         laws=[_law(check) for check in study.summary.asserted()],

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from mechpatch.errors import SpecError
+from mechpatch.kinds import kind_of
 from mechpatch.reprs import short_repr
 from mechpatch.stats import RunSummary, summarise
 from mechpatch.stats.finished import FinishedRun
@@ -26,6 +28,8 @@ class Study:
     """Runs that are read together.
 
     Attributes:
+        table: the rows that are drawn as maps; those of experiments that ask for answers are in the summary alone,
+            unless there are no others.
         summary: the summary of all rows. `run.notes` are of every run, the rest of `run` is of the first.
         pairs: descriptions of the pairs by `pair_id`, from the runs' pairs.json.
     """
@@ -102,9 +106,10 @@ def _join(runs: Sequence[FinishedRun]) -> Study:
         tolerance = max(run.summary.tolerance for run in runs)
         summary = summarise(table, first.summary.seed, incorrect, tolerance).of_run(first.summary.run)
     notes = dict.fromkeys(note for run in runs for note in run.summary.run.notes)
+    mapped = [name for name in pc.unique(table["experiment"]).to_pylist() if not kind_of(name).donors]
     return Study(
         runs=tuple(runs),
-        table=table,
+        table=table.filter(pc.field("experiment").isin(mapped)) if mapped else table,
         summary=replace(summary, run=replace(summary.run, notes=tuple(notes))),
         pairs={str(pair["pair_id"]): pair for run in runs for pair in run.pairs.get("pairs", [])},
         screening=first.pairs.get("screening", {}),

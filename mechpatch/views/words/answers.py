@@ -14,16 +14,15 @@ from mechpatch.kinds.cells import ALL, JOIN
 from mechpatch.points import POINTS
 from mechpatch.stats.answers import AnswerCell
 from mechpatch.stats.cell_values import Share, ShareTest
-from mechpatch.stats.summary_values import Summary
 from mechpatch.views.words.claims import FALSE_DISCOVERIES, FEWEST_PAIRS, listed
 
 RUN = {"denoise": "corrupted", "noise": "clean"}
 
 
-def answers_told(summary: Summary) -> list[str]:
+def answers_told(answers: Sequence[AnswerCell]) -> list[str]:
     """Sentences about all such experiments of a run, in the order in which they are run."""
     found: list[str] = []
-    for cells in maps(summary.answers):
+    for cells in maps(answers):
         tell = {"necessity": _necessity, "count": _count, "early": _early, "swap": _swap}.get(cells[0].experiment)
         if tell is not None:
             found += tell(cells)
@@ -68,7 +67,9 @@ def _necessity(cells: Sequence[AnswerCell]) -> Iterator[str]:
     told = [f"{counted(cell.kept)} with {donor_label(cell.donor)}" for cell in at if cell in whole]
     run = RUN[cells[0].direction]
     yield f"With all thoughts taken away{_where(cells, layer)}, {listed(told)} keep the {run} answer."
-    singles = [cell for cell in at if cell.donor == at[0].donor and cell.site != ALL and JOIN not in cell.site]
+    run_with = {cell.donor for cell in at}
+    first = next(donor for donor in kind_of(at[0].experiment).donors if donor in run_with)
+    singles = [cell for cell in at if cell.donor == first and cell.site != ALL and JOIN not in cell.site]
     if len(singles) > 1:
         least, most = (pick(singles, key=lambda cell: cell.kept.share or 0) for pick in (min, max))
         yield (

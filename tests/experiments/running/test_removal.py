@@ -29,7 +29,8 @@ ADDS = Circuit(thought=1, write=1, decoy=2, adds=True)
 
 def records(model: ThoughtModel, pairs: Sequence[Pair], kinds: Sequence[str], **settings: Any) -> pa.Table:
     """The records of a run in memory, without its summary."""
-    spec = Spec(experiments=tuple(kinds), **{"checks": 0} | settings)
+    given: dict[str, Any] = {"checks": 0, **settings}
+    spec = Spec(experiments=tuple(kinds), **given)
     return run_experiment(Experiment.prepare(model, spec, pairs), MemoryRun({}), None)
 
 

@@ -15,7 +15,8 @@ from commands import mechpatch
 from helpers import WithoutFloat64
 from models_under_test import make_pair
 
-from mechpatch.catalogue import DONORS, STORED, is_null
+from mechpatch import catalogue
+from mechpatch.catalogue import STORED, is_null
 from mechpatch.errors import NumericsError, SpecError, ThoughtError
 from mechpatch.experiments.experiment import Experiment
 from mechpatch.experiments.layouts import pair_layouts, run_predicates
@@ -33,7 +34,7 @@ from mechpatch.points import POINTS
 from mechpatch.storage.results import open_run, read_effects
 
 KINDS = ("latent", "text", "placeholder")
-NULLS = tuple(filter(is_null, DONORS))
+NULLS = tuple(filter(is_null, catalogue.NULLS))
 SHARED = {"nulls": NULLS, "layers": (1, 3), "batch_size": 2}  # a full batch and a rest; a middle layer and the last
 
 

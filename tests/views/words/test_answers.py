@@ -1,0 +1,118 @@
+"""Sentences about thoughts taken away, counted and swapped, each beside records in which the opposite is true."""
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+import pytest
+
+from mechpatch.stats.answers import AnswerCell, answer_cells
+from mechpatch.stats.cells import groups, select
+from mechpatch.views.words.answers import answers_told, follows_clearly
+
+OWN, OTHER, NEITHER, THIRD = "corrupted", "clean", "other", "expected"
+Cell = tuple[str, str, str, int, Sequence[str]]  # experiment, donor, site, step, outcome of each pair
+
+
+def answers(*cells: Cell, expected: str | None = "39") -> list[AnswerCell]:
+    """The summary of hand-made records: own answer 21, the other side's 18."""
+    numbers = {f"answer_logprob_diff{run}": 0.0 for run in ("", "_clean_run", "_corrupted_run")}
+    rows = [
+        {"experiment": experiment, "direction": "denoise", "donor": donor, "hook": "thought", "head": None, "layer": 0,
+         "width": 1, "site": site, "site_index": step, "step": step, "pair_index": pair, "both_correct": True,
+         "structural": False, "outcome": outcome, "clean_answer": "18", "corrupted_answer": "21",
+         "expected_answer": expected if experiment == "swap" else None, "expected_logprob_change": 0.0, **numbers}
+        for experiment, donor, site, step, outcomes in cells
+        for pair, outcome in enumerate(outcomes)
+    ]  # fmt: skip
+    table = pa.Table.from_pylist(rows, schema=None).cast(_schema(rows))
+    return [*answer_cells({group: select(table, group) for group in groups(table)}, 0)]
+
+
+def _schema(rows: Sequence[dict]) -> pa.Schema:
+    kinds = {str: pa.string(), int: pa.int64(), bool: pa.bool_(), float: pa.float64()}
+    given = {name: next((type(row[name]) for row in rows if row[name] is not None), str) for name in rows[0]}
+    return pa.schema([(name, pa.int64() if name == "head" else kinds[kind]) for name, kind in given.items()])
+
+
+def test_what_is_left_when_thoughts_are_taken_away_is_counted():
+    gone = answers(
+        ("necessity", "zero", "all", 0, [NEITHER] * 20), ("necessity", "zero", "t0", 0, [OWN] * 5 + [NEITHER] * 15),
+        ("necessity", "zero", "t1", 1, [OWN] * 20), ("necessity", "mean", "all", 0, [OTHER] * 20),
+    )  # fmt: skip
+    whole, single = answers_told(gone)
+    assert whole == (
+        "With all thoughts taken away, 0 of 20 pairs (at most 17 %) with the zero vector and 0 of 20 pairs (at most "
+        "17 %) with the mean over all pairs keep the corrupted answer."
+    )
+    assert single.startswith(
+        "Of single thoughts, the zero vector at t0 leaves fewest: 5 of 20 pairs (25 %); at t1 most"
+    )
+    kept = answers(("necessity", "zero", "all", 0, [OWN] * 20))
+    assert answers_told(kept) == [
+        "With all thoughts taken away, 20 of 20 pairs (100 %) with the zero vector keep the corrupted answer."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kept", "said"),
+    [
+        (
+            [0, 4, 20, 1],
+            "With 2 thoughts most pairs keep the corrupted answer: 20 of 20 pairs (100 %); with none, 0 of 20",
+        ),
+        ([0, 19, 20, 20], "with 2 thoughts most pairs keep the corrupted answer: 20 of 20 pairs (100 %); 1 thought do"),
+        (
+            [20, 20, 20, 20],
+            "With no thought most pairs keep the corrupted answer: 20 of 20 pairs (100 %); with 3 thoughts",
+        ),
+        (
+            [0, 0, 0, 0],
+            "With no number of thoughts a pair keeps the corrupted answer: 0 of 20 pairs (at most 17 %) at any.",
+        ),
+    ],
+)
+def test_the_number_of_thoughts_is_told_with_what_fewer_and_more_do(kept: list[int], said: str):
+    cells = [("count", "nothing", f"n{at}", at, [OWN] * n + [NEITHER] * (20 - n)) for at, n in enumerate(kept)]
+    (told,) = answers_told(answers(*cells))
+    assert told.lower().startswith(said.lower())
+
+
+def swapped(*followed: tuple[str, int, int, int], of: int = 20) -> list[AnswerCell]:
+    """Cells of swap: site, step, pairs that follow with another question's vectors, and with Gaussian ones."""
+    return answers(
+        *[
+            ("swap", donor, site, step, [THIRD] * n + [NEITHER] * (of - n))
+            for site, step, *counts in followed
+            for donor, n in zip(("other_value", "gaussian"), counts, strict=True)
+        ]
+    )
+
+
+def test_a_model_computes_on_only_where_the_control_does_not():
+    found = swapped(("all", 0, 18, 0), ("t0", 1, 17, 1), ("t1", 2, 1, 0))
+    whole, single = answers_told(found)
+    assert whole.startswith("With all thoughts of another question, 18 of 20 pairs (90 %) give that question's answer")
+    assert single == (
+        "The model computes on with t0: with another question's value of step 1, 17 of 20 pairs (85 %) give the answer "
+        "that follows from it and their own question (5 % with Gaussian vectors)."
+    )
+    assert [follows_clearly(cell) for cell in found if cell.donor == "other_value"] == [True, True, False]
+    for opposite in (
+        swapped(("t0", 1, 17, 17)),  # Gaussian vectors do the same
+        swapped(("t0", 1, 1, 17)),  # and more
+        swapped(("t0", 1, 5, 0), of=5),  # too few pairs
+        swapped(("t0", 1, 0, 0)),
+    ):
+        (told,) = answers_told(opposite)
+        assert told.startswith("At no single thought does the answer clearly follow another question's step")
+
+
+def test_without_its_control_nothing_is_claimed():
+    alone = answers(("swap", "other_value", "t0", 1, [THIRD] * 20))
+    assert "At no single thought" in answers_told(alone)[0]
+
+
+def test_an_expected_answer_that_is_the_own_one_says_nothing():
+    assert answers_told(answers(("swap", "other_value", "t0", 1, [OWN] * 20), expected="21.0")) == []
+    (cell,) = answers(("swap", "other_value", "t0", 1, [OTHER] * 20), expected="18.0")
+    assert (cell.followed.count, cell.followed.n) == (20, 20)  # by its value, whatever the name of the outcome
