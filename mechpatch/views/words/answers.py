@@ -14,7 +14,8 @@ from mechpatch.kinds.cells import ALL, JOIN
 from mechpatch.points import POINTS
 from mechpatch.stats.answers import AnswerCell
 from mechpatch.stats.cell_values import Share, ShareTest
-from mechpatch.views.words.claims import FALSE_DISCOVERIES, FEWEST_PAIRS, listed
+from mechpatch.stats.clear import FALSE_DISCOVERIES, FEWEST_PAIRS
+from mechpatch.views.words.claims import listed
 
 RUN = {"denoise": "corrupted", "noise": "clean"}
 
@@ -27,6 +28,23 @@ def answers_told(answers: Sequence[AnswerCell]) -> list[str]:
         if tell is not None:
             found += tell(cells)
     return found
+
+
+def answers_in_short(answers: Sequence[AnswerCell]) -> list[str]:
+    """The first sentence of each such experiment, and the thoughts with which the model computes on, in one."""
+    found: list[str] = []
+    for cells in maps(answers):
+        found += answers_told(cells)[:1]
+        best = _followed(cells)
+        if best and cells[0].experiment == "swap":
+            named = listed([f"{cell.site} (step {cell.step}{_where(cells, cell.layer, ', ')})" for cell in best])
+            most = max(cell.followed.share or 0 for cell in best)
+            drawn = max(test.share or 0 for cell in best for test in _controls(cell).values())
+            found.append(
+                f"The model computes on with {named}: up to {percent(most)} of pairs give the answer that follows from "
+                f"another question's step and their own, and at most {percent(drawn)} with vectors of no question."
+            )
+    return list(dict.fromkeys(found))
 
 
 def maps(cells: Sequence[AnswerCell]) -> list[list[AnswerCell]]:
@@ -119,7 +137,7 @@ def _swap(cells: Sequence[AnswerCell]) -> Iterator[str]:
             f"question's answer, and {counted(cell.kept)} keep the {run} one{_beside(cell, cells)}."
         )
     singles = [cell for cell in written if cell.site != ALL and cell.followed.n]
-    clear = [cell for cell in singles if follows_clearly(cell)]
+    clear = _followed(cells)
     if not singles:
         return
     if not clear:
@@ -128,14 +146,22 @@ def _swap(cells: Sequence[AnswerCell]) -> Iterator[str]:
             "At no single thought does the answer clearly follow another question's step: the most is "
             f"{counted(best.followed)}, {kind_of('swap').place(best)}."
         )
-    for step in dict.fromkeys(cell.step for cell in clear):
-        best = max((cell for cell in clear if cell.step == step), key=lambda cell: cell.followed.share or 0)
+    for best in clear:
         controls = [f"{percent(test.share)} with {donor_label(donor)}" for donor, test in _controls(best).items()]
         yield (
             f"The model computes on with {best.site}{_where(cells, best.layer)}: with another question's value of step "
-            f"{step}, {counted(best.followed)} give the answer that follows from it and their own question "
+            f"{best.step}, {counted(best.followed)} give the answer that follows from it and their own question "
             f"({listed(controls)})."
         )
+
+
+def _followed(cells: Sequence[AnswerCell]) -> list[AnswerCell]:
+    """For each step of the question, the thought with which most pairs follow another question's, if that is clear."""
+    clear = [cell for cell in cells if role_of(cell.donor) == "effect" and cell.site != ALL and follows_clearly(cell)]
+    steps = sorted({cell.step for cell in clear})
+    return [
+        max((cell for cell in clear if cell.step == step), key=lambda cell: cell.followed.share or 0) for step in steps
+    ]
 
 
 def _beside(cell: AnswerCell, cells: Sequence[AnswerCell]) -> str:
@@ -150,11 +176,12 @@ def _beside(cell: AnswerCell, cells: Sequence[AnswerCell]) -> str:
     return f"; with thoughts of a question with the same answer, {counted(found[0].kept)} keep it"
 
 
-def _where(cells: Sequence[AnswerCell], layer: int) -> str:
+def _where(cells: Sequence[AnswerCell], layer: int, joined: str = "") -> str:
+    """Layer and hook point, where there are layers; in brackets, unless they are joined to what stands in some."""
     hook = cells[0].hook
     if not POINTS[hook].hooks:
         return ""
-    return f" (layer {layer}, {hook})"
+    return f"{joined}layer {layer}, {hook}" if joined else f" (layer {layer}, {hook})"
 
 
 def _thoughts(cell: AnswerCell) -> str:

@@ -13,6 +13,7 @@ from mechpatch.points import RESID_POST
 from mechpatch.stats.cell_values import CellSummary
 from mechpatch.stats.clear import FEWEST_PAIRS, controls, moves
 from mechpatch.stats.summary_values import Check, Summary
+from mechpatch.views.words.answers import answers_in_short
 from mechpatch.views.words.claims import called, can_move, counted, largest, listed, place, share
 from mechpatch.views.words.switching import INTO, finding, map_of
 
@@ -33,7 +34,8 @@ class Lines:
 def lines(summary: Summary) -> Lines:
     """The three lines of a summary made by `summarise`."""
     leading = [*summary.leading()]
-    found = " ".join(filter(None, (finding(summary, cell) for cell in leading)))
+    findings = [*(finding(summary, cell) for cell in leading), *answers_in_short(summary.answers)]
+    found = " ".join(filter(None, findings))
     return Lines(
         did=" ".join(_did(summary, leading)),
         found=found or summary.note or "Nothing can move: every cell is zero by construction.",
@@ -58,8 +60,12 @@ def _did(summary: Summary, leading: Sequence[CellSummary]) -> Iterator[str]:
     told = {cell.experiment for cell in leading}
     others = [name for name in dict.fromkeys(cell.experiment for cell in summary.cells) if name not in told]
     donors = [donor for donor in dict.fromkeys(cell.donor for cell in summary.cells) if role_of(donor) == "control"]
-    yield f"Controls: {listed([donor_label(donor) for donor in donors])}." if donors else "No control was run."
-    if others:
+    if summary.cells:
+        yield f"Controls: {listed([donor_label(donor) for donor in donors])}." if donors else "No control was run."
+    others += dict.fromkeys(cell.experiment for cell in summary.answers)
+    if others and not summary.cells:
+        yield f"Asked {counted(summary.counts.used, 'pair')} for answers: {listed([called(name) for name in others])}."
+    elif others:
         yield f"Also run: {listed([called(name) for name in others])}."
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from mechpatch.stats.answers import AnswerCell, answer_cells
 from mechpatch.stats.cells import groups, select
-from mechpatch.views.words.answers import answers_told, follows_clearly
+from mechpatch.views.words.answers import answers_in_short, answers_told, follows_clearly
 
 OWN, OTHER, NEITHER, THIRD = "corrupted", "clean", "other", "expected"
 Cell = tuple[str, str, str, int, Sequence[str]]  # experiment, donor, site, step, outcome of each pair
@@ -96,6 +96,11 @@ def test_a_model_computes_on_only_where_the_control_does_not():
         "The model computes on with t0: with another question's value of step 1, 17 of 20 pairs (85 %) give the answer "
         "that follows from it and their own question (5 % with Gaussian vectors)."
     )
+    short = answers_in_short(found)
+    assert short[0] == whole
+    assert short[1].startswith(
+        "The model computes on with t0 (step 1): up to 85 % of pairs give the answer that follows"
+    )
     assert [follows_clearly(cell) for cell in found if cell.donor == "other_value"] == [True, True, False]
     for opposite in (
         swapped(("t0", 1, 17, 17)),  # Gaussian vectors do the same
@@ -105,6 +110,7 @@ def test_a_model_computes_on_only_where_the_control_does_not():
     ):
         (told,) = answers_told(opposite)
         assert told.startswith("At no single thought does the answer clearly follow another question's step")
+        assert answers_in_short(opposite) == [told]
 
 
 def test_without_its_control_nothing_is_claimed():
