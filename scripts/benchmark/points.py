@@ -10,9 +10,11 @@ from benchmark.journal import Journal
 from mechpatch.patching import engine, reference
 from mechpatch.patching.engine import recording
 from mechpatch.patching.patch import Patch
+from mechpatch.patching.rounding import moved_input, spread
 from mechpatch.points import POINTS
 
 WHAT = {"what": "hook point", "axis": "hook"}
+MOVED = 2  # plain runs of one patch whose input is moved by one unit in the last place: what rounding alone may do
 LAYERS = 2  # of which all heads are patched, in each round; the cost of a head depends on its layer alone
 
 
@@ -44,10 +46,15 @@ def _take(case: Case, hook: str, number: int, cells: int) -> dict[str, Any]:
         lambda: [out.logits for _, out in reference.sweep(model, head, case.batch, donor, chosen, hook)]
     )
     off = max((swift[patch] - logits).abs().max().item() for patch, logits in zip(chosen, plain, strict=True))
+    again = [plain[0]]
+    for seed in range(MOVED):
+        with moved_input(model, seed):
+            again += [out.logits for _, out in reference.sweep(model, head, case.batch, donor, chosen[:1], hook)]
     return {
         "patches": len(patches),
         "plain_patches": cells,
         "difference": off,
+        "noise": spread(again),
         **{f"engine_{clock}": taken[clock] / len(patches) for clock in CLOCKS},
         **{f"plain_{clock}": slow[clock] / cells for clock in CLOCKS},
         "others": max(taken["others"], slow["others"]),
@@ -66,11 +73,13 @@ def _patches(case: Case, hook: str, n_heads: int, number: int) -> list[Patch]:
 
 def show_points(journal: Journal) -> Iterator[str]:
     """A line for each hook point: medians over rounds; ratios were formed within a round, by wall and by CPU time."""
-    yield f"{'hook point':<11} {'patches':>8} {'engine, s':>10} {'hooks, s':>9} {'ratio':>15} {'difference':>11}"
+    heads = f"{'ratio':>15} {'difference':>11} {'noise':>8}"
+    yield f"{'hook point':<11} {'patches':>8} {'engine, s':>10} {'hooks, s':>9} {heads}"
     for hook in dict.fromkeys(each["value"] for each in journal.find(**WHAT)):
         found = [*journal.find(**WHAT, value=hook)]
         engine_s, plain_s = (median(each[f"{who}_seconds"] for each in found) for who in ("engine", "plain"))
         wall, cpu = (median(each[f"plain_{clock}"] / each[f"engine_{clock}"] for each in found) for clock in CLOCKS)
-        off = max(each["difference"] for each in found)
+        off, noise = (max(each.get(name, float("nan")) for each in found) for name in ("difference", "noise"))
         patches = sum(each["patches"] for each in found)
-        yield f"{hook:<11} {patches:>8} {engine_s:>10.4f} {plain_s:>9.3f} {f'{wall:.1f} ({cpu:.1f})':>15} {off:>11.1e}"
+        told = f"{f'{wall:.1f} ({cpu:.1f})':>15} {off:>11.1e} {noise:>8.1e}"
+        yield f"{hook:<11} {patches:>8} {engine_s:>10.4f} {plain_s:>9.3f} {told}"

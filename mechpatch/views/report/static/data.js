@@ -4,8 +4,8 @@ const { html, render, useState, useEffect, useLayoutEffect, useMemo, useRef } = 
 const DATA = JSON.parse(await unpacked("payload"));
 const WORDS = DATA.words;
 const THEME = DATA.theme;
-const OUTCOMES = ["clean", "corrupted", "other"]; // by the number that a grid holds
-const GIVES = { clean: "the clean answer", corrupted: "the corrupted answer", other: "another answer" };
+const OUTCOMES = ["clean", "corrupted", "other", "expected"]; // by the number that a grid holds
+const GIVES = { clean: "the clean answer", corrupted: "the corrupted answer", other: "another answer", expected: "the expected answer" };
 const SHARES = ["switched", "neither"];
 const hookWords = (name) => (WORDS.hooks[name] ? `${capital(WORDS.hooks[name])} (${name})` : name);
 const CONSTRUCTED = "cannot move, by construction: no finding";

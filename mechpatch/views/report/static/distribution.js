@@ -113,7 +113,7 @@ const clamp = (value, [low, high]) => Math.min(high, Math.max(low, value));
 
 function stackOf(row, x, step, bins) {
   const counts = Array(bins).fill(0);
-  const order = (gives) => (OUTCOMES.includes(gives) ? OUTCOMES.indexOf(gives) : 3);
+  const order = (gives) => (OUTCOMES.includes(gives) ? OUTCOMES.indexOf(gives) : OUTCOMES.length);
   const boxes = [...row.pairs].sort((a, b) => order(a.gives) - order(b.gives) || a.value - b.value).map((each) => {
     const bin = Math.min(bins - 1, Math.max(0, Math.floor((x(each.value) - BOX.left) / step)));
     return { ...each, bin, rank: counts[bin]++ };
