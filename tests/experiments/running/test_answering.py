@@ -11,9 +11,9 @@ from mechpatch.cli import app
 from mechpatch.data import pair_path
 from mechpatch.errors import PairError
 from mechpatch.experiments.experiment import Experiment
-from mechpatch.experiments.layouts import pair_layouts
+from mechpatch.experiments.layouts import pair_layouts, with_thoughts
 from mechpatch.experiments.running import engines
-from mechpatch.experiments.running.answering import _without_thoughts, answer
+from mechpatch.experiments.running.answering import answer
 from mechpatch.experiments.screening import screen_by_answers, still_known
 from mechpatch.experiments.spec import Spec
 from mechpatch.pairs import load_pairs, screen
@@ -53,7 +53,7 @@ def test_without_thoughts_nothing_stands_between_question_and_answer(kind):
     model, pair = model_under_test("tiny-float64"), PAIRS[0]
     layouts = pair_layouts(model, spec_of(kind), pair)
     for side, less, layout in zip(
-        (pair.clean, pair.corrupted), _without_thoughts(model, spec_of(kind), pair, layouts), layouts, strict=True
+        (pair.clean, pair.corrupted), with_thoughts(model, spec_of(kind), pair, layouts, 0), layouts, strict=True
     ):
         bot = [] if kind == "text" else [model.bot]
         assert list(less.prompt) == [*model.tokenizer.encode(side.question), *bot]
