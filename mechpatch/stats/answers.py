@@ -65,7 +65,7 @@ def answer_cells(laid_out: Mapping[Group, Cells], seed: int) -> Iterator[AnswerC
         if not asks_for_answers(group):
             continue
         shares = shares_of(group, laid_out, SHARES)
-        means = {name: bootstrap_mean(cells.values(name), seed, LEVEL) for name in MEANS}
+        expected, answer = (bootstrap_mean(cells.values(name), seed, LEVEL) for name in MEANS)
         for at in np.ndindex(cells.structural.shape):
             row, column = at
             yield AnswerCell(
@@ -75,5 +75,6 @@ def answer_cells(laid_out: Mapping[Group, Cells], seed: int) -> Iterator[AnswerC
                 **cells.columns[column]._asdict(),
                 structural=bool(cells.structural[at]),
                 **shares[row][column],
-                **{name: estimate_at(means[name], at) for name in MEANS},
+                expected_logprob_change=estimate_at(expected, at),
+                answer_logprob_change=estimate_at(answer, at),
             )

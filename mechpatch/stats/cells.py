@@ -219,6 +219,8 @@ def _metric(rows: pa.Table, metric: str) -> Float[np.ndarray, " row"]:
 
 def _followed(rows: pa.Table, denoise: Bool[np.ndarray, " row"]) -> Float[np.ndarray, " row"]:
     """Whether the answer that is given is the expected one, whatever its name; two numbers are one by their value."""
+    if "expected_answer" not in rows.column_names or rows["expected_answer"].null_count == len(rows):
+        return np.full(len(rows), np.nan)
     sides = [rows[name].to_pylist() for name in ("clean_answer", "corrupted_answer")]
     given, right = rows["outcome"].to_pylist(), _array(rows, "both_correct")
     found = np.full(len(right), np.nan)

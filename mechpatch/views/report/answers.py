@@ -60,7 +60,7 @@ def _necessity(cells: Sequence[AnswerCell]) -> tuple[list[str], list[Row]]:
     donors = list(dict.fromkeys(cell.donor for cell in cells))
     places = dict.fromkeys((cell.layer, cell.site) for cell in cells)
     by_place = {(cell.layer, cell.site, cell.donor): cell for cell in cells}
-    rows = [
+    rows: list[Row] = [
         [*_place(cells, layer, site), *(_share(by_place.get((layer, site, donor)), "kept") for donor in donors)]
         for layer, site in places
     ]
@@ -68,7 +68,7 @@ def _necessity(cells: Sequence[AnswerCell]) -> tuple[list[str], list[Row]]:
 
 
 def _by_number(cells: Sequence[AnswerCell]) -> tuple[list[str], list[Row]]:
-    rows = [
+    rows: list[Row] = [
         [entry(cell.step), _share(cell, "kept"), _share(cell, "switched"), _share(cell, "neither")] for cell in cells
     ]
     return ["Thoughts", "Keep their answer", "Give the other side’s", "Give neither"], rows
@@ -77,7 +77,7 @@ def _by_number(cells: Sequence[AnswerCell]) -> tuple[list[str], list[Row]]:
 def _swap(cells: Sequence[AnswerCell]) -> tuple[list[str], list[Row]]:
     by_place = {(cell.layer, cell.site, cell.step, cell.donor): cell for cell in cells}
     places = dict.fromkeys((cell.layer, cell.site, cell.step) for cell in cells)
-    rows = []
+    rows: list[Row] = []
     for layer, site, step in sorted(places, key=lambda each: (each[0], each[1] != ALL)):  # thought by thought below
         written, drawn, equal_step, equal_answer = (
             by_place.get((layer, site, step, donor)) for donor in ("other_value", "gaussian", "same_step", "same_value")

@@ -10,8 +10,8 @@ from mechpatch.stats import groups, select
 from mechpatch.stats.cells import DERIVED, Group
 from mechpatch.views.report.arrays import compact
 
-# In the order of the menu; `effect` is recovery, or what noise destroys.
-METRICS = ("switched", "neither", *(name for name in DERIVED if name not in ("switched", "neither")))
+# In the order of the menu; `effect` is recovery, or what noise destroys. `kept` is what is neither of the first two.
+METRICS = ("switched", "neither", *(name for name in DERIVED if name not in ("switched", "neither", "kept")))
 METRICS = (*METRICS, *(name for name in STORED if name != "recovery"))
 # What other donors carry pair by pair, for single pairs and their distribution.
 OF_NULLS = ("effect", "answer_logprob_change", "kl_divergence")

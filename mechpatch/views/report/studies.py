@@ -106,7 +106,7 @@ def _join(runs: Sequence[FinishedRun]) -> Study:
         tolerance = max(run.summary.tolerance for run in runs)
         summary = summarise(table, first.summary.seed, incorrect, tolerance).of_run(first.summary.run)
     notes = dict.fromkeys(note for run in runs for note in run.summary.run.notes)
-    mapped = [name for name in pc.unique(table["experiment"]).to_pylist() if not kind_of(name).donors]
+    mapped = [name for name in table["experiment"].unique().to_pylist() if not kind_of(name).donors]
     return Study(
         runs=tuple(runs),
         table=table.filter(pc.field("experiment").isin(mapped)) if mapped else table,

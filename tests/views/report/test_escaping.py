@@ -11,6 +11,7 @@ from records import make_records
 from run_directories import with_field, write_run
 
 import mechpatch.views
+from mechpatch.stats.cell_values import Share
 from mechpatch.views import circuits
 from mechpatch.views.circuits import View
 from mechpatch.views.html import inline, json_text, render, style_sheet
@@ -30,7 +31,8 @@ def part(each: Part) -> str:
     """The part as the page writes it."""
     row = [each]
     facts = StudyPage(
-        number=0, name="", told=told(Lines("", "", "")), facts=[("Fact", row)], sections=[("run", "Run")], said=[],
+        number=0, name="", mapped=False, answers=[], answers_told=[], told=told(Lines("", "", "")),
+        facts=[("Fact", row)], sections=[("run", "Run")], said=[],
         captions={}, paragraphs=[], notes=(), laws=[], relations=[], method=[], dropped=[], runs=[], cite="",
     )  # fmt: skip
     page = render("mechpatch.views.report", "study.html", study=facts)
@@ -41,8 +43,11 @@ def test_text_is_escaped_and_isolated():
     assert part(Part('<a href="x">\'&')) == "&lt;a href=&#34;x&#34;&gt;&#39;&amp;"
     assert part(Part("\u202eabc<", "foreign")) == '<bdi dir="auto">\u202eabc&lt;</bdi>'
     assert part(Part("<", "foreign code")) == '<code><bdi dir="auto">&lt;</bdi></code>'
+    half = Share(count=1, n=2, share=0.5, low=0.1, high=0.9, beyond={}, beyond_every=None)
+    shown = {"power": 1.0, "share": half}
     for style in STYLES:
-        assert "<x>" not in part(Part(1.0 if style == "power" else "<x>", style))
+        assert "<x>" not in part(Part(shown.get(style, "<x>"), style))
+    assert part(Part(half, "share")) == '<span class="share" style="--share: 50.0%">1 of 2</span>'
 
 
 def test_data_cannot_end_its_element_and_reads_back_the_same():
