@@ -25,6 +25,7 @@ from mechpatch.metrics import Continues, answer_logprob, given_by, outcome
 from mechpatch.pairs import Pair
 from mechpatch.pairs.counterfactual import answer_with, given_answers, step_values
 from mechpatch.patching import Batch, collate
+from mechpatch.reprs import short_repr
 from mechpatch.thoughts import Layout
 
 Answers = tuple[str | None, ...]  # the expected answer of each pair of a batch, None where there is none
@@ -46,6 +47,8 @@ class Third:
     top: Int[Tensor, "pair position"]
     logprob: Float[Tensor, " pair"]
     change: Float[Tensor, " pair"]
+
+    __repr__ = short_repr
 
 
 def expected_answers(
