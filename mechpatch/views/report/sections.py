@@ -9,6 +9,7 @@ from markupsafe import Markup
 from mechpatch.catalogue import DIRECTIONS
 from mechpatch.formats import percent, written
 from mechpatch.kinds import kind_of
+from mechpatch.reprs import short_repr
 from mechpatch.stats.contrasts import LEVEL
 from mechpatch.stats.finished import FinishedRun
 from mechpatch.stats.summary_values import Check
@@ -85,6 +86,8 @@ class StudyPage:
     dropped: list[Row]
     runs: list[Row]
     cite: str
+
+    __repr__ = short_repr
 
 
 def study_page(study: Study, number: int, differences: Sequence[Mapping[str, Any]] = ()) -> StudyPage:
