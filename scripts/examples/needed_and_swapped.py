@@ -2,7 +2,7 @@
 
 import mechpatch as mp
 
-model, pairs = mp.load_model("demo"), mp.load_pairs("demo")[:12]
+model, pairs = mp.load_model("demo"), mp.load_pairs("demo")[:6]
 run = mp.run(model, pairs, ["necessity", "early", "swap"], hooks="thought")
 answers = run.answers.set_index("experiment")
 print(answers.loc["necessity"].pivot_table(index="site", columns="donor", values="kept").round(2))
