@@ -17,6 +17,9 @@ from mechpatch.views.words.answers import answers_in_short
 from mechpatch.views.words.claims import called, can_move, counted, largest, listed, place, share
 from mechpatch.views.words.switching import INTO, finding, map_of
 
+NOTHING_MOVES = "Nothing can move: every cell is zero by construction."
+NOBODY_RIGHT = "No pair is answered right on both sides, so no share of answers can be told."
+
 
 @dataclass(frozen=True, slots=True)
 class Lines:
@@ -38,7 +41,7 @@ def lines(summary: Summary) -> Lines:
     found = " ".join(filter(None, findings))
     return Lines(
         did=" ".join(_did(summary, leading)),
-        found=found or summary.note or "Nothing can move: every cell is zero by construction.",
+        found=found or summary.note or (NOTHING_MOVES if summary.cells else NOBODY_RIGHT),
         distrust=" ".join(dict.fromkeys(_distrust(summary, leading)))
         or "Nothing speaks against these numbers but their intervals.",
     )
