@@ -60,9 +60,10 @@ def expected_answers(
     are then not written. Of any other cell they are what the pairs' field `expected` says for its site, if asked for.
     """
     found: dict[Cell, Answers] = {}
+    swapped = any(cell.experiment == "swap" for cell in cells)
+    sources = picked(donor if donor in PICKS else "other_value", runs) if swapped else []  # the same for every cell
     for cell in cells:
         if cell.experiment == "swap":
-            sources = picked(donor if donor in PICKS else "other_value", runs)
             answers = tuple(
                 None if source is None else _of_swap(runs, index, source, cell)
                 for index, source in zip(runs.indices, sources, strict=True)
