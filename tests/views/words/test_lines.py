@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from run_directories import run_facts
 from mechpatch.catalogue import PAIRED
 from mechpatch.stats import RunSummary, summarise
 from mechpatch.views.words.ending import ending
-from mechpatch.views.words.lines import Lines, lines
+from mechpatch.views.words.lines import NOBODY_RIGHT, Lines, lines
 from mechpatch.views.words.reading import reading
 
 OTHER = "other_pair"
@@ -161,3 +162,10 @@ def test_where_nobody_is_right_nothing_is_found():
     assert asked.found == "No pair has two different answers that are both given right, so none can switch."
     assert "used all the same" in asked.distrust
     assert "right on both sides" not in said(a_run(SWITCHES, FEW)).distrust
+
+
+def test_where_no_map_was_run_and_nobody_is_right_nothing_is_said_to_be_unable_to_move():
+    told = lines(replace(a_run({(1, "t1"): 9}, {(1, "t1"): 0}), cells=(), top=(), best=()))
+    assert told.found == NOBODY_RIGHT
+    assert "construction" not in told.found
+    assert "control" not in told.did
