@@ -25,6 +25,7 @@ LAYERS = [
     {"experiments"},
     {"inspection"},
     {"verify"},
+    {"studies"},
     {"views", "tracking"},
     {"workflow"},
     {"library", "sweeps"},
@@ -36,6 +37,7 @@ LAYERS = [
 FORBIDDEN = {
     "experiments": {"stats"},
     "views": {"models", "patching", "experiments", "thoughts", "pairs", "verify"},
+    "studies": {"models", "patching", "experiments", "thoughts", "pairs", "verify"},
     "tracking": {"models", "patching", "experiments", "thoughts", "pairs", "verify"},
     "patching": {"pairs", "storage", "stats", "metrics"},
     "models": {"stats", "metrics"},

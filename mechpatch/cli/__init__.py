@@ -3,6 +3,7 @@
 Everything heavy is imported when a command needs it.
 """
 
+from mechpatch.cli import accuracy as accuracy
 from mechpatch.cli import cache as cache
 from mechpatch.cli import check as check
 from mechpatch.cli import compare as compare
@@ -14,6 +15,7 @@ from mechpatch.cli import pairs as pairs
 from mechpatch.cli import plan as plan
 from mechpatch.cli import plot as plot
 from mechpatch.cli import report as report
+from mechpatch.cli import reproduce as reproduce
 from mechpatch.cli import run as run
 from mechpatch.cli import verify as verify
 from mechpatch.cli.app import app as app

@@ -44,7 +44,7 @@ def make_pairs(
     Example: mechpatch make-pairs gsm8k.jsonl --out pairs.json
     """
     from mechpatch.pairs.gsm8k import make_pairs as make
-    from mechpatch.pairs.gsm8k import read_problems
+    from mechpatch.pairs.problems import read_problems
     from mechpatch.pairs.templates import fill_templates, read_templates
 
     for name, value, most in (("--per-question", per_question, MOST), ("--max-change", max_change, MOST_CHANGE)):

@@ -146,6 +146,21 @@ def make_source(
     )
 
 
+def arguments_of(source: ModelSource) -> list[str]:
+    """The options that name a model, as a person would type them."""
+    names = {"base": "model", "n_latents": "latents"}
+    found: list[str] = []
+    for field, value in source.as_json().items():
+        name = f"--{names.get(field, field).replace('_', '-')}"
+        if isinstance(value, bool):
+            found.append(name if value else name.replace("--", "--no-", 1))
+        elif field == "ignore_keys":
+            found += [word for each in value for word in (name, each)]
+        else:
+            found += [name, ",".join(map(str, value)) if isinstance(value, list) else str(value)]
+    return found
+
+
 def kind_of_thoughts(asked: str, source: ModelSource) -> str:
     """Where nothing is fed back the thoughts are copies of one token, unless they are text."""
     row = SHIPPED.get(str(source.base))

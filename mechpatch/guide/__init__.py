@@ -14,6 +14,7 @@ TOPICS = {
     "your-model": "checkpoints of all families, and pairs",
     "your-experiment": "your own metric, donor and kind of experiment",
     "reading-a-report": "what to believe, and what not",
+    "published-studies": "what was published, and the commands that measure the same on your checkpoint",
     "at-scale": "plans, memory, resuming, growing",
 }
 

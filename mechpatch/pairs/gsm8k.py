@@ -11,11 +11,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
 
 from mechpatch.pairs.arithmetic import NUMBER
-from mechpatch.pairs.faults import Location, Reading
-from mechpatch.pairs.items import read_items
 from mechpatch.pairs.load import pairs_from
 from mechpatch.pairs.reasoning import Problem, Skip, skip, understood
 from mechpatch.pairs.schema import Pair
@@ -44,24 +41,6 @@ class Change:
     question: str
     chain: str
     values: tuple[int, ...]
-
-
-def read_problems(path: Path) -> list[tuple[str, str]]:
-    """Question and answer of each item of a file. Raises `PairFileError` with every fault."""
-    reading = Reading(str(path))
-    found = []
-    for place, item in read_items(path, reading):
-        found.append((_text(item, "question", place), _text(item, "answer", place)))
-    reading.check()
-    return found
-
-
-def _text(item: object, name: str, place: Location) -> str:
-    value = item.get(name) if isinstance(item, dict) else None
-    if not isinstance(value, str) or not value.strip():
-        place.fault(name, 'expected text, as in GSM8K\'s own files: {"question": …, "answer": … with #### at its end}')
-        return ""
-    return value
 
 
 def make_pairs(

@@ -105,6 +105,12 @@ def shares(
     ]
 
 
+def share_of(right: Sequence[bool]) -> Share:
+    """The share of one list of yes and no, with its interval, held against nothing."""
+    values = np.array(right, dtype=float).reshape(len(right), 1)
+    return shares(values, {}, np.zeros(1, dtype=bool))[0]
+
+
 def paired_shares(
     values: Float[np.ndarray, " pair *cell"],
     other: Float[np.ndarray, " pair *cell"],

@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 from mechpatch.cli import app
 from mechpatch.pairs import PairFileError, load_pairs, to_prepared
 from mechpatch.pairs.arithmetic import parse
-from mechpatch.pairs.gsm8k import make_pairs, read_problems
+from mechpatch.pairs.gsm8k import make_pairs
+from mechpatch.pairs.problems import read_problems
 from mechpatch.pairs.wording import takes_an
 
 Formula = Callable[..., list]  # numbers in digits, as the question has them -> the result of each calculation

@@ -95,8 +95,7 @@ def _decoded(
 ) -> dict[tuple[int, int], str]:
     """What is said to some questions, given as (pair, side); those of one length are run together."""
     count = MORE + max(len(tail.answer_tokens) for pair in layouts for layout in pair for tail in layout.tails)
-    special = (model.tokenizer.eos_token_id, model.pad, model.bot, model.eot)
-    ends = {each for each in special if isinstance(each, int)}
+    ends = endings(model)
     alike: dict[tuple[object, ...], list[tuple[int, int]]] = defaultdict(list)
     for index, side in sorted(wanted, key=lambda each: len(layouts[each[0]][each[1]].prompt)):
         layout = layouts[index][side]
@@ -107,11 +106,18 @@ def _decoded(
             batch = group[start : start + batch_size]
             asked = [layouts[index][side] for index, side in batch]
             tokens = greedy(model.hooked, model.head, asked, count, ends)
-            found |= {place: _text(model, said) for place, said in zip(batch, tokens, strict=True)}
+            found |= {place: decoded_text(model, said) for place, said in zip(batch, tokens, strict=True)}
     return found
 
 
-def _text(model: ThoughtModel, tokens: Sequence[int]) -> str:
+def endings(model: ThoughtModel) -> set[int]:
+    """The tokens that end what is said."""
+    special = (model.tokenizer.eos_token_id, model.pad, model.bot, model.eot)
+    return {each for each in special if isinstance(each, int)}
+
+
+def decoded_text(model: ThoughtModel, tokens: Sequence[int]) -> str:
+    """What the tokens say, up to a line break."""
     text = model.tokenizer.decode([*tokens], skip_special_tokens=False, clean_up_tokenization_spaces=False)
     assert isinstance(text, str)
     return next(iter(text.strip().splitlines()), "")
