@@ -10,8 +10,9 @@ weights are read once for all of them. Without feedback one wave does it. With l
 each thought, because its input is the hidden state of the one before, and a last one for both continuations.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import prod
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -24,7 +25,7 @@ from mechpatch.patching.batch import Batch
 from mechpatch.patching.engine.base import BaseRun, Cache, both_continuations, empty_base
 from mechpatch.patching.engine.block import Grid, Resid, run_block
 from mechpatch.patching.engine.watch import Patcher, Recorder, Watch
-from mechpatch.patching.engine.waves import Wave, base_runs, patched_runs, repeated, wave_of
+from mechpatch.patching.engine.waves import Handed, Wave, base_runs, patched_runs, repeated, wave_of
 from mechpatch.patching.patch import Patch, RelayStep
 from mechpatch.patching.rollout import Outcome
 from mechpatch.points import POINTS, HookPoint, point_of
@@ -52,11 +53,18 @@ def base_run(model: HookedTransformer, head: LatentHead | None, batch: Batch, ho
 
 
 def sweep(
-    base: BaseRun, donor: SiteVectors, patches: Sequence[Patch], memory: int = MEMORY, hook: str = "resid_post"
+    base: BaseRun,
+    donor: SiteVectors,
+    patches: Sequence[Patch],
+    memory: int = MEMORY,
+    hook: str = "resid_post",
+    handed: Mapping[int, int] | None = None,
 ) -> Iterator[tuple[Patch, Outcome]]:
     """Run each patch as if alone.
 
     Args:
+        handed: patches of one site and layer that do not write the donor's vector but what the run of an earlier patch
+            has there itself; their places in `patches`, and that one's.
         donor: vectors of all layers and sites at the hook point; a patch writes those at its own. No site has seen an
             answer, so the vectors of both continuations are the same, and those of the first are written into both.
         memory: bytes that a chunk of patches may take, see `chunking`; a chunk that does not fit after all is halved.
@@ -80,11 +88,17 @@ def sweep(
     same = (same.all(-1) if point.heads else same.flatten(3).all(-1, keepdim=True)).cpu()
     fit, at_once = chunking(memory, bytes_of_rows(base, hook), bytes_of_logits(base))
     size = -(-len(patches) // -(-len(patches) // fit)) if patches else 1  # as few chunks as fit, all of one size
-    done = 0
+    done, handed = 0, handed or {}
+    givers, kept = {*handed.values()}, {}
     while done < len(patches):
         chunk = patches[done : done + size]
+        mine = {at - done: giver for at, giver in handed.items() if done <= at < done + size}
+        known = {at: kept[giver] for at, giver in mine.items() if giver < done}
+        inside = {at: giver - done for at, giver in mine.items() if giver >= done}
         try:
-            for outcome in _run_chunk(base, source, chunk, same, at_once, point):
+            for outcome in _run_chunk(base, source, chunk, same, at_once, point, known, inside):
+                if done in givers:
+                    kept[done] = outcome.vectors[hook][:, 0, 0].clone()
                 yield patches[done], outcome
                 done += 1
         except RuntimeError as error:
@@ -132,16 +146,14 @@ def relay(
         What was patched, and the step: all layers of step 0, then all of step 1, and so on.
     """
     ways = [each if isinstance(each, tuple) else (each, None) for each in layers]
-    for step, site in enumerate(sites):
-        following = sites[step + 1 : step + 2]
-        handed = donor.clone()
-        patches = [Patch(layer, (site,), head=head) for layer, head in ways]
-        for patch, outcome in sweep(base, donor, patches, memory, hook):
-            of_head = () if patch.head is None else (patch.head,)
-            there = (slice(None), slice(None), patch.layer, following, *of_head)
-            handed[there] = outcome.vectors[hook][(slice(None), slice(None), 0, following, *of_head)]
-            yield patch, RelayStep(donor[(slice(None), slice(None), patch.layer, site, *of_head)], outcome.logits)
-        donor = handed
+    patches = [Patch(layer, (site,), head=head) for site in sites for layer, head in ways]
+    handed = {at: at - len(ways) for at in range(len(ways), len(patches))}
+    for patch, outcome in sweep(base, donor, patches, memory, hook, handed):
+        of_head = () if patch.head is None else (patch.head,)
+        yield (
+            patch,
+            RelayStep(outcome.vectors[hook][(slice(None), slice(None), 0, *patch.sites, *of_head)], outcome.logits),
+        )
 
 
 @torch.no_grad()
@@ -152,15 +164,29 @@ def _run_chunk(
     same: Bool[Tensor, "pair layer site head"],
     at_once: int,
     point: HookPoint,
+    known: Mapping[int, Float[Tensor, "pair site *vector"]],
+    inside: Mapping[int, int],
 ) -> Iterator[Outcome]:
-    """The outcomes of a chunk of patches, whose logits are made for `at_once` of them together."""
+    """The outcomes of a chunk of patches, whose logits are made for `at_once` of them together.
+
+    Args:
+        known, inside: patches that are handed what they write, by their places in the chunk: what the run of a patch
+            of an earlier chunk has at the sites, and the patch of this chunk that hands on.
+    """
     tree, depth = base.tree, len(base.model.blocks)
-    runs = patched_runs(tree, patches, same, point)
     # At every site: the donor's vector where it is written, and the base run's until a run produces another.
     vectors = base.vectors(point.name)[:, [patch.layer for patch in patches]].transpose(0, 1).contiguous()
-    for each, patch in zip(vectors, patches, strict=True):
-        of_head = () if patch.head is None else (patch.head,)
-        each[(slice(None), patch.sites, *of_head)] = source[(slice(None), patch.layer, patch.sites, *of_head)]
+    changed: dict[int, Handed] = {}
+    for at, (each, patch) in enumerate(zip(vectors, patches, strict=True)):
+        there = _written(patch)
+        if at in known:
+            changed[at] = (each[there] != known[at][there]).flatten(1).any(1).cpu()
+            each[there] = known[at][there]
+        elif at in inside:
+            changed[at] = inside[at]
+        else:
+            each[there] = source[:, patch.layer][there]
+    runs = patched_runs(tree, patches, same, point, changed)
 
     h, waves = None, []
     if len(runs.pair):
@@ -168,15 +194,36 @@ def _run_chunk(
         waves = [wave_of(tree, runs, each, tree.first, depth, device, window=window, point=point) for each in stages]
         own = base.cache[..., tree.first :, :].repeat_interleave(int(runs.rank.max()) + 1, dim=4)
         chosen = _chosen(patches, same.shape[3]).to(device) if point.heads else None
-        watch = Patcher(base=base, point=point, source=source, chosen=chosen, vectors=vectors)
+        watch = Patcher(
+            base=base,
+            point=point,
+            source=source,
+            chosen=chosen,
+            vectors=vectors,
+            handed=_givers(len(patches), known, inside).to(device) if changed else None,
+        )
         h = _climb(base, waves, base.cache[..., 0, : tree.first, :], own, watch)
         del own  # the logits need the memory
+    for at, giver in inside.items():  # where nothing hears what is written, there is no run and no row
+        there = _written(patches[at])
+        vectors[at][there] = vectors[giver][there]
     both = vectors[:, :, None, None].expand(-1, -1, 2, -1, *vectors.shape[2:])
     for number, each in zip(runs.number.split(at_once), both.split(at_once), strict=True):
         logits = base.logits.repeat(len(number), 1, 1, 1, 1)
         if h is not None:
             _predict(base, number, waves[-1], h, logits)
         yield from (Outcome(one, {point.name: found}) for one, found in zip(logits, each, strict=True))
+
+
+def _written(patch: Patch) -> tuple[Any, ...]:
+    """Where a patch writes, among the vectors of its layer: [pair, site, *vector]."""
+    return (slice(None), patch.sites, *(() if patch.head is None else (patch.head,)))
+
+
+def _givers(count: int, known: Iterable[int], inside: Mapping[int, int]) -> Int[Tensor, " patch"]:
+    """See `Patcher.handed`."""
+    given = {at: at for at in known} | dict(inside)
+    return torch.tensor([given.get(at, -1) for at in range(count)])
 
 
 def _chosen(patches: Sequence[Patch], n_heads: int) -> Bool[Tensor, "patch head"]:

@@ -82,6 +82,8 @@ class Patcher:
         source: the donor's vectors.
         chosen: which heads a patch writes; None where the hook point has none.
         vectors: what each patch's first layer has at the sites; filled where a run has a row of its own.
+        handed: of each patch the one whose run's vector it writes; its own number where that vector is in `vectors`
+            already, and -1 where it writes the donor's. None where all do that.
     """
 
     base: BaseRun
@@ -89,6 +91,7 @@ class Patcher:
     source: Float[Tensor, "pair layer site *vector"]
     chosen: Bool[Tensor, "patch head"] | None
     vectors: Float[Tensor, "patch pair site *vector"]
+    handed: Int[Tensor, " patch"] | None = None
 
     __repr__ = short_repr
 
@@ -96,10 +99,10 @@ class Patcher:
         """Write and read thoughts."""
         if self.point.hooks or wave.stage.start not in self.base.tree.fed:
             return
-        row, _, pair, site = wave.written[0]
-        h[row] = self.base.model.enter(self.source[pair, 0, site], wave.positions[row])
         row, patch, pair, site = wave.read[0]
         self.vectors[patch, pair, site] = known[row]
+        row, *_ = wave.written[0]
+        h[row] = self.base.model.enter(self._given(wave, 0, ()), wave.positions[row])
 
     def within(self, wave: Wave, layer: int) -> Tap:
         """Write and read what lies in a block."""
@@ -114,13 +117,30 @@ class Patcher:
         if hook not in self.point.hooks:
             return
         part = _part(self.point, hook)
-        row, patch, pair, site = wave.written[layer]
-        row, given = _place(row, useful), self.source[(pair, layer, site, *part)]
-        if self.chosen is not None:
-            given = torch.where(self.chosen[patch, :, None], given, x[row])
-        x[row] = given
+        self._read(wave, layer, part, x, useful)
+        row, patch, *_ = wave.written[layer]
+        row, given = _place(row, useful), self._given(wave, layer, part)
+        if self.chosen is None:
+            x[row] = given
+        else:
+            x[row] = torch.where(self.chosen[patch, :, None], given, x[row])
+            self._read(wave, layer, part, x, useful)  # beside the head that was written stand the run's own
+
+    def _read(self, wave: Wave, layer: int, part: tuple[int, ...], x: Tensor, useful: Tensor | None) -> None:
         row, patch, pair, site = wave.read[layer]
         self.vectors[(patch, pair, site, *part)] = x[_place(row, useful)]
+
+    def _given(self, wave: Wave, layer: int, part: tuple[int, ...]) -> Tensor:
+        """What the patches of a layer write: the donor's vectors, or what they are handed, which is kept as theirs."""
+        _, patch, pair, site = wave.written[layer]
+        given = self.source[(pair, layer, site, *part)]
+        if self.handed is None:
+            return given
+        giver = self.handed[patch]
+        held = self.vectors[(giver.clamp(min=0), pair, site, *part)]
+        given = torch.where((giver >= 0).view(-1, *[1] * (given.ndim - 1)), held, given)
+        self.vectors[(patch, pair, site, *part)] = given
+        return given
 
 
 def _part(point: HookPoint, hook: str) -> tuple[int, ...]:

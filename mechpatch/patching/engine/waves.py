@@ -8,7 +8,7 @@ row that joins below it; so do the rows that follow, if the write spreads to the
 where they join, so those that a block must compute are always the first ones of their stage.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -22,6 +22,9 @@ from mechpatch.reprs import short_repr
 
 RESID_POST = POINTS["resid_post"]
 KNOWN = -2  # below everything: where a row stands that is made of a token or a thought
+# What a patch writes that has no donor: the vector that the run of another patch has there, by that patch's place; or a
+# vector that is there already, by the pairs in which it is not the base run's.
+Handed = int | Bool[Tensor, " pair"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -102,11 +105,16 @@ def base_runs(tree: Tree) -> Runs:
 
 
 def patched_runs(
-    tree: Tree, patches: Sequence[Patch], same: Bool[Tensor, "pair layer site head"], point: HookPoint = RESID_POST
+    tree: Tree,
+    patches: Sequence[Patch],
+    same: Bool[Tensor, "pair layer site head"],
+    point: HookPoint = RESID_POST,
+    handed: Mapping[int, Handed] | None = None,
 ) -> Runs:
     """The runs of `patches` that differ from the base run.
 
     Args:
+        handed: patches of one site that do not write the donor's vector, by their place, earlier ones first.
         same: where the donor is bit for bit what the base run has; one head where the hook point has none. A run that
             writes nothing else *is* the base run, and is left out: recomputed, its last bits would differ, because
             they depend on the shape of a product.
@@ -126,9 +134,17 @@ def patched_runs(
     same = torch.cat([same, same.all(-1, keepdim=True)], dim=-1)[..., head].movedim(-1, 0)  # [patch, pair, layer, site]
     felt = member[:, None] & (within[:, None, :, None] & ~same & heard).any(2)  # [patch, pair, site]
     start = torch.where(felt, tree.sites, slots).amin(-1)
+    stops = torch.tensor([stage.stop for stage in tree.stages])
+    for number, source in (handed or {}).items():
+        [site] = patches[number].sites
+        slot = tree.sites[:, site].contiguous()
+        if isinstance(source, int):
+            # Within a stage no layer sees what that same layer gives: there the other run has what the base run has.
+            stage, begun = (torch.bucketize(each, stops, right=True) for each in (slot, start[source]))
+            source = stage > begun
+        start[number] = torch.where(source & heard[:, patches[number].layer, site], slot, slots)
 
     patch, pair = (start < slots).nonzero(as_tuple=True)
-    stops = torch.tensor([stage.stop for stage in tree.stages])
     # What starts after the last fed thought joins the last stage in one order with what starts at that thought.
     stage = torch.bucketize(start[patch, pair].clamp(max=tree.apart), stops, right=True)
     order = (stage * n_layers + layer[patch]).argsort(stable=True)

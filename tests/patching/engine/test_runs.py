@@ -184,6 +184,28 @@ def test_any_patches_of_any_batch(asked: list[tuple], data: st.DataObject):
         assert_same(outcome.vectors[hook], plain.vectors[hook])
 
 
+@pytest.mark.parametrize("kind", ["latent", "text"])
+def test_a_chain_may_be_cut_by_chunks_anywhere(kind: str):
+    """What an earlier chunk hands on is kept; patches beside the chain change nothing in it."""
+    case = make_case("tiny-float64", kind)
+    base, layers, thoughts = base_of(case), range(case.model.n_layers), case.thoughts
+    chain = [Patch(layer, (site,)) for site in thoughts for layer in layers]
+    patches = [Patch(0, tuple(thoughts)), *chain[: len(layers)], Patch(1, (0,)), *chain[len(layers) :]]
+    # Every step but the first is handed what the one before has, past the patch that stands between them.
+    handed = {at: at - len(layers) - (at < 2 * len(layers) + 2) for at in range(len(layers) + 2, len(patches))}
+    whole = [outcome for _, outcome in engine.sweep(base, case.donor, patches, handed=handed)]
+    for layer in layers:
+        places = [1 + layer, *range(len(layers) + 2 + layer, len(patches), len(layers))]
+        for place, site, expected in zip(places, thoughts, case.relay(layer), strict=True):
+            assert_same(whole[place].logits, expected.logits)
+            assert_same(whole[place].resid[:, :, 0, site], expected.written)
+    rows, logits = engine.bytes_of_rows(base), engine.bytes_of_logits(base)
+    for fit in (1, 2, 4, 5):
+        cut = engine.sweep(base, case.donor, patches, fit * rows + logits, handed=handed)
+        for (_, found), expected in zip(cut, whole, strict=True):
+            assert_same_outcome(found, expected)
+
+
 @pytest.mark.parametrize("hook", [hook for hook in POINTS if hook != "resid_post"])
 def test_a_relay_at_any_hook_point_is_the_reference(hook: str):
     case, point = make_case("tiny-float64", "latent", "noise"), POINTS[hook]
