@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from mechpatch.patching.hooks import edit_positions as edit_positions
     from mechpatch.patching.hooks import patch_position as patch_position
     from mechpatch.patching.hooks import patch_positions as patch_positions
+    from mechpatch.reading import read as read
     from mechpatch.sweeps import sweep as sweep
 
 # Every public name, and where it lives.
@@ -45,6 +46,7 @@ _HOMES = {
     "open_run": "mechpatch.library",
     "Run": "mechpatch.library",
     "sweep": "mechpatch.sweeps",
+    "read": "mechpatch.reading",
     "Metric": "mechpatch.own",
     "Donor": "mechpatch.own",
     "Kind": "mechpatch.kinds",

@@ -37,6 +37,13 @@ DONORS = {
 }
 NULLS = tuple(name for name in DONORS if name not in (PAIRED, "other_value", "same_step", NOTHING))
 
+# What a hit of a lens or probe must exceed.
+READING_CONTROLS = {
+    "other_question": "the same value in another question's run",
+    "shuffled_values": "another question's value",
+    "twin": "the twin model, where it is right, too",
+}
+
 
 def from_question(donor: str) -> bool:
     """Whether a donor's vectors are those that some question has, or their mean; not known of the user's own."""
@@ -49,8 +56,8 @@ def direction_label(direction: str) -> str:
 
 
 def donor_label(donor: str) -> str:
-    """Whose vectors are written, in words; its own name where nobody described it."""
-    return DONORS[donor].label if donor in DONORS else donor
+    """Whose vectors are written, or what a hit is held against, in words; its own name where nobody described it."""
+    return DONORS[donor].label if donor in DONORS else READING_CONTROLS.get(donor, donor)
 
 
 def role_of(donor: str) -> str:

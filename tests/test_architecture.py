@@ -24,11 +24,13 @@ LAYERS = [
     {"models"},
     {"experiments"},
     {"inspection"},
+    {"readings"},
     {"verify"},
     {"studies"},
     {"views", "tracking"},
     {"workflow"},
     {"library", "sweeps"},
+    {"reading"},
     {"console"},
     {"cli"},
     {"__main__"},
@@ -36,7 +38,7 @@ LAYERS = [
 # What a part must not know although it stands further up: views read records, never a model.
 FORBIDDEN = {
     "experiments": {"stats"},
-    "views": {"models", "patching", "experiments", "thoughts", "pairs", "verify"},
+    "views": {"models", "patching", "experiments", "thoughts", "pairs", "verify", "readings"},
     "studies": {"models", "patching", "experiments", "thoughts", "pairs", "verify"},
     "tracking": {"models", "patching", "experiments", "thoughts", "pairs", "verify"},
     "patching": {"pairs", "storage", "stats", "metrics"},

@@ -14,6 +14,7 @@ from mechpatch.cli import make_pairs as make_pairs
 from mechpatch.cli import pairs as pairs
 from mechpatch.cli import plan as plan
 from mechpatch.cli import plot as plot
+from mechpatch.cli import read as read
 from mechpatch.cli import report as report
 from mechpatch.cli import reproduce as reproduce
 from mechpatch.cli import run as run

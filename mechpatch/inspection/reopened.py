@@ -23,7 +23,7 @@ class Reopened:
     Attributes:
         fingerprint: fingerprint of the model that was run.
         model: where it came from and its settings, see `ThoughtModel.about`.
-        pairs: every pair that could be run, by its index; their fields are left out.
+        pairs: every pair that could be run, by its index.
         names: ids of those that were run.
     """
 
@@ -73,10 +73,17 @@ def reopen(run: FinishedRun) -> Reopened:
 
 def _pair(described: dict[str, Any]) -> Pair:
     clean, corrupted = (
-        Side(str(side["question"]), answer_text(side["answer"]), side.get("cot"), {})
+        Side(
+            str(side["question"]), answer_text(side["answer"]), side.get("cot"), _but(side, "question", "answer", "cot")
+        )
         for side in (_object(described["clean"]), _object(described["corrupted"]))
     )
-    return Pair(str(described["pair_id"]), clean, corrupted, {})
+    return Pair(str(described["pair_id"]), clean, corrupted, _but(described, "pair_id", "clean", "corrupted", "layout"))
+
+
+def _but(found: dict[str, Any], *names: str) -> dict[str, Any]:
+    """The other fields."""
+    return {name: value for name, value in found.items() if name not in names}
 
 
 def _object(value: object) -> dict[str, Any]:

@@ -114,7 +114,7 @@ def load_source(
     facts = [[*special.values()], family.n_latents, family.question, family.bos, family.fed, mixture]
     about = {
         **found.source.as_json(),
-        "family": PAUSE if source.family == PAUSE else family.name,
+        "family": PAUSE if found.source.family == PAUSE else family.name,
         "title": family.title,
         "dtype": dtype,
         "device": str(place),

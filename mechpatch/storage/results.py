@@ -32,6 +32,7 @@ from mechpatch.storage.folders import SPEC, require_run_or_empty
 from mechpatch.storage.keys import canonical_json, digest, file_digest
 from mechpatch.storage.log import log_to as log_to
 from mechpatch.storage.sealed import read_sealed, write_sealed
+from mechpatch.storage.tables import checksum_line, holds, parquet, read_parquet
 
 logger = logging.getLogger(__name__)
 
@@ -107,7 +108,7 @@ class RunDirectory:
         """Keep the rows that `about` describes, in the place of what was kept of it before. Raises `StorageError`."""
         described = json.loads(canonical_json(dict(about)))
         metadata = {_ABOUT: canonical_json(described).encode(), _MEASURED: canonical_json(measured).encode()}
-        data = _parquet(table, metadata)
+        data = parquet(table, metadata)
         key = digest(described)
         path = self.folder / SHARDS / f"{key}-{hashlib.sha256(data).hexdigest()[:16]}.parquet"
         write_bytes(path, data)
@@ -120,7 +121,7 @@ class RunDirectory:
     def read_shard(self, shard: Shard) -> pa.Table:
         """The rows of a shard. Raises `StorageError` if it was damaged since it was found whole."""
         try:
-            return _read_parquet(shard.path).replace_schema_metadata(None)
+            return read_parquet(shard.path).replace_schema_metadata(None)
         except (OSError, pa.ArrowInvalid) as error:
             raise StorageError(f"{shard.path}: damaged: {error}; run the same command again to compute it") from error
 
@@ -134,10 +135,10 @@ class RunDirectory:
 
         Equal rows give equal bytes. Raises `StorageError`.
         """
-        data, path = _parquet(table), self.folder / EFFECTS
-        checksum = _checksum_line(hashlib.sha256(data).hexdigest())
+        data, path = parquet(table), self.folder / EFFECTS
+        checksum = checksum_line(hashlib.sha256(data).hexdigest(), EFFECTS)
         known = self.folder / CHECKSUM
-        if not (known.is_file() and _holds(known, checksum.encode())):
+        if not (known.is_file() and holds(known, checksum.encode())):
             with writing(self.folder / SUMMARY):
                 (self.folder / SUMMARY).unlink(missing_ok=True)
         if read_spec(self.folder) != self.spec:
@@ -209,9 +210,9 @@ def read_effects(folder: Path) -> pa.Table:
     """All rows of the finished run in `folder`. Raises `StorageError` if it is not finished or any byte has changed."""
     path = folder / EFFECTS
     try:
-        if not _holds(folder / CHECKSUM, _checksum_line(file_digest(path)).encode()):
+        if not holds(folder / CHECKSUM, checksum_line(file_digest(path), EFFECTS).encode()):
             raise StorageError(f"{path}: damaged; run the same command again to make it from the shards")
-        return _read_parquet(path)
+        return read_parquet(path)
     except pa.ArrowInvalid as error:  # written by something else, with a checksum of its own
         raise StorageError(f"{path}: is no table: {error}; run the same command again to make it") from error
     except OSError as error:
@@ -219,30 +220,3 @@ def read_effects(folder: Path) -> pa.Table:
             f"{error.filename or path}: cannot be read: {error.strerror or error}; run the same command again to "
             "finish the run"
         ) from error
-
-
-def _holds(path: Path, content: bytes) -> bool:
-    """Whether a file has this content. Raises `OSError` if it cannot be read."""
-    return path.stat().st_size == len(content) and path.read_bytes() == content
-
-
-def _parquet(table: pa.Table, metadata: Mapping[bytes, bytes] | None = None) -> bytes:
-    """`table` as a Parquet file, the same bytes for equal rows; its own metadata gives way to `metadata`."""
-    sink = pa.BufferOutputStream()
-    pq.write_table(
-        table.combine_chunks().replace_schema_metadata(dict(metadata) if metadata else None),
-        sink,
-        compression="zstd",
-        row_group_size=1 << 16,
-        write_page_checksum=True,
-    )
-    return sink.getvalue().to_pybytes()
-
-
-def _read_parquet(path: Path) -> pa.Table:
-    with pq.ParquetFile(path, page_checksum_verification=True) as file:
-        return file.read()
-
-
-def _checksum_line(digest: str) -> str:
-    return f"{digest}  {EFFECTS}\n"

@@ -19,6 +19,8 @@ The question holds one number v, the answer is v + 3 modulo `VALUES`. The residu
 Whoever has nothing to attend to attends to bos, which carries nothing. A head's scores use the slowest rotary pairs
 alone, which turn by less than 1e-9, so that attention is by content. Scores differ by 100 and more: nothing leaks.
 
+With `shows` the unembedding reads `decoy`, too, so that a lens sees the number at a thought that nothing else reads.
+
 With `adds` the question also holds a word for an offset, 2 or 3, and the answer is v plus that: block `write + 1` reads
 the offset at the answer position, and the MLP has one neuron for each v and offset. So another question's v makes an
 answer that is neither question's own: the third answer.
@@ -84,6 +86,7 @@ class Circuit:
         decoy: the thought that holds the number in vain.
         hands_on: latent thoughts pass the carrier on, and the last one is read.
         adds: the offset is the question's own.
+        shows: the unembedding reads the decoy.
     """
 
     thought: int
@@ -91,6 +94,7 @@ class Circuit:
     decoy: int
     hands_on: bool = False
     adds: bool = False
+    shows: bool = False
 
     @property
     def read(self) -> int:
@@ -190,6 +194,7 @@ def planted_llama(circuit: Circuit, dtype: torch.dtype) -> LlamaForCausalLM:
         mlp.down_proj.weight[out.start + (value + added) % VALUES, neuron] = 0.1
     for value in range(VALUES):
         hf.lm_head.weight[WORDS.index(str(value)), out.start + value] = 4.0
+        hf.lm_head.weight[WORDS.index(str(value)), decoy.start + value] = 4.0 * circuit.shows
     hf.lm_head.weight[WORDS.index("stop"), CONST] = 0.5
     return hf
 
@@ -226,7 +231,7 @@ def planted_pairs(count: int = 8) -> list[Pair]:
         clean, corrupted = index % VALUES, (index + 1 + index // VALUES) % VALUES
         texts = [f"how many {clean}", f"we count how many {corrupted}" if index % 2 else f"how many {corrupted}"]
         sides = [
-            Side(text, str((value + 3) % VALUES), "\n".join(STEPS), {})
+            Side(text, str((value + 3) % VALUES), "\n".join(STEPS), {"values": [str(value), str((value + 3) % VALUES)]})
             for text, value in zip(texts, (clean, corrupted), strict=True)
         ]
         pairs.append(Pair(f"planted-{index}", clean=sides[0], corrupted=sides[1], fields={}))

@@ -52,7 +52,7 @@ def answer(
     record = ENGINES[spec.engine].record
     outcomes: list[Outcomes] = []
     for index, pair in enumerate(pairs):
-        outcomes.append(_outcomes(openings, pair, layouts[index], runs.get(index)))
+        outcomes.append(outcomes_of(openings, pair, layouts[index], runs.get(index)))
         tick(1)
     others = [(index, side) for index, found in enumerate(outcomes) for side in (0, 1) if found[side] == OTHER]
     right = any(said == side for found in outcomes for said, side in zip(found, SIDES, strict=True))
@@ -66,7 +66,7 @@ def answer(
         without: tuple[str | None, str | None] = (None, None)
         if NEEDS_THOUGHTS in criteria and found == SIDES:
             less = with_thoughts(model, spec, pair, layouts[index], 0)
-            without = _outcomes(openings, pair, less, record(model.hooked, model.head, less, spec.hooks))
+            without = outcomes_of(openings, pair, less, record(model.hooked, model.head, less, spec.hooks))
         clean, corrupted = (
             Said(
                 text=_said(pair, found[side]) or texts[index, side],
@@ -80,7 +80,7 @@ def answer(
     return answers
 
 
-def _outcomes(openings: Openings, pair: Pair, layouts: Layouts, recorded: Sequence[Recording]) -> Outcomes:
+def outcomes_of(openings: Openings, pair: Pair, layouts: Layouts, recorded: Sequence[Recording]) -> Outcomes:
     """What greedy decoding gives for each question, by the definition of the records."""
     continues = openings.after([(pair.clean.answer, pair.corrupted.answer)])
     clean, corrupted = (

@@ -45,15 +45,28 @@ def save(figure: Figure, path: Path) -> list[Path]:
     Raises:
         StorageError: a file cannot be written; what was there before is left whole.
     """
-    written = []
+    return [save_as(figure, path.with_name(path.name + suffix)) for suffix in METADATA]
+
+
+def save_as(figure: Figure, path: Path) -> Path:
+    """Write one file in the format that its suffix names, and return its path.
+
+    Raises:
+        SpecError: the suffix is none of .png, .svg and .pdf.
+        StorageError: the file cannot be written; what was there before is left whole.
+    """
+    require_format(path)
     with style():
-        for suffix, metadata in METADATA.items():
-            image = io.BytesIO()
-            figure.savefig(image, format=suffix[1:], metadata=metadata)
-            target = path.with_name(path.name + suffix)
-            write_bytes(target, image.getvalue())
-            written.append(target)
-    return written
+        image = io.BytesIO()
+        figure.savefig(image, format=path.suffix[1:], metadata=METADATA[path.suffix])
+    write_bytes(path, image.getvalue())
+    return path
+
+
+def require_format(path: Path) -> None:
+    """Raise a `SpecError` if the suffix of a figure's file is none of those that are written."""
+    if path.suffix not in METADATA:
+        raise SpecError(f"{path}: a figure is written as {', '.join(METADATA)}; give a name that ends so")
 
 
 def suffix_of(metric: str) -> str:

@@ -1,0 +1,123 @@
+"""`mechpatch read`: what can be read in the thoughts of a finished run's pairs, beside what writing them does."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mechpatch.cli import early
+from mechpatch.cli.app import app
+from mechpatch.cli.model import Coconut
+from mechpatch.cli.options import (
+    EXPERIMENT,
+    MODEL,
+    OUTPUT,
+    Adapter,
+    Cache,
+    Codi,
+    Device,
+    Incorrect,
+    Json,
+    Quiet,
+    cache_folder,
+    load,
+    option,
+)
+from mechpatch.errors import SpecError
+from mechpatch.names import not_known
+from mechpatch.source import ModelSource
+from mechpatch.storage.folders import require_run
+
+WHAT = ("lens",)
+
+
+@app.command()
+def read(
+    what: Annotated[str, typer.Argument(metavar="WHAT", help="lens.")],
+    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="Directory of a finished run.")],
+    top: Annotated[
+        int,
+        option("--top", panel=EXPERIMENT, metavar="N", min=1, help="A target among the N likeliest tokens is a hit."),
+    ] = 1,
+    twin: Annotated[
+        Path | None,
+        option(
+            "--twin",
+            panel=EXPERIMENT,
+            metavar="RUN",
+            help="A run of the same pairs on a twin model, read before: one more control.",
+        ),
+    ] = None,
+    model: Annotated[
+        str | None,
+        option(
+            "--model",
+            panel=MODEL,
+            metavar="NAME",
+            help="Where the model of the run is now.",
+            show_default="as spec.json says",
+        ),
+    ] = None,
+    adapter: Adapter = None,
+    codi: Codi = None,
+    coconut: Coconut = None,
+    device: Device = "auto",
+    cache: Cache = None,
+    out: Annotated[
+        Path | None,
+        option("--out", panel=OUTPUT, metavar="FILE", help="Draw the maps here: .png, .svg or .pdf."),
+    ] = None,
+    include_incorrect: Incorrect = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Read the thoughts of every pair of a run, both sides, with controls, into RUN_DIR/readings.
+
+    The report of the run then has a section on it. What can be read is no cause: see the causal map beside it.
+
+    Example: mechpatch read lens runs/demo
+    """
+    if what not in WHAT:
+        raise SpecError(not_known("what to read", [what], WHAT))
+    early.judge_machine("float32", device)
+    for each in (run_dir, twin):
+        if each is not None:
+            require_run(each)
+    if model is not None:
+        early.outline(ModelSource(base=model, adapter=adapter, codi=codi, coconut=coconut))
+
+    from mechpatch.inspection.reopened import reopen
+    from mechpatch.reading import open_reading, read_run
+    from mechpatch.stats.finished import FinishedRun
+    from mechpatch.stats.values_json import as_json as values_of
+    from mechpatch.storage.atomic import lock
+    from mechpatch.views.figures.files import require_format, save_as
+
+    if out is not None:
+        require_format(out)
+    finished = FinishedRun(run_dir)
+    run = reopen(finished)
+    source = ModelSource.recorded(run.model)
+    if model is not None or adapter is not None or codi is not None or coconut is not None:
+        source = source.moved(model, adapter, codi, coconut)
+    loaded = load(source, str(run.model.get("dtype", "float32")), device, quiet=quiet or as_json)
+    with lock(run_dir):
+        path = read_run(
+            finished,
+            run,
+            loaded,
+            what,
+            twin=None if twin is None else FinishedRun(twin),
+            cache=cache_folder(cache),
+        )
+    reading = open_reading(finished, what, top, include_incorrect)
+    if out is not None:
+        save_as(reading.plot(), out)
+    if as_json:
+        typer.echo(json.dumps(values_of(reading.summary), ensure_ascii=False))
+    elif quiet:
+        typer.echo(path)
+    else:
+        typer.echo(reading.words)
+        typer.echo(f"wrote {path}" + ("" if out is None else f" and {out}"))
