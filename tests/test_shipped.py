@@ -11,13 +11,15 @@ from commands import mechpatch
 from safetensors.torch import load_file
 
 from mechpatch.data import HERE, SHIPPED
+from mechpatch.experiments.described import portable
 from mechpatch.experiments.running.answering import answer
 from mechpatch.experiments.spec import Spec
-from mechpatch.models import ThoughtModel, load_model
+from mechpatch.models import ThoughtModel, load_model, load_source
 from mechpatch.pairs import Pair, Side, load_pairs
 from mechpatch.pairs.answered import NEEDS_THOUGHTS, SIDES, Answers, right_sides
 from mechpatch.pairs.demo import problems as word_problems
 from mechpatch.pairs.handovers import problems as handover_problems
+from mechpatch.source import ModelSource
 from mechpatch.storage.results import read_effects
 
 WORLDS: dict[str, Any] = {
@@ -69,6 +71,12 @@ def test_the_pairs_of_a_model_are_answered_rightly_on_both_sides(shipped):
     assert all(pair.clean.value != pair.corrupted.value for pair in pairs)
     right = sum(tuple(one.outcome for one in found) == SIDES for found in said(model, pairs[::6]).values())
     assert right == len(pairs[::6]) or name not in GATED
+
+
+def test_a_model_is_found_again_by_what_a_run_says_of_it(shipped):
+    _, model = shipped
+    again = load_source(ModelSource.recorded(portable(model.about)), device="cpu")
+    assert again.fingerprint == model.fingerprint
 
 
 def test_the_twins_have_the_same_pairs():
