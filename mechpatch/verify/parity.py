@@ -37,9 +37,9 @@ def weights(context: Context) -> Measured:
     context.merged()  # an adapter that the formula does not cover is in the model, but in no weight of it
     worst = Worst()
     for weight in hooked_weights(context):
-        found, expected = weight.found.cpu().double(), weight.expected.cpu().double()
-        scale = max(expected.abs().max().item(), 1e-30)
-        worst.show(found / scale, expected / scale, weight.of or weight.name)
+        smallest, largest = weight.expected.aminmax()
+        scale = max(abs(smallest.item()), abs(largest.item()), 1e-30)
+        worst.show(weight.found, weight.expected, weight.of or weight.name, scale)
     return worst.measured(WEIGHTS[context.unpatched.logits.dtype])
 
 
