@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
 PIECE = 2**22  # numbers that are compared at once
@@ -100,7 +101,7 @@ class Worst:
 
 def _distance(found: Tensor, expected: Tensor) -> float:
     """The largest absolute difference, in float64; piece by piece, since an embedding of 128k words takes 2 GB so."""
-    found, expected = found.reshape(-1, *found.shape[1:]), expected.reshape(-1, *expected.shape[1:])
+    found, expected = torch.atleast_1d(found), torch.atleast_1d(expected)
     rows = max(1, PIECE * len(found) // max(1, found.numel()))
     pieces = zip(found.split(rows), expected.split(rows), strict=True)
     far = [(one.cpu().double() - other.cpu().double()).abs().max().item() for one, other in pieces if one.numel()]
