@@ -32,6 +32,7 @@ OPTIONS = {
     "seed": "--seed",
     "engine": "--engine",
     "expected": "--expected",
+    "say": "--say",
     "checks": "--check",
     "memory": "--max-memory",
     "own": "what is your own (Python)",

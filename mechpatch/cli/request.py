@@ -144,6 +144,16 @@ def request(
             help="Look for the answers that the pairs' field expected names, site by site.",
         ),
     ] = False,
+    say: Annotated[
+        int | None,
+        option(
+            "--say",
+            panel=EXPERIMENT,
+            metavar="N",
+            help="Keep what each patched run says, at most N tokens, up to eos or a line break.",
+            show_default="none",
+        ),
+    ] = None,
     limit: Annotated[
         int | None,
         option("--limit", panel=ASKED, metavar="N", help="Run the first N pairs only.", show_default="all"),
@@ -215,6 +225,7 @@ def request(
         seed=seed,
         engine=engine,
         expected=expected,
+        say=say,
         checks=check,
         memory=None if max_memory is None else max_memory * 2**20,
     )
@@ -248,6 +259,7 @@ def _require_joinable(out: Path, given: Mapping[str, Any]) -> None:
     texts = {"prefix": given["answer_prefix"], "separator": given["separator"]}
     fields = {name: given[name] for name in ("seed", "batch_size", "min_gap", "engine")}
     fields |= {name: unescaped(text) for name, text in texts.items() if text is not None}
+    fields["say"] = given["say"]
     fields["memory"] = None if memory is None else memory * 2**20
     try:
         require_equal(certain_differences(read_spec(out), given["dtype"], fields))

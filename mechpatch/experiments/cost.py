@@ -7,7 +7,7 @@ of it are timed, once, and their work is all.
 """
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from math import prod
 from pathlib import Path
@@ -16,57 +16,16 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from mechpatch.experiments.cells import patch_of
+from mechpatch.experiments.counted import Counts, count, patches_of
 from mechpatch.experiments.experiment import Experiment
-from mechpatch.experiments.layouts import with_thoughts
 from mechpatch.experiments.running.activations import UnpatchedRuns
 from mechpatch.experiments.running.batches import BatchRunner, Todo
 from mechpatch.experiments.running.engines import ENGINES
 from mechpatch.experiments.running.footprint import bytes_of_weights, footprint_of_batch, require_memory
-from mechpatch.experiments.running.numerics import FLOOR_RUNS
-from mechpatch.experiments.running.third import run_again
-from mechpatch.experiments.spec import recipient
-from mechpatch.kinds import Cell
-from mechpatch.patching import collate, engine
-from mechpatch.patching.engine.work import Work, base_work, plain_work, sweep_work
-from mechpatch.patching.patch import Patch
 from mechpatch.storage.results import open_run
 
 LONG = 10.0  # seconds that a plan may take for one timing
 ROW_BYTES = 60  # of a compressed record, measured on the demo
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Counts:
-    """What a run computes.
-
-    Attributes:
-        plain_runs: hooked forward passes of one pair that a plain loop over cells needs, unpatched ones included.
-        plain: their work.
-        unpatched, patched, checks: work of the chosen engine, and of the plain runs it is checked with.
-        records: rows.
-    """
-
-    plain_runs: int
-    plain: Work
-    unpatched: Work
-    patched: Work
-    checks: Work
-    records: int
-
-    def __add__(self, other: "Counts") -> "Counts":
-        names = self.__slots__
-        return Counts(**{name: getattr(self, name) + getattr(other, name) for name in names})
-
-    @property
-    def sections(self) -> dict[str, float]:
-        """What the time of each section is proportional to."""
-        return {
-            "unpatched": float(self.unpatched.flops),
-            "patched": float(self.patched.flops),
-            "checks": float(self.checks.flops),
-            "records": float(self.records),
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,20 +70,6 @@ class Plan:
     def as_json(self) -> dict[str, Any]:
         """JSON values."""
         return asdict(self)
-
-
-def count(experiment: Experiment, todos: Iterable[Todo] | None = None) -> Counts:
-    """Count the work of what is to be run of some batches; of all without."""
-    if todos is None:
-        todos = (Todo.whole(experiment, batch) for batch in experiment.batches)
-    todos = list(todos)
-    donors = Work()
-    if any(donor == "mean" for todo in todos for _, donor in todo.cells):  # which needs every pair of the file
-        run = {index for todo in todos for index in todo.batch}
-        others = (index for index in range(len(experiment.pairs)) if index not in run)
-        donors = sum((_unpatched(experiment, index) for index in others), donors)
-    counts = Counts(plain_runs=0, plain=Work(), unpatched=donors, patched=Work(), checks=Work(), records=0)
-    return sum((_count(experiment, todo) for todo in todos), counts)
 
 
 def predict(small: Timing, large: Timing, whole: Counts, batches: int) -> float:
@@ -179,82 +124,6 @@ def make_plan(experiment: Experiment) -> Plan:
         timed=large.counts.records,
         answered=answered,
         seconds=predict(small, large, whole, len(experiment.batches)) + max(0.0, first.total - small.total),
-    )
-
-
-def patches_of(cells: Sequence[Cell], sites: Sequence[str]) -> list[tuple[str, list[Patch]]]:
-    """Hook point and patches of each sweep in which the fast engine runs some cells: relays step by step."""
-    sweeps: dict[tuple[str, str, int], list[tuple[str, Patch]]] = {}
-    for cell in cells:
-        if cell.thoughts is not None:
-            continue
-        chain, step = (cell.experiment, cell.step) if cell.source == "step before" else ("", -1)
-        found, run = sweeps.setdefault((cell.hook, chain, step), []), (cell.experiment, patch_of(cell, sites))
-        if found[-1:] != [run]:  # cells side by side that write the same are one run
-            found.append(run)
-    return [(hook, [patch for _, patch in runs]) for (hook, *_), runs in sweeps.items()]
-
-
-def _unpatched(experiment: Experiment, index: int) -> Work:
-    """Recording both questions of a pair."""
-    model, layouts = experiment.model, experiment.layouts[index]
-    if experiment.spec.engine == "fast":
-        return base_work(engine.empty_base(model.hooked, model.head, collate(layouts, model.device)))
-    return sum((plain_work(model.hooked, collate([layout])) for layout in layouts), Work())
-
-
-def _count(experiment: Experiment, todo: Todo) -> Counts:
-    spec, model, indices = experiment.spec, experiment.model, todo.batch
-    patched = plain = checks = Work()
-    unpatched = sum((_unpatched(experiment, index) for index in indices), Work())
-    directions = {direction for direction, _ in todo.cells}
-    for direction in directions:
-        layouts = [experiment.layouts[index][recipient(direction)] for index in indices]
-        batch = collate(layouts, model.device)
-        once = plain_work(model.hooked, batch)
-        donors = {donor: cells for (each, donor), cells in todo.cells.items() if each == direction}
-        again = [each for cells in donors.values() for each in run_again(spec, cells)]  # with expected answers
-        varied = sum((_varied(experiment, indices, direction, cells) for cells in donors.values()), Work())
-        runs = once * (1 + sum(map(len, (*donors.values(), *again)))) + varied
-        plain += runs
-        if spec.engine == "reference":
-            patched += runs
-            continue
-        base = engine.empty_base(model.hooked, model.head, batch)
-        patched += varied + base_work(base) * len(again)
-        for cells in (*(cells for donor, cells in donors.items() if donor != "self"), *again):
-            patched += sum((sweep_work(base, each, hook) for hook, each in patches_of(cells, batch.sites)), Work())
-        if checked := min(spec.checks, _asked_about(experiment, donors)):
-            checks += once * checked + plain_work(model.hooked, collate(layouts[:1])) * FLOOR_RUNS
-    return Counts(
-        plain_runs=todo.work + len(indices) * (1 + len(directions)),
-        plain=plain,
-        unpatched=unpatched,
-        patched=patched,
-        checks=checks,
-        records=todo.work,
-    )
-
-
-def _varied(experiment: Experiment, indices: Sequence[int], direction: str, cells: Sequence[Cell]) -> Work:
-    """Unpatched runs with other numbers of thoughts."""
-    model, side, work = experiment.model, recipient(direction), Work()
-    for number in (cell.thoughts for cell in cells):
-        if number is not None:
-            layouts = [
-                with_thoughts(model, experiment.spec, experiment.pairs[index], experiment.layouts[index], number)[side]
-                for index in indices
-            ]
-            work += plain_work(model.hooked, collate(layouts, model.device))
-    return work
-
-
-def _asked_about(experiment: Experiment, donors: Mapping[str, Sequence[Cell]]) -> int:
-    """Cells with the donor that their experiment asks about, of which some are checked."""
-    return sum(
-        cell.thoughts is None and donor == experiment.donors(cell.experiment)[0]
-        for donor, cells in donors.items()
-        for cell in cells
     )
 
 

@@ -121,7 +121,7 @@ class Experiment:
         asked = set(self.asked)
         cut = (
             [index for index in batch if index in asked]
-            for batch in groups(self.layouts, self.spec.batch_size, self.model.n_ctx)
+            for batch in groups(self.layouts, self.spec.batch_size, self.model.n_ctx, self.spec.say or 0)
         )
         return [batch for batch in cut if batch]
 

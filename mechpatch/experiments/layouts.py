@@ -62,7 +62,7 @@ def most_thoughts(spec: Spec, layouts: Sequence[tuple[Layout, Layout]], n_ctx: i
     if spec.thoughts == "text":
         return None
     count = len(layouts[0][0].thoughts)
-    longest = max(layout.length for pair in layouts for layout in pair)
+    longest = max(padded_width([layout], spec.say or 0) for pair in layouts for layout in pair)
     return count + max(0, min(count, n_ctx - longest))
 
 
@@ -93,7 +93,7 @@ def run_predicates(model: ThoughtModel, spec: Spec, keep_same_answer: bool) -> t
         return len(model.tokenizer.encode(text))
 
     def fits(pair: Pair) -> Finding | None:
-        longest = max(layout.length for layout in pair_layouts(model, spec, pair))
+        longest = max(padded_width([layout], spec.say or 0) for layout in pair_layouts(model, spec, pair))
         if longest <= model.n_ctx:
             return None
         return Finding("too_long", {"tokens": longest, "limit": model.n_ctx})
@@ -122,15 +122,18 @@ def run_predicates(model: ThoughtModel, spec: Spec, keep_same_answer: bool) -> t
     return (*predicates, unknown_answer, same_answer_tokens, fits)
 
 
-def groups(layouts: Sequence[tuple[Layout, Layout]], batch_size: int, n_ctx: int) -> list[list[int]]:
+def groups(layouts: Sequence[tuple[Layout, Layout]], batch_size: int, n_ctx: int, said: int = 0) -> list[list[int]]:
     """Pair indices in batches of questions with the same sites, padded to at most `n_ctx` tokens.
 
     Decided by the pairs alone, so a resumed run has them too.
+
+    Args:
+        said: tokens that each run may say.
     """
 
     def fits(indices: Sequence[int]) -> bool:
         sides = ([layouts[index][side] for index in indices] for side in (0, 1))
-        return len(indices) <= batch_size and max(map(padded_width, sides)) <= n_ctx
+        return len(indices) <= batch_size and max(padded_width(each, said) for each in sides) <= n_ctx
 
     by_sites: dict[tuple[str, ...], list[list[int]]] = {}
     for index, (clean, corrupted) in enumerate(layouts):

@@ -44,6 +44,8 @@ class Spec:
         seed: seed of null donors, intervals and checks.
         engine: fast (all patches in a few passes) or reference (one plain hooked run for each).
         expected: teacher-force the answers that the pairs' own field `expected` names, site by site, as a third one.
+        say: tokens that each patched run says at most when it goes on by itself, up to eos or a line break; None for
+            none.
         checks: cells of each batch that the fast engine's numbers are compared with plain hooks at.
         memory: bytes that the process may take, weights included (on a GPU: what lies there); None for all there is.
         own: what the user made for this run: (what, name, version), see `mechpatch.own.Own`.
@@ -68,6 +70,7 @@ class Spec:
     seed: int = 0
     engine: str = "fast"
     expected: bool = False
+    say: int | None = None
     checks: int = 3
     memory: int | None = None
     own: tuple[tuple[str, str, str], ...] = ()
@@ -124,6 +127,7 @@ class Spec:
             "batch_size": (1, "1 pair"),
             "checks": (0, "0 cells"),
             "memory": (1, "1 MB"),
+            "say": (1, "1 token"),
             "seed": (0, "0"),
         }
         for field, (smallest, said) in least.items():

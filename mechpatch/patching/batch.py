@@ -61,9 +61,13 @@ class Batch:
         return self.tail_start + self.tails.shape[2]
 
 
-def padded_width(layouts: Sequence[Layout]) -> int:
-    """`Batch.width` of a batch of `layouts`: a long question and a long answer add up, whosever they are."""
-    tails = max(len(tail.tokens) for layout in layouts for tail in layout.tails)
+def padded_width(layouts: Sequence[Layout], said: int = 0) -> int:
+    """`Batch.width` of a batch of `layouts`: a long question and a long answer add up, whosever they are.
+
+    Args:
+        said: tokens that each run may say in the place of its answer.
+    """
+    tails = max(max(len(tail.tokens), tail.answer + said) for layout in layouts for tail in layout.tails)
     return max(len(layout.prompt) + layout.n_latents for layout in layouts) + tails
 
 

@@ -6,6 +6,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mechpatch.axes import Logits
+from mechpatch.patching.say import Said
 from mechpatch.reprs import short_repr
 
 
@@ -32,9 +33,11 @@ class Patch:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RelayStep:
-    """One step of a relay: what it wrote, g_i (the head's alone where one is relayed), and the logits of that run."""
+    """One step of a relay: what it wrote, g_i (the head's alone where one is relayed), the logits of that run, and what
+    it says, if it was asked."""
 
     written: Float[Tensor, "pair 2 *vector"]
     logits: Logits
+    said: Said | None = None
 
     __repr__ = short_repr

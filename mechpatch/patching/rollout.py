@@ -21,6 +21,7 @@ from mechpatch.axes import LatentHead, Logits, SiteVectors
 from mechpatch.errors import ThoughtError
 from mechpatch.patching.batch import Batch
 from mechpatch.patching.hooks import rows
+from mechpatch.patching.say import Said
 from mechpatch.patching.segment import RowRead, RowWrite, segment
 from mechpatch.points import point_of
 from mechpatch.reprs import short_repr
@@ -77,10 +78,12 @@ class Outcome:
     Attributes:
         logits: at the answer positions of both continuations, see `Batch.reads`.
         vectors: by hook point, what was asked for with `Read`.
+        said: what the run says if it goes on by itself; None where it was not asked.
     """
 
     logits: Logits
     vectors: Mapping[str, SiteVectors] = field(default_factory=dict)
+    said: Said | None = None
 
     __repr__ = short_repr
 

@@ -46,7 +46,9 @@ PAIRS = "pairs.json"
 #   2: one shard for each batch, direction and donor; `pairs.json` holds every pair of the file; donors drawn by key
 #   3: the donor that was called noise is called gaussian; `spec` has what is the user's own
 #   4: `hook` and `head` are columns, and `spec` has the hook points
-FORMAT = 5
+#   5: `expected_answer`, `expected_logprob`, `expected_logprob_change` and `donor_pair_id` are columns
+#   6: `said` is a column, and `spec` has `say`
+FORMAT = 6
 
 # Entries of a spec that say how a run came about and do not decide its numbers.
 PROVENANCE = frozenset({"command", "created", "environment", "history"})

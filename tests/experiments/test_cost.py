@@ -2,21 +2,28 @@
 
 import dataclasses
 import warnings
+from dataclasses import replace
 
 import pytest
+import torch
 from transformer_lens import HookedTransformer, HookedTransformerConfig
 
 from mechpatch.experiments import cost
-from mechpatch.experiments.cost import Counts, Plan, Timing, count, make_plan, predict
+from mechpatch.experiments.cost import Plan, Timing, make_plan, predict
+from mechpatch.experiments.counted import Counts, count
 from mechpatch.experiments.experiment import Experiment
 from mechpatch.experiments.running.activations import UnpatchedRuns
 from mechpatch.experiments.running.batches import BatchRunner, Todo
 from mechpatch.experiments.running.footprint import footprint_of_batch
 from mechpatch.experiments.running.run import run_experiment
+from mechpatch.experiments.running.saying import Speech
 from mechpatch.experiments.spec import Spec
 from mechpatch.models.heads import LatentHead
+from mechpatch.patching import reference
 from mechpatch.patching.engine import runs as engine
+from mechpatch.patching.engine import saying
 from mechpatch.patching.engine.work import Work
+from mechpatch.patching.say import Say
 from mechpatch.storage.results import open_run
 
 
@@ -58,12 +65,40 @@ def test_what_is_counted_is_what_is_run(experiment, monkeypatch):
     assert all(seconds > 0 for seconds in runner.watch.seconds.values())
 
 
-def test_the_reference_is_counted_as_plain_runs(experiment):
-    spec = Spec(experiments=("layer",), engine="reference")
+@pytest.mark.parametrize("experiments", [("position", "relay"), ("count",)])
+def test_what_is_said_is_counted_as_if_nothing_ended_before(experiment, monkeypatch, experiments):
+    rows, plain = [], []
+    real, rollout = engine.run_block, reference.rollout
+    for module in (engine, saying):
+        monkeypatch.setattr(module, "run_block", lambda block, h, *rest: (rows.append(len(h)), real(block, h, *rest)))
+    monkeypatch.setattr(reference, "rollout", lambda *given, **named: (plain.append(1), rollout(*given, **named))[1])
+    monkeypatch.setattr(Speech, "say", Say(5, torch.zeros(experiment.model.hooked.cfg.d_vocab_out, dtype=torch.bool)))
+    spec = Spec(experiments=experiments, layers=(0, 1), say=5, checks=0, sites=("thoughts",))
+    loud = Experiment.prepare(experiment.model, spec, experiment.pairs)
+    (batch,) = loud.batches
+    runner = BatchRunner.prepare(
+        loud, UnpatchedRuns(loud.model, loud.layouts, "fast", None, spec.hooks), lambda _: None
+    )
+    list(runner.run(Todo.whole(loud, batch)))
+    counts, silent = count(loud), count(replace(loud, spec=replace(spec, say=None)))
+    by_hooks = silent.patched.token_layers if experiments == ("count",) else 0
+    assert sum(rows) + by_hooks == (counts.unpatched + counts.patched).token_layers
+    said = (counts.records + 3 * (experiments != ("count",))) * 4 * loud.model.n_layers
+    assert counts.patched.token_layers >= silent.patched.token_layers + said
+    assert counts.plain_runs - silent.plain_runs == 5 * counts.records
+    assert counts.patched.flops > silent.patched.flops
+    assert len(plain) == (len(loud.cells(batch)) if experiments == ("count",) else 0)
+
+
+@pytest.mark.parametrize("say", [None, 4])
+def test_the_reference_is_counted_as_plain_runs(experiment, say):
+    spec = Spec(experiments=("layer",), engine="reference", say=say)
     plain = Experiment.prepare(experiment.model, spec, experiment.pairs)
     counts = count(plain)
     assert counts.patched == counts.plain
     assert counts.checks == Work()
+    if say:
+        assert counts.patched.flops > 4 * count(replace(plain, spec=replace(spec, say=None))).patched.flops
 
 
 @pytest.mark.parametrize("parallel", [False, True])

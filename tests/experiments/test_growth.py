@@ -24,7 +24,7 @@ from mechpatch.experiments.spec import Spec
 from mechpatch.storage.results import read_effects, read_spec
 
 # Without checks, which take most of the time of so small a run.
-SMALL = Spec(experiments=("layer",), layers=(1,), thoughts="placeholder", n_thoughts=2, batch_size=3, checks=0)
+SMALL = Spec(experiments=("layer",), layers=(1,), thoughts="placeholder", n_thoughts=2, batch_size=3, checks=0, say=3)
 LARGE = replace(SMALL, directions=("denoise", "noise"), nulls=("other_pair",))
 N_PAIRS = 4  # a full batch and a rest
 SAME = 1e-3  # nats or logits: many times the noise floor of the model
@@ -186,6 +186,8 @@ REFUSED = {
     "other thoughts": ({"thoughts": "latent"}, "--thoughts: the run has placeholder, asked for latent"),
     "other latents": ({"n_thoughts": 3}, "--latents: the run has 2, asked for 3"),
     "another batch": ({"batch_size": 2}, "--batch-size: the run has 3, asked for 2"),
+    "other words": ({"say": 4}, "--say: the run has 3, asked for 4"),
+    "no words": ({"say": None}, "--say: the run has 3, asked for (not given)"),
     "another gap": ({"min_gap": 0.5}, "--min-gap: the run has 0.1, asked for 0.5"),
     "another engine": ({"engine": "reference"}, "--engine: the run has fast, asked for reference"),
     "other memory": ({"memory": 2**30}, "--max-memory: the run has (not given), asked for 1024"),

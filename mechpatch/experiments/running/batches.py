@@ -5,24 +5,18 @@ was computed before it: a resumed run gives the numbers of an uninterrupted one.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import groupby
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import torch
-from jaxtyping import Float
-from torch import Tensor
 
-from mechpatch.axes import Logits, SiteVectors
-from mechpatch.experiments.cells import patch_of
+from mechpatch.axes import Logits
 from mechpatch.experiments.experiment import Experiment
 from mechpatch.experiments.layouts import with_thoughts
 from mechpatch.experiments.running.activations import SIDES, UnpatchedRuns
 from mechpatch.experiments.running.continuations import Openings
 from mechpatch.experiments.running.donors import (
-    BY_STEP,
     DONOR_FUNCTIONS,
     PICKS,
     DonorFunction,
@@ -31,10 +25,11 @@ from mechpatch.experiments.running.donors import (
     picked,
     vectors_of,
 )
-from mechpatch.experiments.running.engines import ENGINES, Runner
+from mechpatch.experiments.running.engines import ENGINES
 from mechpatch.experiments.running.finite import Written, require_finite
 from mechpatch.experiments.running.footprint import footprint_of_batch
 from mechpatch.experiments.running.numerics import EngineCheck, Rounding
+from mechpatch.experiments.running.patched import at, patched_runs, together
 from mechpatch.experiments.running.records import (
     Columns,
     Gathered,
@@ -45,6 +40,7 @@ from mechpatch.experiments.running.records import (
     no_similarity,
     similarity_columns,
 )
+from mechpatch.experiments.running.saying import Speech
 from mechpatch.experiments.running.stopwatch import Stopwatch
 from mechpatch.experiments.running.third import (
     Third,
@@ -57,9 +53,9 @@ from mechpatch.experiments.spec import FIRST, recipient
 from mechpatch.kinds import Cell
 from mechpatch.metrics import Continues, normaliser
 from mechpatch.pairs import Pair
-from mechpatch.patching import Batch, collate, reference
+from mechpatch.patching import Outcome, collate, reference
 from mechpatch.patching.engine.recording import Recording, stack_logits, stack_vectors
-from mechpatch.patching.patch import Patch
+from mechpatch.patching.say import Said
 from mechpatch.reprs import short_repr
 from mechpatch.storage.keys import digest
 
@@ -118,6 +114,7 @@ class BatchRunner:
         everyone: all pairs, as donors of each direction and hook point.
         donors: where the vectors of each donor come from.
         openings: how each token goes on with an answer before it.
+        speech: how far each run goes on by itself; None where it does not.
         tick: progress.
         watch: where the time of all batches so far went.
     """
@@ -128,6 +125,7 @@ class BatchRunner:
     donors: Mapping[str, DonorFunction]
     builder: RecordBuilder
     openings: Openings
+    speech: Speech | None
     tick: Tick
     watch: Stopwatch = field(default_factory=Stopwatch)
 
@@ -156,6 +154,7 @@ class BatchRunner:
             donors={**DONOR_FUNCTIONS, **{donor.name: donor.function for donor in experiment.own.donors}},
             builder=RecordBuilder(pairs, experiment.site_index(), spec.own_names("metric")),
             openings=Openings.of(model.tokenizer, model.hooked.cfg.d_vocab, model.device),
+            speech=None if spec.say is None else Speech(model, spec.say),
             tick=tick,
         )
 
@@ -185,7 +184,8 @@ class BatchRunner:
         )
         memory = footprint_of_batch(self.experiment, indices).chunk
         kept = [[pair[each] for pair in recorded] for each in (0, 1)]
-        runner = ENGINES[spec.engine].runner(model.hooked, model.head, batch, kept[side], memory, spec.hooks)
+        say = self.speech and self.speech.say
+        runner = ENGINES[spec.engine].runner(model.hooked, model.head, batch, kept[side], memory, spec.hooks, say)
         baseline = runner.baseline
         names = [self.experiment.pairs[index].pair_id for index in indices]
         layouts = [[self.experiment.layouts[index][each] for index in indices] for each in (0, 1)]
@@ -219,14 +219,14 @@ class BatchRunner:
         for donor, cells in donors.items():
             gathered = Gathered(len(cells), len(indices), spec.own_names("metric"))
             check = EngineCheck(model=model, seed=spec.seed)
-            for cell, logits in self.watch.each("patched", self._varied(indices, side, cells)):
-                require_finite(model, layouts[side], names, [logits], f"{cell.name}, {direction}")
+            for cell, outcome in self.watch.each("patched", self._varied(indices, side, cells)):
+                require_finite(model, layouts[side], names, [outcome.logits], f"{cell.name}, {direction}")
                 with self.watch.measure("records"):
-                    gathered.add(
-                        cell, donor, columns_of(logits) | no_similarity(len(indices)), np.ones(len(indices), dtype=bool)
-                    )
+                    columns = columns_of(outcome.logits) | no_similarity(len(indices))
+                    everywhere = np.ones(len(indices), dtype=bool)
+                    gathered.add(cell, donor, columns, everywhere, said=self._texts(outcome.said))
                 self.tick(len(indices))
-            for (hook, step), there in _together(donor, cells).items():
+            for (hook, step), there in together(donor, cells).items():
                 sides = vectors[hook]
                 everyone = self.everyone[direction, hook]
                 into = Recipients(everyone=everyone, indices=indices, baseline=sides[side], step=step)
@@ -236,7 +236,7 @@ class BatchRunner:
                     expected = expected_answers(self.experiment, donor, into, there)
                     start = recorded_start(self.experiment, memory)
                     thirds = third_answers(self.experiment, side, indices, hook, source, expected, start)
-                runs = _patched_runs(runner, batch, source, there, sides[side])
+                runs = patched_runs(runner, batch, source, there, sides[side])
                 for cell, done in self.watch.each("patched", runs):
                     where = f"{cell.name}, {direction}, donor {donor}"
                     written = Written(done.patch, done.written, hook)
@@ -246,21 +246,25 @@ class BatchRunner:
                             check.compare(batch, layouts[side], names, written, done.logits, where)
                     with self.watch.measure("records"):
                         columns = columns_of(done.logits)
-                        compared = [_at(each, cell.layer, done.compared_at, cell.head) for each in sides]
+                        compared = [at(each, cell.layer, done.compared_at, cell.head) for each in sides]
                         columns |= similarity_columns(done.compared, *compared)
                         answers = None
                         if (third := thirds.get(cell)) is not None:
                             columns |= third_columns(batch, done.logits, third, self._three(pairs, third), side)
                             answers = third.answers
-                        gathered.add(cell, donor, columns, present, answers, taken)
+                        gathered.add(cell, donor, columns, present, answers, taken, self._texts(done.said))
                     self.tick(len(indices))
             with self.watch.measure("records"):
                 table = pa.concat_tables(self.builder.tables(direction, indices, gathered, unpatched))
             yield Part(direction, donor, cells, table, check.found)
 
-    def _varied(self, indices: Sequence[int], side: int, cells: Sequence[Cell]) -> Iterator[tuple[Cell, Logits]]:
-        """Logits of cells in which nothing is written and another number of thoughts is run: plain unpatched runs."""
+    def _texts(self, said: Said | None) -> list[str] | None:
+        return None if said is None or self.speech is None else self.speech.texts(said)
+
+    def _varied(self, indices: Sequence[int], side: int, cells: Sequence[Cell]) -> Iterator[tuple[Cell, Outcome]]:
+        """Cells in which nothing is written and another number of thoughts is run: plain unpatched runs."""
         experiment, model = self.experiment, self.experiment.model
+        says = ENGINES[experiment.spec.engine].says
         for cell in cells:
             if cell.thoughts is not None:
                 layouts = [
@@ -269,7 +273,10 @@ class BatchRunner:
                     )[side]
                     for index in indices
                 ]
-                yield cell, reference.baseline(model.hooked, model.head, collate(layouts, model.device), ()).logits
+                batch = collate(layouts, model.device)
+                outcome = reference.baseline(model.hooked, model.head, batch, ())
+                said = self.speech and says(model.hooked, model.head, batch, self.speech.say)
+                yield cell, replace(outcome, said=said)
 
     def _three(self, pairs: Sequence[Pair], third: Third) -> Continues:
         """What would prolong each of three answers."""
@@ -295,79 +302,8 @@ class BatchRunner:
         return {*drawn[: spec.checks if spec.engine == "fast" else 0]}
 
 
-class _Done(NamedTuple):
-    """A patched run.
-
-    Attributes:
-        written: at the patch's layers and sites; of its head alone where it has one.
-        compared, compared_at: vectors whose similarity is reported, and their sites: those written; for a cumulative
-            step, what the run with the earlier writes had at this step's site itself.
-    """
-
-    patch: Patch
-    logits: Logits
-    written: Float[Tensor, "pair 2 layer site *vector"]
-    compared: Float[Tensor, "pair 2 site *vector"]
-    compared_at: list[int]
-
-
-def _together(donor: str, cells: Sequence[Cell]) -> dict[tuple[str, int | None], list[Cell]]:
-    """Cells that are written with the same vectors: of one hook point, and of one step if the donor depends on it."""
-    found: dict[tuple[str, int | None], list[Cell]] = {}
-    for cell in cells:
-        if cell.thoughts is None:
-            step = cell.step - 1 if donor in BY_STEP and cell.step > 0 else None
-            found.setdefault((cell.hook, step), []).append(cell)
-    return found
-
-
 def _names_of(donor: str, runs: Recipients) -> list[str | None] | None:
     """The pair whose question gives each pair its vectors; None for vectors of no one question."""
     if donor not in PICKS:
         return None
     return [None if source is None else runs.everyone.names[source[0]] for source in picked(donor, runs)]
-
-
-def _patched_runs(
-    runner: Runner, batch: Batch, source: SiteVectors, cells: Sequence[Cell], baseline: SiteVectors
-) -> Iterator[tuple[Cell, _Done]]:
-    """Run each cell of one hook point; chains that hand on first, then the others in their order.
-
-    Args:
-        baseline: what the unpatched runs have there.
-    """
-    if not cells:
-        return
-    hook, index = cells[0].hook, {site: place for place, site in enumerate(batch.sites)}
-    chained = [cell for cell in cells if cell.source == "step before"]
-    for experiment in dict.fromkeys(cell.experiment for cell in chained):
-        relays = {(cell.layer, cell.head, index[cell.site]): cell for cell in chained if cell.experiment == experiment}
-        through = [*dict.fromkeys((layer, head) for layer, head, _ in relays)]
-        for patch, step in runner.relay(hook, source, through, [*dict.fromkeys(site for *_, site in relays)]):
-            vectors = step.written[:, :, None]
-            done = _Done(patch, step.logits, vectors[:, :, None], vectors, [*patch.sites])
-            yield relays[patch.layer, patch.head, patch.sites[0]], done
-    others = [cell for cell in cells if cell.source == "donor"]
-    # Cells that stand side by side and write the same are one run: those of a swap differ in the answer they expect.
-    alike = [[*those] for _, those in groupby(others, key=lambda cell: (cell.experiment, patch_of(cell, batch.sites)))]
-    patches = [patch_of(those[0], batch.sites) for those in alike]
-    before = baseline[:, :, :0]
-    for those, (patch, outcome) in zip(alike, runner.sweep(hook, source, patches), strict=True):
-        cell, sites = those[0], [*patch.sites]
-        written = torch.stack([_at(source, layer, sites, patch.head) for layer in patch.layers], dim=2)
-        if cell.similarity == "written":
-            for each in those:
-                yield each, _Done(patch, outcome.logits, written, written[:, :, 0], sites)
-            continue
-        had = baseline[:, :, cell.layer] if cell.step == 0 else before
-        compared = had[:, :, sites[-1:]] if patch.head is None else had[:, :, sites[-1:], patch.head]
-        yield cell, _Done(patch, outcome.logits, written, compared, sites[-1:])
-        before = outcome.vectors[hook][:, :, 0]
-
-
-def _at(
-    vectors: SiteVectors, layer: int, sites: Sequence[int], head: int | None
-) -> Float[Tensor, "pair 2 chosen *written"]:
-    """The vectors of some sites of a layer; those of one head where one is named."""
-    found = vectors[:, :, layer, list(sites)]
-    return found if head is None else found[:, :, :, head]

@@ -15,6 +15,7 @@ from mechpatch.patching.engine import recording
 from mechpatch.patching.engine.base import beside_the_stream
 from mechpatch.patching.engine.recording import Recording
 from mechpatch.patching.patch import Patch, RelayStep
+from mechpatch.patching.say import Said, Say
 from mechpatch.thoughts import Layout
 
 Way = tuple[int, int | None]  # a layer, and a head of it
@@ -42,13 +43,17 @@ class Engine:
     Attributes:
         record: unpatched runs of questions with the same sites, with the vectors of some hook points.
         shapes: shapes of what `record` gives.
-        runner: makes a batch ready, given the recordings of its questions, bytes for one chunk of patches, and the hook
-            points that are patched.
+        runner: makes a batch ready, given the recordings of its questions, bytes for one chunk of patches, the hook
+            points that are patched, and how far each run goes on by itself, if it is to.
+        says: what the unpatched runs of a batch say.
     """
 
     record: Callable[[HookedTransformer, LatentHead | None, Sequence[Layout], Sequence[str]], list[Recording]]
     shapes: Callable[[HookedTransformer, Sequence[Layout], Sequence[str]], list[recording.Shapes]]
-    runner: Callable[[HookedTransformer, LatentHead | None, Batch, Sequence[Recording], int, Sequence[str]], Runner]
+    runner: Callable[
+        [HookedTransformer, LatentHead | None, Batch, Sequence[Recording], int, Sequence[str], Say | None], Runner
+    ]
+    says: Callable[[HookedTransformer, LatentHead | None, Batch, Say], Said]
 
 
 def _record_plainly(
@@ -85,6 +90,7 @@ def _plain_runner(
     recordings: Sequence[Recording],
     memory: int,
     hooks: Sequence[str],
+    say: Say | None,
 ) -> Runner:
     """One run with transformer-lens hooks for each patch. The baseline is run in the batch of its patches, so that
     writing a run's own vectors back changes exactly nothing."""
@@ -93,13 +99,13 @@ def _plain_runner(
         hook: str, donor: SiteVectors, ways: Sequence[Way], sites: Sequence[int]
     ) -> Iterator[tuple[Patch, RelayStep]]:
         for layer, of_layer in ways:
-            steps = reference.relay(model, head, batch, donor, layer, sites, hook, of_layer)
+            steps = reference.relay(model, head, batch, donor, layer, sites, hook, of_layer, say)
             patches = [Patch(layer, (site,), head=of_layer) for site in sites]
             yield from zip(patches, steps, strict=True)
 
     return Runner(
         baseline=reference.baseline(model, head, batch, hooks),
-        sweep=lambda hook, donor, patches: reference.sweep(model, head, batch, donor, patches, hook),
+        sweep=lambda hook, donor, patches: reference.sweep(model, head, batch, donor, patches, hook, say),
         relay=relay,
     )
 
@@ -111,9 +117,12 @@ def _fast_runner(
     recordings: Sequence[Recording],
     memory: int,
     hooks: Sequence[str],
+    say: Say | None,
 ) -> Runner:
     """All patches in a few passes, chunked so that they take about `memory` bytes."""
     base = recording.replay(model, head, batch, recordings)
+    if say is not None:
+        base = engine.speaking(base, say)
     return Runner(
         baseline=base.outcome,
         sweep=lambda hook, donor, patches: engine.sweep(base, donor, patches, memory, hook),
@@ -121,11 +130,17 @@ def _fast_runner(
     )
 
 
+def _said(model: HookedTransformer, head: LatentHead | None, batch: Batch, say: Say) -> Said:
+    voice = engine.speaking(engine.base_run(model, head, batch), say).voice
+    assert voice is not None
+    return voice.said
+
+
 def _ways(ways: Sequence[Way]) -> list[int | tuple[int, int]]:
     return [layer if head is None else (layer, head) for layer, head in ways]
 
 
 ENGINES = {
-    "fast": Engine(record=recording.record, shapes=recording.recorded_shapes, runner=_fast_runner),
-    "reference": Engine(record=_record_plainly, shapes=_plain_shapes, runner=_plain_runner),
+    "fast": Engine(record=recording.record, shapes=recording.recorded_shapes, runner=_fast_runner, says=_said),
+    "reference": Engine(record=_record_plainly, shapes=_plain_shapes, runner=_plain_runner, says=reference.says),
 }

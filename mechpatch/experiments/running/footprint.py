@@ -41,6 +41,7 @@ class Footprint:
         batch: what is held as long as the batch is run: its unpatched runs and the vectors of donors.
         work: metrics of one patch, or its check with plain hooks and by the referee, whichever takes more.
         rows, logits: bytes of one patch of the fast engine, see `engine.bytes_of_rows`; 0 with plain hooks.
+        says: whether runs go on by themselves: logits are then made while all rows' keys and values are held.
         cap: bytes of a chunk of patches, whatever the bound: a larger one would not be faster.
         end: summary, figures and page of the whole run, when no batch is held any more.
     """
@@ -53,6 +54,7 @@ class Footprint:
     logits: int
     cap: int
     end: int = 0
+    says: bool = False
 
     @property
     def least(self) -> int:
@@ -71,7 +73,8 @@ class Footprint:
         fit, at_once = engine.chunking(self.chunk, self.rows, self.logits)
         rows, logits = min(fit, patches) * self.rows, min(at_once, fit, patches) * self.logits
         # When logits are made, only the last hidden states are kept of the rows.
-        return self.process + max(self.batch + max(rows, rows // 8 + logits + self.work), self.end)
+        saying = rows + logits if self.says else 0
+        return self.process + max(self.batch + max(rows, saying, rows // 8 + logits + self.work), self.end)
 
 
 def footprint(model: ThoughtModel, spec: Spec, layouts: Layouts, pairs: int, records: int = 0) -> Footprint:
@@ -84,19 +87,22 @@ def footprint(model: ThoughtModel, spec: Spec, layouts: Layouts, pairs: int, rec
     if spec.expected or "swap" in spec.experiments:  # questions are recorded again, with expected answers
         batch *= 2
     rows = logits = work = base_bytes = 0
+    say, varied = spec.say or 0, bool({"count", "early"} & {*spec.experiments})
     for direction in spec.directions:
         collated = collate([pair[recipient(direction)] for pair in layouts], model.device)
         read = 2 * collated.reads.shape[2] * len(layouts) * cfg.d_vocab_out * element
         metrics = min(8 * read, 2 * CHUNK) + 2 * read
         work = max(work, metrics)
-        if spec.checks > 0 or spec.engine == "reference" or {"count", "early"} & {*spec.experiments}:
-            work = max(work, bytes_of_a_plain_run(model, collated) + 4 * read)
+        if spec.checks > 0 or spec.engine == "reference" or varied:
+            work = max(work, bytes_of_a_plain_run(model, collated, say) + 4 * read)
         if spec.checks > 0 and spec.engine == "fast":
             work = max(work, read + bytes_of_a_judgement(model, collated))
         if spec.engine == "fast":
             base = engine.empty_base(model.hooked, model.head, collated, spec.hooks)
             base_bytes = max(base_bytes, base.nbytes)
-            rows = max(rows, *(engine.bytes_of_rows(base, hook) for hook in spec.hooks))
+            rows = max(rows, *(engine.bytes_of_rows(base, hook, say) for hook in spec.hooks))
+            if say and varied:  # what they say is read off base runs of their own, with a copy of keys and values
+                work = max(work, 2 * base.nbytes)
             logits = max(logits, engine.bytes_of_logits(base))
     return Footprint(
         bound=memory_bound(model.device, spec.memory),
@@ -106,6 +112,7 @@ def footprint(model: ThoughtModel, spec: Spec, layouts: Layouts, pairs: int, rec
         rows=rows,
         logits=logits,
         cap=memory_budget(model.device),
+        says=say > 0 and spec.engine == "fast",
         end=0 if model.device.type == "cuda" or not records else END + PER_RECORD * records,
     )
 
@@ -161,9 +168,10 @@ def bytes_of_the_process(model: ThoughtModel) -> int:
     return LIBRARIES + PER_TOKEN * len(model.tokenizer) + weights
 
 
-def bytes_of_a_plain_run(model: ThoughtModel, batch: Batch) -> int:
-    """Bytes of one run with plain hooks: activations and attention scores of a block, keys and values of all blocks."""
-    cfg, width, tail = model.hooked.cfg, batch.width, batch.tails.shape[2]
+def bytes_of_a_plain_run(model: ThoughtModel, batch: Batch, say: int = 0) -> int:
+    """Bytes of one run with plain hooks, which says so many tokens: activations and attention scores of a block, keys
+    and values of all blocks."""
+    cfg, width, tail = model.hooked.cfg, batch.width + say, batch.tails.shape[2] + say
     queries = max(batch.prompt.shape[1], 2 * tail) if batch.n_latents else 2 * width
     keys = (cfg.n_key_value_heads or cfg.n_heads) * cfg.d_head * 2 * cfg.n_layers
     floats = queries * (8 * cfg.d_model + 4 * (cfg.d_mlp or 0)) + 4 * queries * width * cfg.n_heads

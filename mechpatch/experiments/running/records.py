@@ -151,6 +151,7 @@ class Gathered:
         self.outcomes = np.zeros((rows, pairs), dtype=np.int8)
         self.expected = np.full((rows, pairs), None, dtype=object)
         self.written = np.full((rows, pairs), None, dtype=object)
+        self.said = np.full((rows, pairs), None, dtype=object)
         self.present = np.zeros((rows, pairs), dtype=bool)
 
     def add(
@@ -161,6 +162,7 @@ class Gathered:
         present: Bool[np.ndarray, " pair"],
         expected: Sequence[str | None] | None = None,
         written: Sequence[str | None] | None = None,
+        said: Sequence[str] | None = None,
     ) -> None:
         """Add one run.
 
@@ -169,6 +171,7 @@ class Gathered:
             present: pairs that had this donor.
             expected: the expected answer of each pair, if any.
             written: the pair whose question gave each pair its vectors, if one did.
+            said: what each pair's run says, if it was asked.
         """
         row = len(self.cells)
         for name, values in self.floats.items():
@@ -179,6 +182,8 @@ class Gathered:
             self.expected[row] = expected
         if written is not None:
             self.written[row] = written
+        if said is not None:
+            self.said[row] = said
         self.cells.append(cell)
         self.donors.append(donor)
 
@@ -209,7 +214,7 @@ class RecordBuilder:
                 *((name, pa.float64()) for name in (*STORED, *more)),
                 *((f"{name}_{run}", pa.float64()) for run in RUNS for name in UNPATCHED),
                 *((name, pa.string()) for name in (*outcomes, "clean_answer", "corrupted_answer")),
-                *((name, pa.string()) for name in ("expected_answer", "donor_pair_id")),
+                *((name, pa.string()) for name in ("expected_answer", "donor_pair_id", "said")),
                 *((name, _field_type([fields.get(name) for fields in self._fields])) for name in names),
             ]
         )
@@ -250,6 +255,7 @@ class RecordBuilder:
             columns[OUTCOME] = _named(gathered.outcomes[:, row])
             columns["expected_answer"] = pa.array(gathered.expected[:, row], pa.string())
             columns["donor_pair_id"] = pa.array(gathered.written[:, row], pa.string())
+            columns["said"] = pa.array(gathered.said[:, row], pa.string())
             of_pair = unpatched.of_pair(row) | {
                 "direction": direction,
                 "pair_index": index,

@@ -12,7 +12,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mechpatch.experiments.cost import Timing, count, predict
+from mechpatch.experiments.cost import Timing, predict
+from mechpatch.experiments.counted import count
 from mechpatch.experiments.experiment import Experiment
 from mechpatch.experiments.running.activations import UnpatchedRuns
 from mechpatch.experiments.running.batches import BatchRunner, Tick

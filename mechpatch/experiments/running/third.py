@@ -141,13 +141,14 @@ def third_answers(
 
 
 def recorded_start(experiment: Experiment, memory: int) -> Start:
-    """A `Start` that records each question anew, in the engine of the run."""
+    """A `Start` that records each question anew, in the engine of the run. Nothing is said: the run with the pair's own
+    answers has said it."""
     model, spec = experiment.model, experiment.spec
     engine = ENGINES[spec.engine]
 
     def start(batch: Batch, layouts: Sequence[Layout]) -> Runner:
         recordings = [engine.record(model.hooked, model.head, [layout], spec.hooks)[0] for layout in layouts]
-        return engine.runner(model.hooked, model.head, batch, recordings, memory, spec.hooks)
+        return engine.runner(model.hooked, model.head, batch, recordings, memory, spec.hooks, None)
 
     return start
 

@@ -9,3 +9,4 @@ from mechpatch.patching.engine.runs import bytes_of_rows as bytes_of_rows
 from mechpatch.patching.engine.runs import chunking as chunking
 from mechpatch.patching.engine.runs import relay as relay
 from mechpatch.patching.engine.runs import sweep as sweep
+from mechpatch.patching.engine.saying import speaking as speaking

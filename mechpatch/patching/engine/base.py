@@ -14,11 +14,22 @@ from mechpatch.patching.batch import Batch
 from mechpatch.patching.engine.decoder import Decoder, read_decoder
 from mechpatch.patching.engine.tree import Tree, grow
 from mechpatch.patching.rollout import Outcome
+from mechpatch.patching.say import Said, Say
 from mechpatch.points import POINTS, HookPoint, point_of
 from mechpatch.reprs import short_repr
 
 Cache = Float[Tensor, "layer 2 pair kv_head run slot d_head"]  # 0 keys, rotated; 1 values
 STREAM = {"resid_pre": slice(None, -1), "resid_post": slice(1, None)}  # the levels of each
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Voice:
+    """That runs are asked to go on by themselves, and what the base run says then."""
+
+    say: Say
+    said: Said
+
+    __repr__ = short_repr
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -31,6 +42,7 @@ class BaseRun:
             l + 1 what block l gives; of the last block, where `Wave.useful` says so.
         logits: at the answer positions, see `Batch.reads`.
         points: by hook point, what was asked for beside the stream.
+        voice: see `saying.speaking`; None where no run is asked to go on.
     """
 
     model: Decoder
@@ -40,6 +52,7 @@ class BaseRun:
     stream: Float[Tensor, "level pair late d_model"]
     logits: Logits
     points: dict[str, Float[Tensor, "depth pair site *vector"]]
+    voice: Voice | None = None
 
     __repr__ = short_repr
 

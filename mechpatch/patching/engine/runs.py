@@ -24,6 +24,7 @@ from mechpatch.errors import SpecError
 from mechpatch.patching.batch import Batch
 from mechpatch.patching.engine.base import BaseRun, Cache, both_continuations, empty_base
 from mechpatch.patching.engine.block import Grid, Resid, run_block
+from mechpatch.patching.engine.saying import own_cache, patched_said
 from mechpatch.patching.engine.watch import Patcher, Recorder, Watch
 from mechpatch.patching.engine.waves import Handed, Wave, base_runs, patched_runs, repeated, wave_of
 from mechpatch.patching.patch import Patch, RelayStep
@@ -70,7 +71,8 @@ def sweep(
         memory: bytes that a chunk of patches may take, see `chunking`; a chunk that does not fit after all is halved.
 
     Yields:
-        The patch, and its run with the hook point's vectors of the patch's first layer at every site.
+        The patch, and its run with the hook point's vectors of the patch's first layer at every site; and with what it
+        says, where the base run was asked (`saying.speaking`).
 
     Raises:
         SpecError: not even one patch fits into the memory there is; the base run does not hold the hook point; or a
@@ -86,7 +88,8 @@ def sweep(
     _check(base, patches, point)
     same = source == unpatched
     same = (same.all(-1) if point.heads else same.flatten(3).all(-1, keepdim=True)).cpu()
-    fit, at_once = chunking(memory, bytes_of_rows(base, hook), bytes_of_logits(base))
+    say = 0 if base.voice is None else base.voice.say.count
+    fit, at_once = chunking(memory, bytes_of_rows(base, hook, say), bytes_of_logits(base))
     size = -(-len(patches) // -(-len(patches) // fit)) if patches else 1  # as few chunks as fit, all of one size
     done, handed = 0, handed or {}
     givers, kept = {*handed.values()}, {}
@@ -150,10 +153,8 @@ def relay(
     handed = {at: at - len(ways) for at in range(len(ways), len(patches))}
     for patch, outcome in sweep(base, donor, patches, memory, hook, handed):
         of_head = () if patch.head is None else (patch.head,)
-        yield (
-            patch,
-            RelayStep(outcome.vectors[hook][(slice(None), slice(None), 0, *patch.sites, *of_head)], outcome.logits),
-        )
+        there = (slice(None), slice(None), 0, *patch.sites, *of_head)
+        yield patch, RelayStep(outcome.vectors[hook][there], outcome.logits, outcome.said)
 
 
 @torch.no_grad()
@@ -189,10 +190,11 @@ def _run_chunk(
     runs = patched_runs(tree, patches, same, point, changed)
 
     h, waves = None, []
+    said = None if base.voice is None else base.voice.said.repeat(len(patches), 1, 1)
     if len(runs.pair):
         window, stages, device = base.model.window, tree.stages[1:], vectors.device
         waves = [wave_of(tree, runs, each, tree.first, depth, device, window=window, point=point) for each in stages]
-        own = base.cache[..., tree.first :, :].repeat_interleave(int(runs.rank.max()) + 1, dim=4)
+        own = own_cache(base, int(runs.rank.max()) + 1)
         chosen = _chosen(patches, same.shape[3]).to(device) if point.heads else None
         watch = Patcher(
             base=base,
@@ -203,16 +205,20 @@ def _run_chunk(
             handed=_givers(len(patches), known, inside).to(device) if changed else None,
         )
         h = _climb(base, waves, base.cache[..., 0, : tree.first, :], own, watch)
+        said = patched_said(base, runs, waves[-1], h, own, len(patches), at_once)
         del own  # the logits need the memory
     for at, giver in inside.items():  # where nothing hears what is written, there is no run and no row
         there = _written(patches[at])
         vectors[at][there] = vectors[giver][there]
     both = vectors[:, :, None, None].expand(-1, -1, 2, -1, *vectors.shape[2:])
+    done = 0
     for number, each in zip(runs.number.split(at_once), both.split(at_once), strict=True):
         logits = base.logits.repeat(len(number), 1, 1, 1, 1)
         if h is not None:
             _predict(base, number, waves[-1], h, logits)
-        yield from (Outcome(one, {point.name: found}) for one, found in zip(logits, each, strict=True))
+        for one, found in zip(logits, each, strict=True):
+            yield Outcome(one, {point.name: found}, None if said is None else said[done])
+            done += 1
 
 
 def _written(patch: Patch) -> tuple[Any, ...]:
@@ -301,13 +307,13 @@ def bytes_of_logits(base: BaseRun) -> int:
     return 4 * base.logits.nbytes
 
 
-def bytes_of_rows(base: BaseRun, hook: str = "resid_post") -> int:
-    """What one patch of all pairs takes in the blocks, at most."""
+def bytes_of_rows(base: BaseRun, hook: str = "resid_post", say: int = 0) -> int:
+    """What one patch of all pairs takes in the blocks, at most, if it says so many tokens."""
     model, (pairs, slots), late = base.model, base.tree.tokens.shape, base.stream.shape[2]
     block, d_model, sites = model.blocks[0], model.embed.shape[1], base.tree.sites.shape[1]
     d_mlp, vector = len(block.up.weight), prod(model.shape(POINTS[hook]))
     row = max(8 * d_model + 3 * slots * model.heads, 4 * d_model + 2 * d_mlp)  # in attention, in the MLP
-    cache = late * 2 * len(model.blocks) * model.kv_heads * model.d_head
+    cache = (late + max(0, say - 1)) * 2 * len(model.blocks) * model.kv_heads * model.d_head
     written = vector if hook == "resid_post" else 4 * vector  # beside the rows stand those to be written, and a choice
     rows = max(map(len, base.tree.stages[1:])) * row + sites * written
     return pairs * (rows + cache) * base.stream.element_size()

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Int
+from torch import Tensor
 from transformer_lens import HookedTransformer
 
 from mechpatch.patching.batch import Batch
@@ -50,15 +52,29 @@ def base_work(base: BaseRun) -> Work:
     return _of_waves(base, runs, waves)
 
 
-def sweep_work(base: BaseRun, patches: Sequence[Patch], hook: str = "resid_post") -> Work:
-    """Work of the patches of a batch, with a donor that is nowhere the run's own."""
+def sweep_work(base: BaseRun, patches: Sequence[Patch], hook: str = "resid_post", say: int = 0) -> Work:
+    """Work of the patches of a batch, with a donor that is nowhere the run's own, each of which says so many tokens."""
     if not patches:
         return Work()
     tree, decoder, point = base.tree, base.model, point_of(hook)
     shape = point.n_layers(len(decoder.blocks)), tree.sites.shape[1], decoder.shape(point)[0] if point.heads else 1
     runs = patched_runs(tree, patches, torch.zeros(len(tree.tokens), *shape, dtype=torch.bool), point)
     waves = [wave_of(tree, runs, each, tree.first, len(decoder.blocks), CPU, point=point) for each in tree.stages[1:]]
-    return _of_waves(base, runs, waves)
+    return _of_waves(base, runs, waves) + said_work(base, runs.pair, say)
+
+
+def said_work(base: BaseRun, pairs: Sequence[int] | Int[Tensor, " run"], count: int) -> Work:
+    """Work of going on for so many tokens in a run of each of these pairs; less is done where a run ends before."""
+    if not count:
+        return Work()
+    tree, decoder, fed = base.tree, base.model, torch.arange(1, count)
+    pair = torch.as_tensor(pairs)
+    keys = tree.positions[pair, tree.reads[pair, 0, 0]][:, None] + 1 + fed
+    flops = len(pair) * count * _unembedding(decoder)
+    for block in decoder.blocks:
+        seen = keys.clamp(max=decoder.window) if block.local else keys
+        flops += keys.numel() * _linear(block) + int(seen.sum()) * _attention(block)
+    return Work(keys.numel() * len(decoder.blocks), flops)
 
 
 def plain_work(model: HookedTransformer, batch: Batch) -> Work:

@@ -32,10 +32,11 @@ from mechpatch.models.hooked import to_hooked
 
 @pytest.mark.parametrize("spare", [0, 1, 30, 1000, 10**6])
 @pytest.mark.parametrize(("rows", "logits"), [(1, 100), (100, 1), (7, 11)])
-def test_the_peak_stays_under_its_bound(spare: int, rows: int, logits: int):
+@pytest.mark.parametrize("says", [False, True])
+def test_the_peak_stays_under_its_bound(spare: int, rows: int, logits: int, says: bool):
     counted = {"process": 1000, "batch": 500, "work": 50, "rows": rows, "logits": logits, "cap": 4000}
-    least = Footprint(bound=0, **counted).least
-    bounded = Footprint(bound=least + spare, **counted)
+    least = Footprint(bound=0, says=says, **counted).least
+    bounded = Footprint(bound=least + spare, says=says, **counted)
     peaks = [bounded.peak(patches) for patches in (1, 2, 50, 10**6)]
     assert peaks == sorted(peaks)
     assert peaks[-1] <= least + spare
@@ -95,14 +96,18 @@ class Live(TorchDispatchMode):
 
 
 @pytest.mark.parametrize(
-    ("engine", "hook"),
-    [("fast", "resid_post"), ("reference", "resid_post"), ("fast", "z"), ("fast", "kv"), ("fast", "mlp_out")],
-)
-def test_tensors_take_no_more_than_is_counted(demo_model, shipped_pairs, engine, hook):
+    ("engine", "hook", "say"),
+    [
+        ("fast", "resid_post", None), ("reference", "resid_post", None), ("fast", "z", None), ("fast", "kv", None),
+        ("fast", "mlp_out", None), ("fast", "resid_post", 40), ("reference", "resid_post", 3),
+    ],
+)  # fmt: skip
+def test_tensors_take_no_more_than_is_counted(demo_model, shipped_pairs, engine, hook, say):
     """At a large vocabulary: with the fast engine logits take most, with plain hooks the work on one patch."""
     hooked = to_hooked(tiny_llama(vocab_size=32_000, max_position_embeddings=128), 128)
     model = replace(demo_model, hooked=hooked, head=LatentHead({}), n_latents=2)
     spec = Spec(experiments=("position",), hooks=(hook,), layers=(1,), engine=engine, batch_size=2, min_gap=1e-9)
+    spec = replace(spec, say=say)
     experiment = Experiment.prepare(model, spec, shipped_pairs[:2])
     (indices,) = experiment.batches
     counted, between = footprint_of_batch(experiment, indices), []

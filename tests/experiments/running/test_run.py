@@ -389,8 +389,8 @@ def test_gaussian_vectors_have_the_norm_of_each_head(demo_model, shipped_pairs, 
 def test_a_logit_that_is_not_finite_names_pair_and_place(demo_model, shipped_pairs, tmp_path, monkeypatch):
     plain = reference.sweep
 
-    def broken(model, head, batch, donor, patches, hook):
-        for patch, outcome in plain(model, head, batch, donor, patches, hook):
+    def broken(model, head, batch, donor, patches, hook, say):
+        for patch, outcome in plain(model, head, batch, donor, patches, hook, say):
             if patch.layer == 2:
                 outcome.logits[1] = torch.nan
             yield patch, outcome

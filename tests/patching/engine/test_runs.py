@@ -457,7 +457,7 @@ def test_a_chunk_keeps_to_its_memory(tiny: Case, monkeypatch: pytest.MonkeyPatch
     real = engine._predict
     monkeypatch.setattr(engine, "_predict", lambda *given: (made.append(len(given[1])), real(*given)))
     base = base_of(tiny)
-    monkeypatch.setattr(engine, "bytes_of_rows", lambda base, hook: 10)
+    monkeypatch.setattr(engine, "bytes_of_rows", lambda *_: 10)
     monkeypatch.setattr(engine, "bytes_of_logits", lambda base: 100)
     made.clear()
     expected = list(engine.sweep(base, tiny.donor, patches))
