@@ -1,6 +1,7 @@
 """The summary of a run, computed from nothing but its records."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +17,7 @@ from mechpatch.stats.contrasts import LEVEL, Against, against, aligned, estimate
 from mechpatch.stats.directions import both_directions
 from mechpatch.stats.estimates import bootstrap_mean, effect_size, minimum_detectable_effect, standard_deviation
 from mechpatch.stats.maximum import best_cells
+from mechpatch.stats.others import other_answers
 from mechpatch.stats.power import power
 from mechpatch.stats.summary_values import Counts, Summary
 from mechpatch.stats.switching import switching
@@ -61,7 +63,7 @@ def summarise(
     counts = _counts(table, include_incorrect)
     top = [cell for group in found if group.donor == PAIRED for cell in _top(group, described)]
     powers = [power(group, cells) for group, cells in laid_out.items() if group.donor == PAIRED]
-    return Summary(
+    summary = Summary(
         counts=counts,
         note=_note(counts, include_incorrect),
         include_incorrect=include_incorrect,
@@ -77,6 +79,7 @@ def summarise(
         planning=tuple(each for each in powers if each is not None),
         checks=tuple(checks(table, include_incorrect, tolerance)),
     )
+    return replace(summary, others=tuple(other_answers(table, summary.leading())))
 
 
 def summarise_cells(table: pa.Table, seed: int, include_incorrect: bool = False) -> list[CellSummary]:

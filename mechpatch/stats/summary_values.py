@@ -7,6 +7,7 @@ from mechpatch.reprs import short_repr
 from mechpatch.stats.answers import AnswerCell
 from mechpatch.stats.cell_values import CellSummary, Estimate, Held
 from mechpatch.stats.maximum import Best
+from mechpatch.stats.others import ADDRESS, OtherAnswer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +131,7 @@ class Summary:
         answers: the cells of experiments that ask for answers, see `mechpatch.stats.answers`.
         top: the cells at which most pairs switch, for each experiment and direction.
         best: the largest share of each map, with an interval that knows that it was chosen.
+        others: what is said most often by pairs that give neither answer, at the leading cells; none without `--say`.
         sets_notes: which differences of sets are missing, and what to run for them.
         planning: what so many pairs would find, for each experiment and direction.
     """
@@ -148,6 +150,7 @@ class Summary:
     sets_notes: tuple[str, ...]
     planning: tuple[Power, ...]
     checks: tuple[Check, ...]
+    others: tuple[OtherAnswer, ...] = ()
 
     __repr__ = short_repr
 
@@ -162,6 +165,12 @@ class Summary:
     def failed(self) -> list[Check]:
         """The identities that do not hold."""
         return [check for check in self.checks if check.holds is False]
+
+    def other_at(self, cell: CellSummary) -> OtherAnswer | None:
+        """What is said most often at a leading cell by pairs that give neither answer; None where that is not known."""
+        return next(
+            (each for each in self.others if all(getattr(each, name) == getattr(cell, name) for name in ADDRESS)), None
+        )
 
     def best_of(self, cell: CellSummary) -> Best | None:
         """The largest share of the map that a cell is in; None where no pair can switch."""

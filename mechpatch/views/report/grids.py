@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from mechpatch.catalogue import PAIRED, STORED
 from mechpatch.stats import groups, select
-from mechpatch.stats.cells import DERIVED, Group
+from mechpatch.stats.cells import DERIVED, Cells, Group
 from mechpatch.views.report.arrays import compact
 
 # In the order of the menu; `effect` is recovery, or what noise destroys. `kept` is what is neither of the first two.
@@ -36,4 +36,16 @@ def _describe(table: pa.Table, group: Group) -> dict[str, Any]:
         "pairs": cells.pairs.tolist(),
         "values": {name: compact(values) for name, values in found.items() if (~np.isnan(values)).any()}
         | {"outcome": compact(cells.values("outcome"))},
+        **_said(cells),
     }
+
+
+def _said(cells: Cells) -> dict[str, Any]:
+    """What each pair said after each write: every text once, and the number of each pair's; nothing if not asked."""
+    column = cells.rows["said"] if "said" in cells.rows.column_names else None
+    if column is None or column.null_count == len(column):
+        return {}
+    texts = column.combine_chunks().dictionary_encode()
+    numbers = np.full((len(cells.pairs), *cells.structural.shape), np.nan)
+    numbers.reshape(-1)[cells.address] = texts.indices.to_numpy(zero_copy_only=False)
+    return {"texts": texts.dictionary.to_pylist(), "said": compact(numbers)}

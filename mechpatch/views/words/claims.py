@@ -11,6 +11,7 @@ from mechpatch.points import RESID_POST
 from mechpatch.stats.cell_values import CellSummary, Estimate, Held, Share, ShareTest
 from mechpatch.stats.clear import FEWEST_PAIRS, controls, unbeaten
 
+QUOTED = 40  # characters of what a model said
 GIVEN = {"denoise": "clean", "noise": "corrupted"}  # the answer that a pair switches to
 NOUN = {"denoise": "recovery", "noise": "destruction"}
 
@@ -115,6 +116,12 @@ def called(experiment: str) -> str:
 def listed(items: Sequence[str]) -> str:
     """Items with commas and a last "and"."""
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
+
+
+def quoted(text: str) -> str:
+    """What a model said, as it can stand in a sentence: short, and without signs that a terminal would obey."""
+    shown = "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
+    return shown if len(shown) <= QUOTED else f"{shown[: QUOTED - 1]}…"
 
 
 def counted(number: int, noun: str) -> str:

@@ -11,6 +11,7 @@ from mechpatch.stats.cell_values import CellSummary
 from mechpatch.stats.cells import Group, at_thoughts
 from mechpatch.stats.clear import FEWEST_PAIRS, controls, is_clear
 from mechpatch.stats.maximum import Best
+from mechpatch.stats.others import OtherAnswer
 from mechpatch.stats.summary_values import Summary
 from mechpatch.views.words.claims import (
     GIVEN,
@@ -23,6 +24,7 @@ from mechpatch.views.words.claims import (
     listed,
     place,
     portion,
+    quoted,
     why_not,
 )
 
@@ -32,7 +34,7 @@ INTO = {"denoise": ("clean", "corrupted"), "noise": ("corrupted", "clean")}
 def finding(summary: Summary, cell: CellSummary) -> str:
     """What is found at a leading cell, and at those of its map that are as good."""
     told = _switch if is_clear(cell) else _no_switch
-    return " ".join(filter(None, (*told(summary, cell), _silent(summary, cell), _wrecked(cell))))
+    return " ".join(filter(None, (*told(summary, cell), _silent(summary, cell), _wrecked(summary, cell))))
 
 
 def map_of(summary: Summary, cell: CellSummary) -> list[CellSummary]:
@@ -133,10 +135,24 @@ def _silent(summary: Summary, leading: CellSummary) -> str:
     )
 
 
-def _wrecked(cell: CellSummary) -> str:
+def _wrecked(summary: Summary, cell: CellSummary) -> str:
     if not cell.neither.count:
         return ""
-    return f"At {place(cell)} {portion(cell.neither)} of the pairs give neither answer."
+    return f"At {place(cell)} {portion(cell.neither)} of the pairs give neither answer{_said(summary.other_at(cell))}."
+
+
+def _said(other: OtherAnswer | None) -> str:
+    """What pairs say that give neither answer, where the run kept it."""
+    if other is None:
+        return ""
+    text = f"‘{quoted(other.said)}’" if other.said else "nothing"
+    if other.n == 1:
+        return f" (one pair, which says {text})"
+    if other.count == 1:
+        return f" (no two of these {other.n} say the same; one says {text})"
+    if other.count == other.n:
+        return f" (all {other.n} say {text})"
+    return f" ({other.count} of these {other.n} say {text}, and nothing is said more often)"
 
 
 def _movable(summary: Summary, cell: CellSummary) -> list[CellSummary]:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from records import planted
 from run_directories import run_facts
@@ -169,3 +170,37 @@ def test_where_no_map_was_run_and_nobody_is_right_nothing_is_said_to_be_unable_t
     assert told.found == NOBODY_RIGHT
     assert "construction" not in told.found
     assert "control" not in told.did
+
+
+def with_said(summary_of: dict[int, str | None], neither: int = 4) -> str:
+    """The finding of a run of ten pairs, of which the last ones give neither answer, with what each pair says."""
+    cell, control = (("position", "denoise", donor, 1, "t0") for donor in (PAIRED, OTHER))
+    wrecked = [(*cell, pair) for pair in range(10 - neither, 10)] + [(*control, pair) for pair in range(10)]
+    table = planted({cell: [0.9] * 10, control: [0.1] * 10}, neither=wrecked)
+    of_control = "77" if any(summary_of.get(pair, "18") for pair in range(10)) else None
+    texts = [
+        summary_of.get(row["pair_index"], "18") if row["donor"] == PAIRED else of_control for row in table.to_pylist()
+    ]
+    spoken = table.append_column("said", pa.array(texts, pa.string()))
+    return said(summarise(spoken, seed=0).of_run(run_facts(pairs_total=10, pairs_dropped=0))).found
+
+
+def test_the_most_frequent_other_answer_is_named():
+    """Of pairs that give neither answer alone; the six others say 18."""
+    beginning = "give neither answer"
+    assert f"{beginning} (3 of these 4 say ‘29’, and nothing is said more often)." in with_said(
+        {6: "31", 7: "29", 8: "29", 9: "29"}
+    )
+    assert f"{beginning} (2 of these 4 say ‘31’, and nothing is said more often)." in with_said(
+        {6: "31", 7: "29", 8: "29", 9: "31"}
+    )
+    assert f"{beginning} (all 4 say ‘29’)." in with_said(dict.fromkeys((6, 7, 8, 9), "29"))
+    assert f"{beginning} (no two of these 4 say the same; one says ‘26’)." in with_said(
+        {pair: f"2{pair}" for pair in (6, 7, 8, 9)}
+    )
+    assert f"{beginning} (one pair, which says nothing)." in with_said({9: ""}, neither=1)
+    assert f"{beginning}." in with_said(dict.fromkeys(range(10)))  # the run was not asked
+    assert beginning not in with_said({9: "29"}, neither=0)
+    strange = with_said({9: "\x1b[2J" + "9" * 60}, neither=1)
+    assert "says ‘\N{REPLACEMENT CHARACTER}[2J" in strange
+    assert f"{'9' * 35}…’)." in strange

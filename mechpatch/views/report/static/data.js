@@ -81,6 +81,12 @@ function outcomeOf(grid, at, cell) {
   return OUTCOMES[valueOf(grid, "outcome", at, cell)];
 }
 
+// What the patched run says, where the run was asked to go on; its numbers are rounded to whole ones again.
+function saidOf(grid, at, cell) {
+  const row = grid.rowOf.get(at);
+  return row === undefined || !grid.said ? undefined : grid.texts[Math.round(read(grid.said)[row * cellsIn(grid) + cell])];
+}
+
 // Pairs of a choice, as places in study.pairs.
 function chosenPairs(study, state) {
   return [...study.pairs.keys()].filter((at) => state.pairs === "all" || study.pairs[at].correct);

@@ -175,8 +175,8 @@ function Given({ view }) {
   const { study, state, grid, cell, pair } = view;
   const [clean, corrupted] = study.pairs[pair].sides;
   const gives = outcomeOf(grid, pair, cell);
-  const answer = { clean: clean.answer, corrupted: corrupted.answer }[gives];
-  return html`<p>→ <strong><bdi dir="auto">${answer ?? (gives ? "another answer" : "not run")}</bdi></strong></p>
+  const answer = { clean: clean.answer, corrupted: corrupted.answer }[gives] ?? (gives && saidOf(grid, pair, cell));
+  return html`<p>→ <strong><bdi dir="auto">${answer ? clip(answer, 80) : (gives ? "another answer" : "not run")}</bdi></strong></p>
     <small>after the write at ${placeWords(grid, cell)} (clean <bdi dir="auto">${clean.answer}</bdi>, corrupted <bdi dir="auto">${corrupted.answer}</bdi>)</small>`;
 }
 

@@ -29,7 +29,8 @@ function PairPanel({ view }) {
   const after = gridsOf(study, state).map((other) => {
     const there = cellNamed(other, cellName(grid, cell));
     const gives = there === null ? undefined : outcomeOf(other, pair, there);
-    return gives === undefined ? null : html`<li>${other.donor === "paired" ? "Written" : capital(donorLabel(other.donor))}: gives <strong class=${`gives ${gives}`}>${GIVES[gives]}</strong>, ${metricWords("effect", state.direction).label} ${shown(valueOf(other, "effect", pair, there))}</li>`;
+    const said = there === null ? undefined : saidOf(other, pair, there);
+    return gives === undefined ? null : html`<li>${other.donor === "paired" ? "Written" : capital(donorLabel(other.donor))}: gives <strong class=${`gives ${gives}`}>${GIVES[gives]}</strong>${said === undefined ? "" : html`, says <q class="said"><bdi dir="auto">${clip(said, 200)}</bdi></q>`}, ${metricWords("effect", state.direction).label} ${shown(valueOf(other, "effect", pair, there))}</li>`;
   });
   return html`<div class="pair" data-pair=${about.id}>
     <h3 id=${`s${study.number}-pair`}>Pair <bdi class="pair-id">${about.id}</bdi>: <bdi dir="auto">${clean.answer}</bdi> against <bdi dir="auto">${corrupted.answer}</bdi></h3>
@@ -71,14 +72,15 @@ function PairMap({ view, number }) {
     const gives = outcomeOf(grid, pair, index);
     const structural = grid.structural.has(index);
     const value = valueOf(grid, "effect", pair, index);
-    const said = `${capital(placeWords(grid, index))}: ${structural ? CONSTRUCTED : `gives ${GIVES[gives] ?? "–"}, ${words.label} ${shown(value)}`}`;
+    const told = saidOf(grid, pair, index);
+    const said = `${capital(placeWords(grid, index))}: ${structural ? CONSTRUCTED : `gives ${GIVES[gives] ?? "–"}${told === undefined ? "" : `, says “${clip(told, 80)}”`}, ${words.label} ${shown(value)}`}`;
     return html`<g key=${index} onClick=${() => go(state, { cell: cellName(grid, index), pair: state.pair })}><title>${said}</title>
       <rect x=${x + 0.75} y=${y + 0.75} width=${size - 1.5} height=${high - 1.5} fill=${structural ? "url(#hatch-pair)" : ""} class=${structural ? "" : `box ${gives ?? "unknown"}`} />
       ${size > 13 && !structural && gives ? html`<text x=${x + size / 2} y=${y + high / 2 + 4} text-anchor="middle" class="sign">${size > 36 && Number.isFinite(value) ? `${SIGNS[gives]} ${shown(value, ".1f")}` : SIGNS[gives]}</text>` : null}
       ${index === cell ? html`<rect x=${x + 1} y=${y + 1} width=${size - 2} height=${high - 2} class="chosen" />` : null}</g>`;
   });
   const whole = { width: CELL.left + columns * size + 2, height: head + rows * high + 4 };
-  const data = () => [["pair", "layer", "site", "step", "gives", "effect"], ...[...Array(cellsIn(grid)).keys()].map((index) => [state.pair, layerOf(grid, index), columnOf(grid, index).site, columnOf(grid, index).step, outcomeOf(grid, pair, index) ?? "", valueOf(grid, "effect", pair, index)])];
+  const data = () => [["pair", "layer", "site", "step", "gives", ...(grid.said ? ["says"] : []), "effect"], ...[...Array(cellsIn(grid)).keys()].map((index) => [state.pair, layerOf(grid, index), columnOf(grid, index).site, columnOf(grid, index).step, outcomeOf(grid, pair, index) ?? "", ...(grid.said ? [saidOf(grid, pair, index) ?? ""] : []), valueOf(grid, "effect", pair, index)])];
   const caption = `The answer of pair ${state.pair} after each write: ✓ the clean, ✗ the corrupted, · another one; beside it its own ${words.label}.${grid.structural.size ? " Hatched: cannot move, by construction." : ""} Click a cell to choose it.`;
   return html`<${Figure} number=${number} name=${`pair-${state.pair}-${state.experiment}`} caption=${caption} methods=${methodsOf(view, "effect")} rows=${data}><div ref=${place}>${width ? html`<svg width=${whole.width} height=${whole.height} viewBox=${`0 0 ${whole.width} ${whole.height}`} role="img" aria-label=${`Answers of pair ${state.pair} after each write`}>
       <defs><pattern id="hatch-pair" width="7" height="7" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><rect width="7" height="7" class="hatch-ground" /><line x1="0" x2="0" y1="0" y2="7" class="hatch-line" /></pattern></defs>
