@@ -9,7 +9,8 @@ from pathlib import Path
 
 from mechpatch.errors import SpecError
 from mechpatch.experiments.layouts import pair_layouts
-from mechpatch.experiments.running.answering import MORE, decoded_text, endings
+from mechpatch.experiments.running.answering import MORE
+from mechpatch.experiments.running.saying import decoded_text, endings
 from mechpatch.experiments.screening import settings
 from mechpatch.experiments.spec import Spec
 from mechpatch.models import ThoughtModel

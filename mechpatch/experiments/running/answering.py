@@ -16,6 +16,7 @@ from mechpatch.experiments.running.batches import Tick
 from mechpatch.experiments.running.continuations import Openings
 from mechpatch.experiments.running.engines import ENGINES
 from mechpatch.experiments.running.records import OUTCOME, answer_columns
+from mechpatch.experiments.running.saying import decoded_text, endings
 from mechpatch.experiments.spec import Spec
 from mechpatch.models import ThoughtModel
 from mechpatch.names import OUTCOMES
@@ -108,19 +109,6 @@ def _decoded(
             tokens = greedy(model.hooked, model.head, asked, count, ends)
             found |= {place: decoded_text(model, said) for place, said in zip(batch, tokens, strict=True)}
     return found
-
-
-def endings(model: ThoughtModel) -> set[int]:
-    """The tokens that end what is said."""
-    special = (model.tokenizer.eos_token_id, model.pad, model.bot, model.eot)
-    return {each for each in special if isinstance(each, int)}
-
-
-def decoded_text(model: ThoughtModel, tokens: Sequence[int]) -> str:
-    """What the tokens say, up to a line break."""
-    text = model.tokenizer.decode([*tokens], skip_special_tokens=False, clean_up_tokenization_spaces=False)
-    assert isinstance(text, str)
-    return next(iter(text.strip().splitlines()), "")
 
 
 def _said(pair: Pair, outcome: str) -> str:

@@ -7,7 +7,7 @@ token after the answer (`18.` gives 18, and the text may go on `18.5`), and an a
 where two tokens are equally likely to the last bit, the two runs may round to one each.
 """
 
-import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -16,8 +16,6 @@ import torch
 from mechpatch.models import ThoughtModel
 from mechpatch.patching.say import Said, Say
 from mechpatch.reprs import short_repr
-
-BREAK = re.compile(r"[\r\n]")
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,26 +35,28 @@ class Speech:
     def say(self) -> Say:
         """What the engines are asked: to go on up to eos, a special token of thoughts, or a line break."""
         size, tokenizer = self.model.hooked.cfg.d_vocab_out, self.model.tokenizer
-        ends = torch.zeros(size, dtype=torch.bool)
         tokens = [each or "" for each in tokenizer.convert_ids_to_tokens(list(range(min(size, len(tokenizer)))))]
         decoder = tokenizer.backend_tokenizer.decoder
         texts = [decoder.decode([token]) if decoder else token for token in tokens]
-        ends[: len(texts)] = torch.tensor([BREAK.search(text) is not None for text in texts])
-        ends[[*self._special]] = True
+        ends = torch.zeros(size, dtype=torch.bool)
+        ends[: len(texts)] = torch.tensor(["".join(text.splitlines()) != text for text in texts])
+        ends[[each for each in endings(self.model) if each < size]] = True
         return Say(self.count, ends.to(self.model.device))
 
     def texts(self, said: Said) -> list[str]:
         """What each run says, on one line, without blanks around it."""
-        return [self._text([token for token in row if token >= 0]) for row in said.tolist()]
+        special = {*endings(self.model), -1}
+        return [decoded_text(self.model, [token for token in row if token not in special]) for row in said.tolist()]
 
-    @cached_property
-    def _special(self) -> set[int]:
-        model = self.model
-        special = (model.tokenizer.eos_token_id, model.pad, model.bot, model.eot)
-        return {each for each in special if isinstance(each, int) and each < model.hooked.cfg.d_vocab_out}
 
-    def _text(self, tokens: list[int]) -> str:
-        kept = [each for each in tokens if each not in self._special]
-        text = self.model.tokenizer.decode(kept, skip_special_tokens=False, clean_up_tokenization_spaces=False)
-        assert isinstance(text, str)
-        return BREAK.split(text, maxsplit=1)[0].strip()
+def endings(model: ThoughtModel) -> set[int]:
+    """The tokens that end what is said."""
+    special = (model.tokenizer.eos_token_id, model.pad, model.bot, model.eot)
+    return {each for each in special if isinstance(each, int)}
+
+
+def decoded_text(model: ThoughtModel, tokens: Sequence[int]) -> str:
+    """What the tokens say, up to a line break."""
+    text = model.tokenizer.decode([*tokens], skip_special_tokens=False, clean_up_tokenization_spaces=False)
+    assert isinstance(text, str)
+    return next(iter(text.strip().splitlines()), "")
