@@ -1,9 +1,12 @@
 """Reading thoughts: a model and pairs in, a table with its controls out; or the pairs of a finished run."""
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
 
 from mechpatch.data import pair_path
 from mechpatch.errors import SpecError
@@ -14,13 +17,16 @@ from mechpatch.library import load_pairs
 from mechpatch.models import ThoughtModel
 from mechpatch.names import not_known
 from mechpatch.pairs import Pair
-from mechpatch.readings import Recorded, read_lens
+from mechpatch.readings import Recorded, read_attention, read_lens
+from mechpatch.stats.attention import summarise_attention
 from mechpatch.stats.finished import FinishedRun
-from mechpatch.stats.lens import LensSummary, summarise_lens
+from mechpatch.stats.lens import summarise_lens
 from mechpatch.stats.summary_values import Summary
 from mechpatch.storage.readings import Stored, read_reading, write_reading
+from mechpatch.views.figures.attention import attention_figure
 from mechpatch.views.figures.lens import lens_maps
 from mechpatch.views.told import told
+from mechpatch.views.words.attention import attention_lines
 from mechpatch.views.words.lens import lens_lines
 from mechpatch.views.words.lines import Lines
 
@@ -28,8 +34,49 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-KINDS = ("lens",)
 Tick = Callable[[int], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How a table is understood.
+
+    Attributes:
+        top: of a lens, a rank of at most this is a hit.
+        include_incorrect: whether pairs that the model gets wrong are used.
+        side: whose questions a figure shows, and the words of attention are about.
+    """
+
+    top: int = 1
+    include_incorrect: bool = False
+    side: str = "clean"
+
+
+USUAL = Options()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Kind:
+    """One kind of reading: from a table to what is said and drawn, beside the summary of the run that was read."""
+
+    summarise: Callable[[pa.Table, Options], Any]
+    lines: Callable[[Any, Summary | None], Lines]
+    plot: Callable[[Any, Options, Summary | None], Any]
+
+
+_KINDS = {
+    "lens": _Kind(
+        summarise=lambda table, options: summarise_lens(table, options.top, options.include_incorrect),
+        lines=lens_lines,
+        plot=lambda found, options, run: lens_maps(found, options.side, run),
+    ),
+    "attention": _Kind(
+        summarise=lambda table, options: summarise_attention(table, options.side, options.include_incorrect),
+        lines=lambda found, run: attention_lines(found),
+        plot=lambda found, options, run: attention_figure(found),
+    ),
+}
+KINDS = tuple(_KINDS)
 
 
 class Reading:
@@ -41,11 +88,9 @@ class Reading:
         run: the summary of the run that was read; None for pairs that were not patched.
     """
 
-    def __init__(
-        self, stored: Stored, run: Summary | None = None, top: int = 1, include_incorrect: bool = False
-    ) -> None:
-        self.records, self.about, self.run = stored.table, stored.about, run
-        self._top, self._incorrect = top, include_incorrect
+    def __init__(self, stored: Stored, run: Summary | None = None, options: Options = USUAL) -> None:
+        self.records, self.about, self.run, self._options = stored.table, stored.about, run, options
+        self._kind = _KINDS[str(stored.about["reading"])]
 
     def __repr__(self) -> str:
         return f"Reading({self.about['reading']}, {self.summary.used} pairs, {self.records.num_rows:,} rows)"
@@ -60,23 +105,23 @@ class Reading:
         return self.records.to_pandas()
 
     @cached_property
-    def summary(self) -> LensSummary:
-        """Share of pairs that are hit, for each side, target and place, held against every control."""
-        return summarise_lens(self.records, self._top, self._incorrect)
+    def summary(self) -> Any:
+        """What the records say over pairs: `stats.lens.LensSummary`, or `stats.attention.AttentionSummary`."""
+        return self._kind.summarise(self.records, self._options)
 
     @property
     def lines(self) -> Lines:
         """What was done, what was found, what to distrust."""
-        return lens_lines(self.summary, self.run)
+        return self._kind.lines(self.summary, self.run)
 
     @property
     def words(self) -> str:
         """The three lines as text."""
         return "\n".join(f"{head}: {text}" for head, text in self.lines.named())
 
-    def plot(self, side: str = "clean") -> "Figure":
-        """A map of layers × sites for each target of one side, beside the causal map where there is one."""
-        return lens_maps(self.summary, side, self.run)
+    def plot(self) -> "Figure":
+        """Maps of a lens beside the causal map where there is one; bars of what attention rests on."""
+        return self._kind.plot(self.summary, self._options, self.run)
 
 
 def read(
@@ -90,18 +135,20 @@ def read(
     limit: int | None = None,
     cache: str | Path | None = None,
     include_incorrect: bool = False,
+    side: str = "clean",
     **settings: Any,
 ) -> Reading:
     """Read the thoughts of every pair, both sides, with controls.
 
     Args:
         pairs: as `load_pairs` takes them.
-        what: lens.
-        top: a target among so many of the likeliest tokens is a hit.
+        what: lens or attention.
+        top: of a lens, a target among so many of the likeliest tokens is a hit.
         guesses: how many of the likeliest tokens are kept as text.
         twin: a reading of the same pairs with another model, such as one that feeds no thought back: one more control.
         limit: read the first so many pairs; the others are controls.
         cache: folder of unpatched runs; None for none.
+        side: whose questions the figure shows; clean or corrupted.
         settings: fields of `Spec` that say how a question is run: thoughts, n_thoughts, prefix, seed …
 
     Raises:
@@ -123,9 +170,9 @@ def read(
             + ", ".join(f"{each.pair.pair_id}: {each.reason}" for each in file.screening.dropped[:5])
         )
     recorded = Recorded.prepare(model, spec, file.kept, file.asked, None if cache is None else Path(cache))
-    table = read_lens(recorded, top=guesses, seed=spec.seed, twin=None if twin is None else twin.records)
-    about = _about(what, recorded, None if twin is None else twin.about)
-    return Reading(Stored(table, about), None, top, include_incorrect)
+    other = None if twin is None else Stored(twin.records, twin.about)
+    options = Options(top=top, include_incorrect=include_incorrect, side=side)
+    return Reading(_read(what, recorded, guesses, other), None, options)
 
 
 def read_run(
@@ -153,27 +200,34 @@ def read_run(
     other = None if twin is None else read_reading(twin.folder, what)
     asked = [run.index(name) for name in run.names]
     recorded = Recorded.prepare(model, run.spec, run.pairs, asked, cache)
-    table = read_lens(recorded, top=guesses, seed=run.spec.seed, twin=None if other is None else other.table, tick=tick)
-    about = _about(what, recorded, None if other is None else other.about)
-    return write_reading(run.folder, what, table, about)
+    found = _read(what, recorded, guesses, other, tick)
+    return write_reading(run.folder, what, found.table, found.about)
 
 
-def open_reading(run: FinishedRun, what: str = "lens", top: int = 1, include_incorrect: bool = False) -> Reading:
+def open_reading(run: FinishedRun, what: str = "lens", options: Options = USUAL) -> Reading:
     """A reading of a finished run. Raises `StorageError` if there is none, or it is damaged."""
-    return Reading(read_reading(run.folder, what), run.summary, top, include_incorrect)
+    return Reading(read_reading(run.folder, what), run.summary, options)
+
+
+def _read(
+    what: str, recorded: Recorded, guesses: int, twin: Stored | None, tick: Tick = lambda questions: None
+) -> Stored:
+    """A reading with what it is of."""
+    about = {
+        "reading": what,
+        "model": recorded.model.fingerprint,
+        "seed": recorded.spec.seed,
+        "twin": None if twin is None else twin.about["model"],
+        "pairs": [recorded.pairs[index].pair_id for index in recorded.asked],
+    }
+    if what == "attention":
+        if twin is not None:
+            raise SpecError("attention has no twin: read two runs, and look at both")
+        return Stored(read_attention(recorded, tick), about)
+    seed, table = recorded.spec.seed, None if twin is None else twin.table
+    return Stored(read_lens(recorded, top=guesses, seed=seed, twin=table, tick=tick), about)
 
 
 def _require_known(what: str) -> None:
     if what not in KINDS:
         raise SpecError(not_known("what to read", [what], KINDS))
-
-
-def _about(what: str, recorded: Recorded, twin: Mapping[str, Any] | None) -> dict[str, Any]:
-    """What a table of a reading is of."""
-    return {
-        "reading": what,
-        "model": recorded.model.fingerprint,
-        "seed": recorded.spec.seed,
-        "twin": None if twin is None else twin["model"],
-        "pairs": [recorded.pairs[index].pair_id for index in recorded.asked],
-    }

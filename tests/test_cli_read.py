@@ -5,7 +5,7 @@ import json
 import pytest
 from commands import mechpatch
 
-from mechpatch.reading import open_reading
+from mechpatch.reading import Options, open_reading
 from mechpatch.stats.finished import FinishedRun
 from mechpatch.storage.readings import read_reading
 
@@ -38,7 +38,17 @@ def test_a_run_is_read_into_its_directory(run_dir, tmp_path):
     summary = json.loads(as_json.stdout)
     assert (summary["top"], summary["pairs"]) == (3, 7)
     assert read_reading(run_dir, "lens").table.equals(stored.table)
-    assert len(open_reading(FinishedRun(run_dir), top=3).summary.cells) == len(summary["cells"])
+    assert len(open_reading(FinishedRun(run_dir), options=Options(top=3)).summary.cells) == len(summary["cells"])
+
+
+def test_attention_is_read_beside_it(run_dir):
+    found = mechpatch("read", "attention", run_dir, "--device", "cpu")
+    assert found.returncode == 0, found.stderr
+    assert "Did: Read the attention of 4 layers × 4 heads at 5 thoughts and at the answer position" in found.stdout
+    assert "Attention is no use" in found.stdout
+    assert read_reading(run_dir, "attention").about["reading"] == "attention"
+    twin = mechpatch("read", "attention", run_dir, "--device", "cpu", "--twin", run_dir)
+    assert "attention has no twin" in twin.stderr
 
 
 def test_what_cannot_be_read_is_refused(run_dir, tmp_path):

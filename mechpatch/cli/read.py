@@ -29,12 +29,12 @@ from mechpatch.names import not_known
 from mechpatch.source import ModelSource
 from mechpatch.storage.folders import require_run
 
-WHAT = ("lens",)
+WHAT = ("lens", "attention")
 
 
 @app.command()
 def read(
-    what: Annotated[str, typer.Argument(metavar="WHAT", help="lens.")],
+    what: Annotated[str, typer.Argument(metavar="WHAT", help="lens or attention.")],
     run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="Directory of a finished run.")],
     top: Annotated[
         int,
@@ -88,7 +88,7 @@ def read(
         early.outline(ModelSource(base=model, adapter=adapter, codi=codi, coconut=coconut))
 
     from mechpatch.inspection.reopened import reopen
-    from mechpatch.reading import open_reading, read_run
+    from mechpatch.reading import Options, open_reading, read_run
     from mechpatch.stats.finished import FinishedRun
     from mechpatch.stats.values_json import as_json as values_of
     from mechpatch.storage.atomic import lock
@@ -111,11 +111,12 @@ def read(
             twin=None if twin is None else FinishedRun(twin),
             cache=cache_folder(cache),
         )
-    reading = open_reading(finished, what, top, include_incorrect)
+    reading = open_reading(finished, what, Options(top=top, include_incorrect=include_incorrect))
     if out is not None:
         save_as(reading.plot(), out)
     if as_json:
-        typer.echo(json.dumps(values_of(reading.summary), ensure_ascii=False))
+        found = reading.summary if what == "lens" else reading.lines
+        typer.echo(json.dumps(values_of(found), ensure_ascii=False))
     elif quiet:
         typer.echo(path)
     else:

@@ -6,6 +6,7 @@ Laws: nothing is patched here; a reading is a table of its own, one row for each
 drawn for its controls is drawn by name, as donors are. That something can be read is no sign that it is used.
 """
 
+from mechpatch.readings.attention import read_attention as read_attention
 from mechpatch.readings.lens import read_lens as read_lens
 from mechpatch.readings.record import Recorded as Recorded
 from mechpatch.readings.targets import Target as Target

@@ -122,14 +122,20 @@ def drawn_controls(recorded: Recorded, seed: int) -> Draws:
     return draws
 
 
-def unembedded(
-    model: ThoughtModel, hook: str, layer: int, vectors: Float[Tensor, "site d_model"], translate: Translate | None
-) -> Float[Tensor, "site vocab"]:
-    """Logits of the vectors of one layer, in float32 or wider."""
-    if hook != THOUGHT:
-        vectors = vectors if translate is None else translate(layer, vectors)
-        vectors = model.hooked.ln_final(vectors[None])[0]
-    logits = unembed(model.hooked, vectors)
+def normed(
+    model: ThoughtModel, hook: str, vectors: Float[Tensor, "layer site d_model"], translate: Translate | None = None
+) -> Float[Tensor, "place d_model"]:
+    """What the unembedding is given: every place of every layer, layers outermost."""
+    if hook == THOUGHT:
+        return vectors.flatten(0, 1)
+    if translate is not None:
+        vectors = torch.stack([translate(layer, each) for layer, each in enumerate(vectors)])
+    return model.hooked.ln_final(vectors.flatten(0, 1)[None])[0]
+
+
+def logits_of(model: ThoughtModel, read: Float[Tensor, "place d_model"]) -> Float[Tensor, "place vocab"]:
+    """Logits, in float32 or wider."""
+    logits = unembed(model.hooked, read)
     return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
@@ -170,14 +176,14 @@ def _see(
 ) -> Seen:
     vectors = recorded.vectors(question, hook)
     found: list[list[Tensor]] = [[], [], []]
-    for layer, of_layer in enumerate(vectors):
-        for part in of_layer.split(ROWS):
-            logits = unembedded(recorded.model, hook, layer, part, translate)
-            chosen = logits[:, tokens]
-            ranks = [(logits >= chosen[:, [at]]).sum(-1) for at in range(len(tokens))]
-            found[0].append(torch.stack(ranks, dim=-1))
-            found[1].append(chosen - logits.logsumexp(-1, keepdim=True))
-            found[2].append(logits.topk(min(top, logits.shape[-1])).indices)
+    # Layers together: what an unembedding of many vectors takes is to read its weights.
+    for part in normed(recorded.model, hook, vectors, translate).split(ROWS):
+        logits = logits_of(recorded.model, part)
+        chosen = logits[:, tokens]
+        ranks = [(logits >= chosen[:, [at]]).sum(-1) for at in range(len(tokens))]
+        found[0].append(torch.stack(ranks, dim=-1))
+        found[1].append(chosen - logits.logsumexp(-1, keepdim=True))
+        found[2].append(logits.topk(min(top, logits.shape[-1])).indices)
     rank, logprob, best = (torch.cat(each).unflatten(0, vectors.shape[:2]).cpu() for each in found)
     return Seen(rank, logprob, best)
 

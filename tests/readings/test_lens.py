@@ -14,7 +14,7 @@ from torch import Tensor
 import mechpatch as mp
 from mechpatch.errors import SpecError
 from mechpatch.pairs import Pair, Side
-from mechpatch.readings.lens import unembedded
+from mechpatch.readings.lens import logits_of
 from mechpatch.readings.targets import targets_of
 from mechpatch.stats.lens import beside
 
@@ -148,8 +148,7 @@ def test_a_tie_is_no_hit():
     rows = mp.read(model, planted_pairs(4), prefix=PREFIX).records.to_pylist()
     silent = [row["rank"] for row in rows if (row["hook"], row["layer"], row["site"]) == ("resid_post", 0, "t1")]
     assert min(silent) >= 8  # nothing is read there: all eight numbers are equally likely
-    logits = unembedded(model, "resid_post", 0, torch.zeros(1, 64, dtype=torch.float64), None)
-    assert logits.unique().numel() == 1
+    assert logits_of(model, torch.zeros(1, 64, dtype=torch.float64)).unique().numel() == 1
 
 
 def test_what_cannot_be_read_is_refused(demo_model, shipped_pairs):
