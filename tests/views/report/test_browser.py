@@ -113,6 +113,9 @@ def test_the_demo_opens_offline_with_every_view_drawn(demo_runs, open_page, tmp_
     assert "greedy decoding gives the clean answer" in page.locator(".pair").inner_text()
     page.locator("details.fold[data-part=run] > summary").click()
     assert "CODI" in page.locator("details.fold[data-part=run]").inner_text()
+    for width in (1280, 390):  # the views of a pair that was looked into are drawn
+        page.set_viewport_size({"width": width, "height": 844})
+        assert barriers(page) == []
 
 
 def test_a_map_tells_the_numbers_of_the_summary(synthetic, open_page):
@@ -290,11 +293,16 @@ OVERLAPS = """element => {
 }"""  # noqa: E501
 
 
-def test_no_state_puts_a_barrier_before_a_reader(synthetic, open_page):
-    page = open_page(synthetic[0])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_no_state_puts_a_barrier_before_a_reader(width, synthetic, open_page):
+    page = open_page(synthetic[0], width)
     assert barriers(page) == []
     page.emulate_media(color_scheme="dark")
     assert barriers(page) == []
+    for experiment in ("layer", "relay"):
+        choose(page, "experiment", experiment)
+        assert barriers(page) == []
+    choose(page, "experiment", "position")
     choose(page, "maps", "controls")
     choose(page, "split", "entry")
     for fold in page.locator("details > summary").all():

@@ -69,6 +69,7 @@ function Drawing({ options, by, label }) {
     // Only the whole has a name for a screen reader: those of its parts are none that it may have.
     for (const part of drawn.querySelectorAll("[aria-label], [aria-description]")) ["aria-label", "aria-description"].forEach((name) => part.removeAttribute(name));
     drawn.setAttribute("role", "img");
+    drawn.setAttribute("aria-label", label); // where there is a legend, the whole is a figure around the drawing
     place.current.replaceChildren(drawn);
   }, by);
   return html`<div ref=${place} class="drawing"></div>`;
