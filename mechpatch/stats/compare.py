@@ -18,7 +18,10 @@ from mechpatch.errors import SpecError
 from mechpatch.kinds.cells import spelt
 from mechpatch.names import not_known
 from mechpatch.points import RESID_POST
+from mechpatch.stats.answers import asks_for_answers
 from mechpatch.stats.cells import DERIVED, FLAGS, Cells, Column, Group, groups, nulls_beside, select
+from mechpatch.stats.common_pairs import common_pairs, ids_of, renumbered
+from mechpatch.stats.compare_answers import compare_answers
 from mechpatch.stats.comparison import (
     OTHER_RUN,
     CellComparison,
@@ -93,7 +96,8 @@ def compare_runs(
 ) -> RunComparison:
     """The mean of `metric` in two runs on the pairs that both have, and a − b pair by pair, for every cell of both.
 
-    Beside it stand the pairs that switch in each, by McNemar's exact test.
+    Beside it stand the pairs that switch in each, by McNemar's exact test. Experiments that ask for answers are told
+    by these alone, see `compare_answers`.
 
     Args:
         unlike: pairs that are left out although both runs have their id, see `unlike_questions`.
@@ -103,13 +107,13 @@ def compare_runs(
     """
     for table in (a, b):
         _require_number(table, metric)
-    both = _common_pairs(_ids(a), _ids(b), unlike)
-    only = [len(_ids(table).keys() - both - unlike.keys()) for table in (a, b)]
+    both = common_pairs(ids_of(a), ids_of(b), unlike)
+    only = [len(ids_of(table).keys() - both - unlike.keys()) for table in (a, b)]
     a, b = (table.filter(pc.field("pair_id").isin(both)) for table in (a, b))
-    b = _renumbered(b, _ids(a))
+    b = renumbered(b, ids_of(a))
     found_a, found_b = groups(a), groups(b)
-    laid_out = {group: select(a, group, include_incorrect) for group in found_a}
-    cells = []
+    laid_out = {group: select(a, group, include_incorrect) for group in found_a if not asks_for_answers(group)}
+    cells, answers = [], compare_answers(a, b)
     for group, one in laid_out.items():
         if group not in found_b:
             continue
@@ -146,7 +150,7 @@ def compare_runs(
             )
             for (row, column), found, share in zip(grid, compared, found_shares, strict=True)
         ]
-    if not cells:
+    if not cells and not answers:
         raise SpecError(
             f"the runs have no cell in common: one has {_named(found_a)}, the other {_named(found_b)}; "
             "run the same experiment on both"
@@ -164,9 +168,10 @@ def compare_runs(
             used_a=sizes[0][0],
             used_b=sizes[1][0],
         ),
-        only_in_a=sizes[0][1] - len(cells),
-        only_in_b=sizes[1][1] - len(cells),
+        only_in_a=sizes[0][1] - len(cells) - len(answers),
+        only_in_b=sizes[1][1] - len(cells) - len(answers),
         cells=tuple(cells),
+        answers=answers,
     )
 
 
@@ -244,37 +249,6 @@ def _spelt(place: Place) -> str:
 def _named(found: list[Group]) -> str:
     named = (f"{spelt(each.experiment, each.hook, None)}, {each.direction}, {each.donor}" for each in found)
     return "; ".join(named) or "nothing"
-
-
-def _ids(table: pa.Table) -> dict[str, int]:
-    """Index of each pair, by its id."""
-    pairs = table.group_by(["pair_id", "pair_index"]).aggregate([]).sort_by("pair_index")
-    return dict(zip(pairs["pair_id"].to_pylist(), pairs["pair_index"].to_pylist(), strict=True))
-
-
-def _common_pairs(a: Mapping[str, Any], b: Mapping[str, Any], unlike: Mapping[str, Sequence[str]]) -> list[str]:
-    """Ids of the pairs that both runs have. Raises `SpecError` if there are none."""
-    if both := [pair_id for pair_id in a if pair_id in b and pair_id not in unlike]:
-        return both
-    said = f"the first has {_some(list(a))}, the second {_some(list(b))}"
-    if unlike:
-        pair_id, parts = next(iter(unlike.items()))
-        said = f"{len(unlike)} ids agree, but what was asked differs: {pair_id} in {', '.join(parts)}"
-    raise SpecError(f"the runs have no pair in common: {said}. Run both on one file of pairs")
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-
-
-def _renumbered(table: pa.Table, ids: dict[str, int]) -> pa.Table:
-    """`table` with the pair indices of `ids`."""
-    present = _ids(table)
-    index = np.zeros(max(present.values(), default=0) + 1, dtype=np.int64)
-    for pair_id, place in present.items():
-        index[place] = ids[pair_id]
-    at = table.column_names.index("pair_index")
-    return table.set_column(at, "pair_index", pa.array(index[table["pair_index"].to_numpy()]))
 
 
 def _require_number(table: pa.Table, metric: str) -> None:

@@ -91,6 +91,34 @@ class ComparedCell(Compared):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ComparedAnswers:
+    """What pairs answer at one cell of an experiment that asks for answers, in two runs.
+
+    Each share is of the pairs that count in both runs. Its `beyond` holds B under `OTHER_RUN`, by McNemar's exact test,
+    and the controls that A ran at the cell and that hold no question's steps. Every q is the false discovery rate among
+    the cells of the same experiment, direction, donor and hook point.
+
+    Attributes:
+        structural: True where the cell of either run cannot move by construction.
+        kept: pairs that keep their run's own right answer in A.
+        followed: pairs that give the expected answer in A, of those whose expected answer is not their own.
+    """
+
+    experiment: str
+    direction: str
+    donor: str
+    hook: str
+    head: int | None
+    layer: int
+    width: int
+    site: str
+    step: int
+    structural: bool
+    kept: Share
+    followed: Share
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PairCounts:
     """Numbers of pairs of two runs.
 
@@ -126,6 +154,7 @@ class RunComparison:
     Attributes:
         only_in_a, only_in_b: how many cells one run alone has.
         cells: the cells of both runs.
+        answers: those of experiments that ask for answers.
     """
 
     metric: str
@@ -135,5 +164,6 @@ class RunComparison:
     only_in_a: int
     only_in_b: int
     cells: tuple[ComparedCell, ...]
+    answers: tuple[ComparedAnswers, ...] = ()
 
     __repr__ = short_repr

@@ -2,20 +2,22 @@
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from mechpatch.catalogue import PAIRED, direction_label, donor_label, measure_of
-from mechpatch.formats import equals, percent, written
+from mechpatch.formats import equals, written
 from mechpatch.stats.cell_values import Tested
 from mechpatch.stats.cells import Group
 from mechpatch.stats.clear import differs, is_clear_value, switch_differs
 from mechpatch.stats.comparison import CellComparison, Compared, ComparedCell, Place, RunComparison
-from mechpatch.stats.contrasts import LEVEL
-from mechpatch.stats.switching import SHARES, paired_difference_limits
+from mechpatch.stats.switching import SHARES
+from mechpatch.views.words.answers_compared import (
+    MORE,
+    SHOWN,
+    answer_lines,
+    answers_against_control,
+    difference_of_the_best,
+    tested,
+)
 from mechpatch.views.words.claims import GIVEN, called, counted, limits, place, portion, why_not
-
-SHOWN = 10
-MORE = "  … and {} more; --out writes them all"
 
 
 def describe_runs(found: RunComparison, a: str, b: str) -> list[str]:
@@ -37,6 +39,9 @@ def describe_runs(found: RunComparison, a: str, b: str) -> list[str]:
         lines.append(f"Pairs left out: {', '.join(apart)}.")
     if found.only_in_a or found.only_in_b:
         lines.append(f"Not compared: {found.only_in_a} cells that only A has, {found.only_in_b} that only B has.")
+    lines += answer_lines(found)
+    if not found.cells:
+        return lines
     if found.metric not in SHARES:
         lines += _switches(found)
         lines.append(f"{_about(found.metric)}, A − B, over the pairs that both can use:")
@@ -63,7 +68,7 @@ def describe_control(found: RunComparison, a: str, b: str) -> list[str]:
     maps: dict[Group, list[ComparedCell]] = {}
     for cell in _able(found):
         maps.setdefault(Group(cell.experiment, cell.direction, cell.donor, cell.hook), []).append(cell)
-    said = [f"Found: {_exceeding(cells)}" for cells in maps.values()]
+    said = [f"Found: {told}" for told in (*map(_exceeding, maps.values()), *answers_against_control(found))]
     return [*(said or ["Found: nothing; no pair can switch in both runs at any cell."]), first, *rest]
 
 
@@ -72,14 +77,10 @@ def _exceeding(cells: Sequence[ComparedCell]) -> str:
     clear = [cell for cell in cells if is_clear_value(cell.switched)]
     best = max(clear or cells, key=lambda cell: cell.against.difference or 0.0)
     test, answer = best.against, GIVEN[best.direction]
-    more, less, n = (np.array(each) for each in (test.more, test.less, test.n))
-    low, high = (float(each) for each in paired_difference_limits(more, less, n, 1 - (1 - LEVEL) / len(cells)))
-    chosen = f", of the best of {len(cells)} cells" if len(cells) > 1 else ""
     shares = (
         f"{portion(best.switched)} of {counted(test.n, 'pair')} give the {answer} answer in A, {portion(test)} in B"
     )
-    interval = f"95 % interval {percent(low)} to {percent(high)}{chosen}"
-    told = f"{percent(test.difference)} ({interval}) at {_place(best)}: {shares}"
+    told = f"{difference_of_the_best(test, len(cells))} at {_place(best)}: {shares}"
     less_in_a = sum(cell.against.less > cell.against.more and switch_differs(cell.against) for cell in cells)
     other = f" In {counted(less_in_a, 'cell')} fewer switch in A than in B." if less_in_a else ""
     if not clear:
@@ -113,12 +114,7 @@ def _switches(found: RunComparison) -> list[str]:
 
 
 def _switch(cell: ComparedCell) -> str:
-    test = cell.against
-    tests = ", ".join(equals(name, value) for name, value in (("p", test.p), ("q", test.q)) if value is not None)
-    return (
-        f"{_place(cell)}: A {portion(cell.switched)}, B {portion(test)}, difference {percent(test.difference)} "
-        f"(95 % interval {percent(test.low)} to {percent(test.high)}, {counted(test.n, 'pair')}, {tests})"
-    )
+    return f"{_place(cell)}: {tested(cell.switched, cell.against)}"
 
 
 def describe_cells(found: CellComparison) -> list[str]:

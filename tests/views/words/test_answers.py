@@ -1,37 +1,17 @@
 """Sentences about thoughts taken away, counted and swapped, each beside records in which the opposite is true."""
 
-from collections.abc import Sequence
-
-import pyarrow as pa
 import pytest
+from answer_records import NEITHER, OTHER, OWN, THIRD, Cell, answer_table
 
 from mechpatch.stats.answers import AnswerCell, answer_cells
 from mechpatch.stats.cells import groups, select
 from mechpatch.views.words.answers import answers_in_short, answers_told, follows_clearly
 
-OWN, OTHER, NEITHER, THIRD = "corrupted", "clean", "other", "expected"
-Cell = tuple[str, str, str, int, Sequence[str]]  # experiment, donor, site, step, outcome of each pair
-
 
 def answers(*cells: Cell, expected: str | None = "39") -> list[AnswerCell]:
-    """The summary of hand-made records: own answer 21, the other side's 18."""
-    numbers = {f"answer_logprob_diff{run}": 0.0 for run in ("", "_clean_run", "_corrupted_run")}
-    rows = [
-        {"experiment": experiment, "direction": "denoise", "donor": donor, "hook": "thought", "head": None, "layer": 0,
-         "width": 1, "site": site, "site_index": step, "step": step, "pair_index": pair, "both_correct": True,
-         "structural": False, "outcome": outcome, "clean_answer": "18", "corrupted_answer": "21",
-         "expected_answer": expected if experiment == "swap" else None, "expected_logprob_change": 0.0, **numbers}
-        for experiment, donor, site, step, outcomes in cells
-        for pair, outcome in enumerate(outcomes)
-    ]  # fmt: skip
-    table = pa.Table.from_pylist(rows, schema=None).cast(_schema(rows))
+    """The summary of hand-made records."""
+    table = answer_table(*cells, expected=expected)
     return [*answer_cells({group: select(table, group) for group in groups(table)}, 0)]
-
-
-def _schema(rows: Sequence[dict]) -> pa.Schema:
-    kinds = {str: pa.string(), int: pa.int64(), bool: pa.bool_(), float: pa.float64()}
-    given = {name: next((type(row[name]) for row in rows if row[name] is not None), str) for name in rows[0]}
-    return pa.schema([(name, pa.int64() if name == "head" else kinds[kind]) for name, kind in given.items()])
 
 
 def test_what_is_left_when_thoughts_are_taken_away_is_counted():
