@@ -17,6 +17,7 @@ from mechpatch.views.report import facts
 from mechpatch.views.report.answers import AnswerTable, answer_tables
 from mechpatch.views.report.methods import citation
 from mechpatch.views.report.parts import Part, Row, entry
+from mechpatch.views.report.readings import ReadingPart, reading_parts
 from mechpatch.views.report.studies import Study
 from mechpatch.views.told import told
 from mechpatch.views.words.answers import answers_told
@@ -27,6 +28,7 @@ SECTIONS = (
     ("explorer", "Map"),
     ("difference", "Two runs compared"),
     ("answers", "Thoughts taken away, counted and swapped"),
+    ("readings", "What can be read in the thoughts"),
     ("profile", "Layers"),
     ("chain", "Chains"),
     ("comparison", "Experiments compared"),
@@ -66,6 +68,7 @@ class StudyPage:
         method: how to read all this, in sentences.
         dropped, runs: rows of the pairs that screening dropped, and of the runs.
         cite: BibTeX entries.
+        readings: what was read in the thoughts, with maps beside the causal one.
     """
 
     number: int
@@ -86,6 +89,7 @@ class StudyPage:
     dropped: list[Row]
     runs: list[Row]
     cite: str
+    readings: Sequence[ReadingPart] = ()
 
     __repr__ = short_repr
 
@@ -101,7 +105,9 @@ def study_page(study: Study, number: int, differences: Sequence[Mapping[str, Any
     kinds = {name for name in every if not kind_of(name).donors}
     drawings = {kind_of(name).drawing for name in kinds}
     answers, mapped = answer_tables(study.summary), bool(study.summary.cells)
+    readings = reading_parts(study)
     shown = {
+        "readings": bool(readings),
         "answers": bool(answers),
         **dict.fromkeys(("explorer", "pairs", "cells", "sentences"), mapped),
         "difference": bool(said),
@@ -129,6 +135,7 @@ def study_page(study: Study, number: int, differences: Sequence[Mapping[str, Any
         dropped=[_dropped(each) for each in study.screening.get("dropped", [])],
         runs=[_run(run) for run in study.runs],
         cite=citation(study),
+        readings=readings,
     )
 
 
