@@ -121,7 +121,8 @@ class Run:
         donor: str = PAIRED,
         hook: str | None = None,
     ) -> "Figure":
-        """A figure of one experiment: a map, a profile over layers, the steps of a chain, or triangles of two sites.
+        """A figure of one experiment: a map, a profile over layers, the steps of a chain, triangles of two sites, or
+        shares of pairs, of necessity, count, early and swap.
 
         Args:
             metric: a column of the records, or switched, neither, effect, recovery.
@@ -135,6 +136,9 @@ class Run:
         """
         spec = self._kept.spec["spec"]
         experiment, direction = str(experiment or spec["experiments"][0]), str(direction or spec["directions"][0])
+        if kind_of(experiment).donors and metric == "switched":
+            hook = "thought" if experiment in ("count", "early") else str(hook or spec["hooks"][0])
+            return figures.answer_figure(self.records, experiment, direction, hook)
         point = point_of(hook or spec["hooks"][0])
         drawing, incorrect = kind_of(experiment).drawing, self.summary.include_incorrect
         if donor == PAIRED and point.heads is None:

@@ -20,6 +20,8 @@ from mechpatch.points import POINTS
 from mechpatch.stats.cells import Group
 from mechpatch.stats.finished import FinishedRun
 from mechpatch.storage.atomic import remove_stale, write_bytes, writing
+from mechpatch.views.figures.answers import answer_figure as answer_figure
+from mechpatch.views.figures.answers import answer_groups
 from mechpatch.views.figures.components import component_ranking as component_ranking
 from mechpatch.views.figures.curves import layer_profile as layer_profile
 from mechpatch.views.figures.curves import trajectories as trajectories
@@ -108,6 +110,9 @@ def plot_run(
         for suffix, figure in _figures(table, group, run.groups, include_incorrect, metrics, column).items():
             name = spelt(group.experiment, group.hook, None).replace("@", "-")
             written += save(figure, folder / f"{name}-{group.direction}{suffix}")
+    for experiment, direction, hook in answer_groups(run.groups):
+        name = experiment if experiment in ("count", "early") else spelt(experiment, hook, None).replace("@", "-")
+        written += save(answer_figure(table, experiment, direction, hook, column), folder / f"{name}-{direction}")
     for direction in dict.fromkeys(group.direction for group in run.groups):
         for name, figure in (
             ("components", component_ranking(table, direction=direction, include_incorrect=include_incorrect)),
