@@ -24,7 +24,8 @@ NUMBERS = [("count", "nothing", f"n{number}", number, [OWN] * kept + [OTHER] * 2
 def dots(figure: Figure, panel: int = 0) -> dict[str, list[tuple[float, float, float]]]:
     """Share and limits at each place, by the name of the series."""
     found = {}
-    for drawn in figure.axes[panel].containers:
+    containers: list[Any] = figure.axes[panel].containers
+    for drawn in containers:
         line, _, (bars,) = drawn.lines
         limits = [tuple(np.reshape(segment, (-1, 2))[:, 1]) or (np.nan, np.nan) for segment in bars.get_segments()]
         shares = np.asarray(line.get_ydata())
