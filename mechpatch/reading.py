@@ -1,6 +1,6 @@
 """Reading thoughts: a model and pairs in, a table with its controls out; or the pairs of a finished run."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,18 +17,20 @@ from mechpatch.library import load_pairs
 from mechpatch.models import ThoughtModel
 from mechpatch.names import not_known
 from mechpatch.pairs import Pair
-from mechpatch.readings import Recorded, read_attention, read_lens
+from mechpatch.readings import Recorded, read_attention, read_lens, read_probes
 from mechpatch.stats.attention import summarise_attention
 from mechpatch.stats.finished import FinishedRun
 from mechpatch.stats.lens import summarise_lens
+from mechpatch.stats.probes import summarise_probes
 from mechpatch.stats.summary_values import Summary
 from mechpatch.storage.readings import Stored, read_reading, write_reading
 from mechpatch.views.figures.attention import attention_figure
-from mechpatch.views.figures.lens import lens_maps
+from mechpatch.views.figures.lens import lens_maps, probe_maps
 from mechpatch.views.told import told
 from mechpatch.views.words.attention import attention_lines
 from mechpatch.views.words.lens import lens_lines
 from mechpatch.views.words.lines import Lines
+from mechpatch.views.words.probes import probe_lines
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,6 +71,11 @@ _KINDS = {
         summarise=lambda table, options: summarise_lens(table, options.top, options.include_incorrect),
         lines=lens_lines,
         plot=lambda found, options, run: lens_maps(found, options.side, run),
+    ),
+    "probe": _Kind(
+        summarise=lambda table, options: summarise_probes(table, options.include_incorrect),
+        lines=probe_lines,
+        plot=lambda found, options, run: probe_maps(found, run),
     ),
     "attention": _Kind(
         summarise=lambda table, options: summarise_attention(table, options.side, options.include_incorrect),
@@ -131,6 +138,7 @@ def read(
     *,
     top: int = 1,
     guesses: int = 5,
+    targets: Sequence[str] = (),
     twin: Reading | None = None,
     limit: int | None = None,
     cache: str | Path | None = None,
@@ -142,9 +150,10 @@ def read(
 
     Args:
         pairs: as `load_pairs` takes them.
-        what: lens or attention.
+        what: lens, probe or attention.
         top: of a lens, a target among so many of the likeliest tokens is a hit.
         guesses: how many of the likeliest tokens are kept as text.
+        targets: of probes, what they are trained for, see `mechpatch.readings.probes.read_probes`.
         twin: a reading of the same pairs with another model, such as one that feeds no thought back: one more control.
         limit: read the first so many pairs; the others are controls.
         cache: folder of unpatched runs; None for none.
@@ -172,7 +181,7 @@ def read(
     recorded = Recorded.prepare(model, spec, file.kept, file.asked, None if cache is None else Path(cache))
     other = None if twin is None else Stored(twin.records, twin.about)
     options = Options(top=top, include_incorrect=include_incorrect, side=side)
-    return Reading(_read(what, recorded, guesses, other), None, options)
+    return Reading(_read(what, recorded, guesses, targets, other), None, options)
 
 
 def read_run(
@@ -182,6 +191,7 @@ def read_run(
     what: str = "lens",
     *,
     guesses: int = 5,
+    targets: Sequence[str] = (),
     twin: FinishedRun | None = None,
     cache: Path | None = None,
     tick: Tick = lambda questions: None,
@@ -200,7 +210,7 @@ def read_run(
     other = None if twin is None else read_reading(twin.folder, what)
     asked = [run.index(name) for name in run.names]
     recorded = Recorded.prepare(model, run.spec, run.pairs, asked, cache)
-    found = _read(what, recorded, guesses, other, tick)
+    found = _read(what, recorded, guesses, targets, other, tick)
     return write_reading(run.folder, what, found.table, found.about)
 
 
@@ -210,7 +220,12 @@ def open_reading(run: FinishedRun, what: str = "lens", options: Options = USUAL)
 
 
 def _read(
-    what: str, recorded: Recorded, guesses: int, twin: Stored | None, tick: Tick = lambda questions: None
+    what: str,
+    recorded: Recorded,
+    guesses: int,
+    targets: Sequence[str],
+    twin: Stored | None,
+    tick: Tick = lambda questions: None,
 ) -> Stored:
     """A reading with what it is of."""
     about = {
@@ -220,10 +235,12 @@ def _read(
         "twin": None if twin is None else twin.about["model"],
         "pairs": [recorded.pairs[index].pair_id for index in recorded.asked],
     }
-    if what == "attention":
+    if what != "lens":
         if twin is not None:
-            raise SpecError("attention has no twin: read two runs, and look at both")
-        return Stored(read_attention(recorded, tick), about)
+            raise SpecError(f"{what} has no twin: read two runs, and look at both")
+        if what == "attention":
+            return Stored(read_attention(recorded, tick), about)
+        return Stored(read_probes(recorded, tuple(targets), recorded.spec.seed, tick), about)
     seed, table = recorded.spec.seed, None if twin is None else twin.table
     return Stored(read_lens(recorded, top=guesses, seed=seed, twin=table, tick=tick), about)
 

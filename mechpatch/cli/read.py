@@ -23,23 +23,34 @@ from mechpatch.cli.options import (
     cache_folder,
     load,
     option,
+    split,
 )
 from mechpatch.errors import SpecError
 from mechpatch.names import not_known
 from mechpatch.source import ModelSource
 from mechpatch.storage.folders import require_run
 
-WHAT = ("lens", "attention")
+WHAT = ("lens", "probe", "attention")
 
 
 @app.command()
 def read(
-    what: Annotated[str, typer.Argument(metavar="WHAT", help="lens or attention.")],
+    what: Annotated[str, typer.Argument(metavar="WHAT", help="lens, probe or attention.")],
     run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="Directory of a finished run.")],
     top: Annotated[
         int,
         option("--top", panel=EXPERIMENT, metavar="N", min=1, help="A target among the N likeliest tokens is a hit."),
     ] = 1,
+    targets: Annotated[
+        str,
+        option(
+            "--targets",
+            panel=EXPERIMENT,
+            metavar="LIST",
+            help="What probes are trained for: step1, parity1, operation1, answer, field.NAME.",
+            show_default="values, parities and operations of all steps",
+        ),
+    ] = "",
     twin: Annotated[
         Path | None,
         option(
@@ -108,6 +119,7 @@ def read(
             run,
             loaded,
             what,
+            targets=split(targets),
             twin=None if twin is None else FinishedRun(twin),
             cache=cache_folder(cache),
         )

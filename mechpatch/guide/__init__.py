@@ -11,7 +11,7 @@ TOPICS = {
     "hooks": "the hook functions in a plain HookedTransformer",
     "hook-points": "attention, MLP, heads, keys and values, the thought itself",
     "necessity-and-swaps": "thoughts taken away, counted, swapped, and the third answer",
-    "readings": "what a thought says: lens and attention over all pairs, with controls, beside the causal map",
+    "readings": "what a thought says: lens, probes and attention over all pairs, with controls, beside the causal map",
     "your-model": "checkpoints of all families, and pairs",
     "your-experiment": "your own metric, donor and kind of experiment",
     "reading-a-report": "what to believe, and what not",

@@ -8,5 +8,6 @@ drawn for its controls is drawn by name, as donors are. That something can be re
 
 from mechpatch.readings.attention import read_attention as read_attention
 from mechpatch.readings.lens import read_lens as read_lens
+from mechpatch.readings.probes import read_probes as read_probes
 from mechpatch.readings.record import Recorded as Recorded
 from mechpatch.readings.targets import Target as Target

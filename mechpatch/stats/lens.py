@@ -7,6 +7,7 @@ left out of that target's shares. Every cell is held against its controls pair b
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +23,13 @@ from mechpatch.stats.switching import shares
 
 SIDES = {"denoise": "clean", "noise": "corrupted"}  # whose vectors a direction writes
 Place = tuple[str, int, str]  # hook point, layer, site
+
+
+@runtime_checkable  # beartype needs it
+class Found(Protocol):
+    """A summary of a reading, whose cells have a place, and are clear or not."""
+
+    def of(self, side: str) -> Any: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,9 +133,9 @@ def summarise_lens(table: pa.Table, top: int = 1, include_incorrect: bool = Fals
     )
 
 
-def beside(lens: LensSummary, run: Summary) -> Beside | None:
-    """Lens and causal map over the same thoughts; None where no write at single thoughts was run, or no place is in
-    both."""
+def beside(found: Found, run: Summary) -> Beside | None:
+    """A reading and the causal map over the same thoughts; None where no write at single thoughts was run, or no
+    place is in both."""
     paired = [
         cell for cell in run.cells if cell.experiment == "position" and cell.donor == PAIRED and cell.head is None
     ]
@@ -135,7 +143,7 @@ def beside(lens: LensSummary, run: Summary) -> Beside | None:
     if direction is None:
         return None
     writes = {(cell.hook, cell.layer, cell.site): cell for cell in paired if cell.direction == direction}
-    cells = [cell for cell in lens.of(SIDES[direction]) if at_thoughts(cell.site) and cell.place in writes]
+    cells = [cell for cell in found.of(SIDES[direction]) if at_thoughts(cell.site) and cell.place in writes]
     places = dict.fromkeys(cell.place for cell in cells)
     if not places:
         return None

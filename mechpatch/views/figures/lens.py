@@ -10,10 +10,12 @@ from mechpatch.catalogue import PAIRED, Measure
 from mechpatch.points import RESID_POST
 from mechpatch.stats.clear import is_clear
 from mechpatch.stats.lens import SIDES, LensCell, LensSummary
+from mechpatch.stats.probes import ProbeCell, ProbeSummary
 from mechpatch.stats.summary_values import Summary
 from mechpatch.views.figures.parts import add_bar, mark_structural, separate_cells, write_numbers
 from mechpatch.views.figures.theme import SHARE, colours, style
 from mechpatch.views.words.lens import hit, target_label
+from mechpatch.views.words.probes import probe_label
 
 HITS = Measure(label="pairs that are hit", unit=SHARE)
 CELL_WIDTH, CELL_HEIGHT, BESIDE, HIGHEST = 0.36, 0.25, 0.75, 7.0  # inches
@@ -35,12 +37,48 @@ def lens_maps(lens: LensSummary, side: str = "clean", run: Summary | None = None
     sites = list(dict.fromkeys(cell.site for cell in cells if cell.hook == RESID_POST))
     layers = sorted({cell.layer for cell in cells if cell.hook == RESID_POST})
     rows = [*([FED] if any(cell.hook != RESID_POST for cell in cells) else []), *map(str, layers)]
-    maps = [
+    maps: list[tuple[str, Mapping[tuple[str, str], Shown]]] = [
         (target_label(target), {_row(cell): _hits(cell) for cell in cells if cell.target == target})
         for target in targets
     ]
     if run is not None and (written := _written(run, side)):
         maps.append(("written: pairs switch", written))
+    title = f"Lens, {side} questions, {lens.used} pairs: {hit(lens)}. Bold: beyond every control"
+    return _drawn(maps, rows, sites, title, "pairs")
+
+
+def probe_maps(probes: ProbeSummary, run: Summary | None = None) -> Figure:
+    """A map of layers (upwards) × sites for each target: R² or accuracy on pairs that were not trained on; below zero
+    is drawn as zero. Bold is clear; with `run` a last map shows where clean vectors switch pairs."""
+    cells = probes.cells
+    sites = list(dict.fromkeys(cell.site for cell in cells if cell.hook == RESID_POST))
+    layers = sorted({cell.layer for cell in cells if cell.hook == RESID_POST})
+    rows = [*([FED] if any(cell.hook != RESID_POST for cell in cells) else []), *map(str, layers)]
+    maps: list[tuple[str, Mapping[tuple[str, str], Shown]]] = [
+        (
+            probe_label(target),
+            {
+                _row(cell): (max(0.0, cell.score.mean or 0.0), cell.clear, False)
+                for cell in cells
+                if cell.target == target
+            },
+        )
+        for target in dict.fromkeys(cell.target for cell in cells)
+    ]
+    if run is not None and (written := _written(run, "clean")):
+        maps.append(("written: pairs switch", written))
+    title = f"Probes, {probes.used} pairs: R² or accuracy, in percent. Bold: beyond shuffled labels"
+    return _drawn(maps, rows, sites, title, "score or pairs")
+
+
+def _drawn(
+    maps: Sequence[tuple[str, Mapping[tuple[str, str], Shown]]],
+    rows: Sequence[str],
+    sites: Sequence[str],
+    title: str,
+    unit: str,
+) -> Figure:
+    """Maps of the same rows and sites, side by side."""
     across = min(ACROSS, len(maps))
     down = -(-len(maps) // across)
     with style():
@@ -49,18 +87,16 @@ def lens_maps(lens: LensSummary, side: str = "clean", run: Summary | None = None
         figure = Figure(figsize=(width, height), layout="constrained")
         grid = figure.subplots(down, across, squeeze=False, sharey=True)
         image = None
-        for each, (title, found) in zip(grid.flat, maps, strict=False):
+        for each, (name, found) in zip(grid.flat, maps, strict=False):
             image = _draw(each, found, rows, sites)
-            each.set_title(title, fontsize=8, pad=4)
+            each.set_title(name, fontsize=8, pad=4)
         for each in grid.flat[len(maps) :]:
             each.set_axis_off()
         for each in grid[:, 0]:
             each.set_ylabel("Layer")
         add_bar(figure, image, HITS, np.ones(1), ax=grid, pad=0.01, fraction=0.05, aspect=12 * down)
-        figure.suptitle(
-            f"Lens, {side} questions, {lens.used} pairs: {hit(lens)}. Bold: beyond every control",
-            x=0.01, ha="left", fontsize=9, fontweight="bold",
-        )  # fmt: skip
+        figure.axes[-1].set_ylabel(unit)
+        figure.suptitle(title, x=0.01, ha="left", fontsize=9, fontweight="bold")
     return figure
 
 
@@ -68,7 +104,7 @@ def _hits(cell: LensCell) -> Shown:
     return cell.hits.share, cell.clear, False
 
 
-def _row(cell: LensCell) -> tuple[str, str]:
+def _row(cell: LensCell | ProbeCell) -> tuple[str, str]:
     return (str(cell.layer) if cell.hook == RESID_POST else FED), cell.site
 
 

@@ -94,7 +94,7 @@ def _found(lens: LensSummary, causal: Beside | None) -> Iterator[str]:
     for target, best in unread:
         yield _unreadable(target, best)
     if causal is not None:
-        yield _beside(causal)
+        yield beside_told(causal)
 
 
 def _readable(target: str, clear: Sequence[LensCell], places: int, elsewhere: str) -> str:
@@ -135,7 +135,8 @@ def _elsewhere(lens: LensSummary, clear: Sequence[LensCell]) -> str:
     return f"; in the corrupted questions at {again} of the same {len(clear)}"
 
 
-def _beside(causal: Beside) -> str:
+def beside_told(causal: Beside) -> str:
+    """Where something can be read, and where a write moves the answer."""
     vectors = f"{SIDES[causal.direction]} vectors"
     head = f"Of {counted(causal.places, 'place')} of thoughts that were also written ({vectors}, pairs that switch), "
     read, both, moving = len(causal.readable), len(causal.both), len(causal.moving)
