@@ -16,7 +16,8 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from mechpatch.experiments.counted import Counts, count, patches_of
+from mechpatch.catalogue import PAIRED
+from mechpatch.experiments.counted import Counts, count, sweeps_of
 from mechpatch.experiments.experiment import Experiment
 from mechpatch.experiments.running.activations import UnpatchedRuns
 from mechpatch.experiments.running.batches import BatchRunner, Todo
@@ -172,4 +173,5 @@ def _timed(experiment: Experiment, todo: Todo) -> tuple[Timing, int]:
 def _largest_sweep(experiment: Experiment, indices: Sequence[int]) -> int:
     """The most patches that are run together."""
     sites = experiment.layouts[indices[0]][0].sites
-    return max((len(patches) for _, patches in patches_of(experiment.cells(indices), sites)), default=0)
+    sweeps = sweeps_of(PAIRED, experiment.cells(indices), sites)
+    return max((len(runs.patches) for _, runs in sweeps), default=0)

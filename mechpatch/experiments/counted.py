@@ -3,17 +3,17 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from mechpatch.experiments.cells import patch_of
+from mechpatch.catalogue import PAIRED
 from mechpatch.experiments.experiment import Experiment
 from mechpatch.experiments.layouts import with_thoughts
 from mechpatch.experiments.running.batches import Todo
 from mechpatch.experiments.running.numerics import FLOOR_RUNS
+from mechpatch.experiments.running.patched import Runs, runs_of, together
 from mechpatch.experiments.running.third import run_again
 from mechpatch.experiments.spec import recipient
 from mechpatch.kinds import Cell
 from mechpatch.patching import collate, engine
 from mechpatch.patching.engine.work import Work, base_work, plain_work, said_work, sweep_work
-from mechpatch.patching.patch import Patch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,17 +63,9 @@ def count(experiment: Experiment, todos: Iterable[Todo] | None = None) -> Counts
     return sum((_count(experiment, todo) for todo in todos), counts)
 
 
-def patches_of(cells: Sequence[Cell], sites: Sequence[str]) -> list[tuple[str, list[Patch]]]:
-    """Hook point and patches of each sweep in which the fast engine runs some cells: relays step by step."""
-    sweeps: dict[tuple[str, str, int], list[tuple[str, Patch]]] = {}
-    for cell in cells:
-        if cell.thoughts is not None:
-            continue
-        chain, step = (cell.experiment, cell.step) if cell.source == "step before" else ("", -1)
-        found, run = sweeps.setdefault((cell.hook, chain, step), []), (cell.experiment, patch_of(cell, sites))
-        if found[-1:] != [run]:  # cells side by side that write the same are one run
-            found.append(run)
-    return [(hook, [patch for _, patch in runs]) for (hook, *_), runs in sweeps.items()]
+def sweeps_of(donor: str, cells: Sequence[Cell], sites: Sequence[str]) -> list[tuple[str, Runs]]:
+    """Hook point and runs of each sweep in which some cells are run."""
+    return [(hook, runs_of(those, sites)) for (hook, _), those in together(donor, cells).items()]
 
 
 def _unpatched(experiment: Experiment, index: int) -> Work:
@@ -105,10 +97,10 @@ def _count(experiment: Experiment, todo: Todo) -> Counts:
             continue
         base = engine.empty_base(model.hooked, model.head, batch)
         patched += varied + base_work(base) * len(again) + said_work(base, range(len(indices)), say)
-        sweeps = [(cells, say) for donor, cells in donors.items() if donor != "self"]
-        for cells, count in (*sweeps, *((cells, 0) for cells in again)):
-            for hook, patches in patches_of(cells, batch.sites):
-                patched += sweep_work(base, patches, hook, count)
+        sweeps = [(donor, cells, say) for donor, cells in donors.items() if donor != "self"]
+        for donor, cells, count in (*sweeps, *((PAIRED, cells, 0) for cells in again)):
+            for hook, runs in sweeps_of(donor, cells, batch.sites):
+                patched += sweep_work(base, runs.patches, hook, count, runs.handed)
         if checked := min(spec.checks, _asked_about(experiment, donors)):
             checks += once * checked + plain_work(model.hooked, collate(layouts[:1])) * FLOOR_RUNS
     return Counts(

@@ -217,14 +217,14 @@ class BatchRunner:
             return effect_columns(logits, batch, unpatched, continues, spec.min_gap, self.experiment.own.metrics)
 
         for donor, cells in donors.items():
-            gathered = Gathered(len(cells), len(indices), spec.own_names("metric"))
+            gathered = Gathered(cells, donor, len(indices), spec.own_names("metric"))
             check = EngineCheck(model=model, seed=spec.seed)
             for cell, outcome in self.watch.each("patched", self._varied(indices, side, cells)):
                 require_finite(model, layouts[side], names, [outcome.logits], f"{cell.name}, {direction}")
                 with self.watch.measure("records"):
                     columns = columns_of(outcome.logits) | no_similarity(len(indices))
                     everywhere = np.ones(len(indices), dtype=bool)
-                    gathered.add(cell, donor, columns, everywhere, said=self._texts(outcome.said))
+                    gathered.add(cell, columns, everywhere, said=self._texts(outcome.said))
                 self.tick(len(indices))
             for (hook, step), there in together(donor, cells).items():
                 sides = vectors[hook]
@@ -237,6 +237,7 @@ class BatchRunner:
                     start = recorded_start(self.experiment, memory)
                     thirds = third_answers(self.experiment, side, indices, hook, source, expected, start)
                 runs = patched_runs(runner, batch, source, there, sides[side])
+                ran: tuple[Logits | None, Columns] = (None, {})
                 for cell, done in self.watch.each("patched", runs):
                     where = f"{cell.name}, {direction}, donor {donor}"
                     written = Written(done.patch, done.written, hook)
@@ -245,14 +246,15 @@ class BatchRunner:
                         with self.watch.measure("checks"):
                             check.compare(batch, layouts[side], names, written, done.logits, where)
                     with self.watch.measure("records"):
-                        columns = columns_of(done.logits)
+                        if done.logits is not ran[0]:  # cells that write the same are one run
+                            ran = done.logits, columns_of(done.logits)
                         compared = [at(each, cell.layer, done.compared_at, cell.head) for each in sides]
-                        columns |= similarity_columns(done.compared, *compared)
+                        columns = ran[1] | similarity_columns(done.compared, *compared)
                         answers = None
                         if (third := thirds.get(cell)) is not None:
                             columns |= third_columns(batch, done.logits, third, self._three(pairs, third), side)
                             answers = third.answers
-                        gathered.add(cell, donor, columns, present, answers, taken, self._texts(done.said))
+                        gathered.add(cell, columns, present, answers, taken, self._texts(done.said))
                     self.tick(len(indices))
             with self.watch.measure("records"):
                 table = pa.concat_tables(self.builder.tables(direction, indices, gathered, unpatched))

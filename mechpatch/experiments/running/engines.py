@@ -3,7 +3,7 @@
 Both have the same surface and, to rounding, the same numbers; `numerics` holds the fast one to the plain one.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,11 +14,9 @@ from mechpatch.patching import Batch, Outcome, collate, engine, reference
 from mechpatch.patching.engine import recording
 from mechpatch.patching.engine.base import beside_the_stream
 from mechpatch.patching.engine.recording import Recording
-from mechpatch.patching.patch import Patch, RelayStep
+from mechpatch.patching.patch import Patch
 from mechpatch.patching.say import Said, Say
 from mechpatch.thoughts import Layout
-
-Way = tuple[int, int | None]  # a layer, and a head of it
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,13 +25,12 @@ class Runner:
 
     Attributes:
         baseline: the unpatched run, and the hook points that were recorded at every layer and site.
-        sweep: each patch at a hook point as if alone, in order.
-        relay: all steps of a relay at a hook point through each of some (layer, head); no head is None.
+        sweep: each patch at a hook point as if alone, in order; some write what the run of an earlier one has there
+            itself, by their places and that one's.
     """
 
     baseline: Outcome
-    sweep: Callable[[str, SiteVectors, Sequence[Patch]], Iterator[tuple[Patch, Outcome]]]
-    relay: Callable[[str, SiteVectors, Sequence[Way], Sequence[int]], Iterator[tuple[Patch, RelayStep]]]
+    sweep: Callable[[str, SiteVectors, Sequence[Patch], Mapping[int, int]], Iterator[tuple[Patch, Outcome]]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,19 +92,21 @@ def _plain_runner(
     """One run with transformer-lens hooks for each patch. The baseline is run in the batch of its patches, so that
     writing a run's own vectors back changes exactly nothing."""
 
-    def relay(
-        hook: str, donor: SiteVectors, ways: Sequence[Way], sites: Sequence[int]
-    ) -> Iterator[tuple[Patch, RelayStep]]:
-        for layer, of_layer in ways:
-            steps = reference.relay(model, head, batch, donor, layer, sites, hook, of_layer, say)
-            patches = [Patch(layer, (site,), head=of_layer) for site in sites]
-            yield from zip(patches, steps, strict=True)
+    def sweep(
+        hook: str, donor: SiteVectors, patches: Sequence[Patch], handed: Mapping[int, int]
+    ) -> Iterator[tuple[Patch, Outcome]]:
+        kept: dict[int, SiteVectors] = {}
+        for number, patch in enumerate(patches):
+            given = donor
+            if number in handed:
+                given = donor.clone()
+                given[:, :, patch.layer] = kept[handed[number]]
+            ((_, outcome),) = reference.sweep(model, head, batch, given, [patch], hook, say)
+            if number in handed.values():
+                kept[number] = outcome.vectors[hook][:, :, 0]
+            yield patch, outcome
 
-    return Runner(
-        baseline=reference.baseline(model, head, batch, hooks),
-        sweep=lambda hook, donor, patches: reference.sweep(model, head, batch, donor, patches, hook, say),
-        relay=relay,
-    )
+    return Runner(baseline=reference.baseline(model, head, batch, hooks), sweep=sweep)
 
 
 def _fast_runner(
@@ -125,8 +124,7 @@ def _fast_runner(
         base = engine.speaking(base, say)
     return Runner(
         baseline=base.outcome,
-        sweep=lambda hook, donor, patches: engine.sweep(base, donor, patches, memory, hook),
-        relay=lambda hook, donor, ways, sites: engine.relay(base, donor, _ways(ways), sites, memory, hook),
+        sweep=lambda hook, donor, patches, handed: engine.sweep(base, donor, patches, memory, hook, handed),
     )
 
 
@@ -134,10 +132,6 @@ def _said(model: HookedTransformer, head: LatentHead | None, batch: Batch, say: 
     voice = engine.speaking(engine.base_run(model, head, batch), say).voice
     assert voice is not None
     return voice.said
-
-
-def _ways(ways: Sequence[Way]) -> list[int | tuple[int, int]]:
-    return [layer if head is None else (layer, head) for layer, head in ways]
 
 
 ENGINES = {

@@ -1,7 +1,6 @@
 """The cells of a batch as patched runs: which of them are written with the same vectors, and what each of them gave."""
 
 from collections.abc import Iterator, Sequence
-from itertools import groupby
 from typing import NamedTuple
 
 import torch
@@ -46,41 +45,69 @@ def together(donor: str, cells: Sequence[Cell]) -> dict[tuple[str, int | None], 
     return found
 
 
+class Runs(NamedTuple):
+    """The runs of some cells that are written with the same vectors; cells that write the same are one run.
+
+    Attributes:
+        patches: what each run writes, in an order in which each stands after the one that hands on to it.
+        handed: by run, the one that hands on what it writes; all others write the donor's vectors.
+        cells: by run, the cells that it is.
+    """
+
+    patches: list[Patch]
+    handed: dict[int, int]
+    cells: list[list[Cell]]
+
+
+def runs_of(cells: Sequence[Cell], sites: Sequence[str]) -> Runs:
+    """The runs of cells of one hook point: t0 of `position`, step 0 of a chain and of a relay are one run, for example.
+
+    What a step writes does not say what it is told with, so chains whose steps need the run before them come first.
+    """
+    runs, place, before = Runs([], {}, []), dict[object, int](), dict[object, int]()
+    for cell in sorted(cells, key=lambda each: each.similarity == "written"):  # stable
+        patch, way = patch_of(cell, sites), (cell.experiment, cell.layer, cell.head)
+        chained = cell.source == "step before"
+        run = place.setdefault((patch, way) if chained and way in before else patch, len(runs.patches))
+        if run == len(runs.patches):
+            runs.patches.append(patch)
+            runs.cells.append([])
+            if chained and way in before:
+                runs.handed[run] = before[way]
+        runs.cells[run].append(cell)
+        if chained:
+            before[way] = run
+    return runs
+
+
 def patched_runs(
     runner: Runner, batch: Batch, source: SiteVectors, cells: Sequence[Cell], baseline: SiteVectors
 ) -> Iterator[tuple[Cell, Done]]:
-    """Run each cell of one hook point; chains that hand on first, then the others in their order.
+    """Run the cells of one hook point.
 
     Args:
         baseline: what the unpatched runs have there.
     """
     if not cells:
         return
-    hook, index = cells[0].hook, {site: place for place, site in enumerate(batch.sites)}
-    chained = [cell for cell in cells if cell.source == "step before"]
-    for experiment in dict.fromkeys(cell.experiment for cell in chained):
-        relays = {(cell.layer, cell.head, index[cell.site]): cell for cell in chained if cell.experiment == experiment}
-        through = [*dict.fromkeys((layer, head) for layer, head, _ in relays)]
-        for patch, step in runner.relay(hook, source, through, [*dict.fromkeys(site for *_, site in relays)]):
-            vectors = step.written[:, :, None]
-            done = Done(patch, step.logits, vectors[:, :, None], vectors, [*patch.sites], step.said)
-            yield relays[patch.layer, patch.head, patch.sites[0]], done
-    others = [cell for cell in cells if cell.source == "donor"]
-    # Cells that stand side by side and write the same are one run: those of a swap differ in the answer they expect.
-    alike = [[*those] for _, those in groupby(others, key=lambda cell: (cell.experiment, patch_of(cell, batch.sites)))]
-    patches = [patch_of(those[0], batch.sites) for those in alike]
-    before = baseline[:, :, :0]
-    for those, (patch, outcome) in zip(alike, runner.sweep(hook, source, patches), strict=True):
-        cell, sites = those[0], [*patch.sites]
-        written = torch.stack([at(source, layer, sites, patch.head) for layer in patch.layers], dim=2)
-        if cell.similarity == "written":
-            for each in those:
-                yield each, Done(patch, outcome.logits, written, written[:, :, 0], sites, outcome.said)
-            continue
-        had = baseline[:, :, cell.layer] if cell.step == 0 else before
-        compared = had[:, :, sites[-1:]] if patch.head is None else had[:, :, sites[-1:], patch.head]
-        yield cell, Done(patch, outcome.logits, written, compared, sites[-1:], outcome.said)
-        before = outcome.vectors[hook][:, :, 0]
+    hook, runs = cells[0].hook, runs_of(cells, batch.sites)
+    had: dict[tuple[str, int, int | None], SiteVectors] = {}  # what the step before of a chain has
+    swept = runner.sweep(hook, source, runs.patches, runs.handed)
+    for run, (patch, outcome) in enumerate(swept):
+        sites, ran = [*patch.sites], outcome.vectors[hook]
+        if run in runs.handed:
+            written = at(ran, 0, sites, patch.head)[:, :, None]
+        else:
+            written = torch.stack([at(source, layer, sites, patch.head) for layer in patch.layers], dim=2)
+        for cell in runs.cells[run]:
+            compared, compared_at = written[:, :, 0], sites
+            if cell.similarity != "written":
+                way = (cell.experiment, cell.layer, cell.head)
+                before = baseline[:, :, cell.layer] if cell.step == 0 else had[way]
+                compared_at = sites[-1:]
+                compared = before[:, :, compared_at] if patch.head is None else before[:, :, compared_at, patch.head]
+                had[way] = ran[:, :, 0].clone()
+            yield cell, Done(patch, outcome.logits, written, compared, compared_at, outcome.said)
 
 
 def at(

@@ -139,14 +139,15 @@ class Gathered:
     """What the runs of a batch gave in one direction, column by column.
 
     Args:
-        rows: runs that will be added.
+        cells: what will be added, in the order of the records.
+        donor: whose vectors they write.
         pairs: number of pairs in the batch.
         more: names of metrics of the user's own.
     """
 
-    def __init__(self, rows: int, pairs: int, more: Sequence[str] = ()) -> None:
-        self.cells: list[Cell] = []
-        self.donors: list[str] = []
+    def __init__(self, cells: Sequence[Cell], donor: str, pairs: int, more: Sequence[str] = ()) -> None:
+        self.cells, self.donor, rows = [*cells], donor, len(cells)
+        self._rows = {cell: row for row, cell in enumerate(cells)}
         self.floats = {name: np.full((rows, pairs), np.nan) for name in (*STORED, *more)}
         self.outcomes = np.zeros((rows, pairs), dtype=np.int8)
         self.expected = np.full((rows, pairs), None, dtype=object)
@@ -157,7 +158,6 @@ class Gathered:
     def add(
         self,
         cell: Cell,
-        donor: str,
         columns: Columns,
         present: Bool[np.ndarray, " pair"],
         expected: Sequence[str | None] | None = None,
@@ -173,7 +173,7 @@ class Gathered:
             written: the pair whose question gave each pair its vectors, if one did.
             said: what each pair's run says, if it was asked.
         """
-        row = len(self.cells)
+        row = self._rows[cell]
         for name, values in self.floats.items():
             values[row] = columns[name]
         self.outcomes[row] = columns[OUTCOME]
@@ -184,8 +184,6 @@ class Gathered:
             self.written[row] = written
         if said is not None:
             self.said[row] = said
-        self.cells.append(cell)
-        self.donors.append(donor)
 
 
 class RecordBuilder:
@@ -232,7 +230,7 @@ class RecordBuilder:
         cells = gathered.cells
         of_cells = {
             "experiment": [cell.experiment for cell in cells],
-            "donor": gathered.donors,
+            "donor": [gathered.donor] * len(cells),
             "hook": [cell.hook for cell in cells],
             "head": [cell.head for cell in cells],
             "layer": [cell.layer for cell in cells],
@@ -240,10 +238,7 @@ class RecordBuilder:
             "site": [cell.site for cell in cells],
             "site_index": [self._site_index[cell.site] for cell in cells],
             "step": [cell.step for cell in cells],
-            "structural": [
-                cell.structural or (cell.alike and from_question(donor))
-                for cell, donor in zip(cells, gathered.donors, strict=True)
-            ],
+            "structural": [cell.structural or (cell.alike and from_question(gathered.donor)) for cell in cells],
         }
         known = {name: pa.array(values, self._schema.field(name).type) for name, values in of_cells.items()}
         tables = []

@@ -126,7 +126,7 @@ def third_answers(
         none = torch.tensor([answer is None for answer in answers], device=targets.device)
         before = _logprob(runner.baseline.logits[:, 1 - side], targets)
         patches = {patch_of(cell, batch.sites): None for cell in cells}
-        for patch, run in runner.sweep(hook, source, [*patches]):
+        for patch, run in runner.sweep(hook, source, [*patches], {}):
             logits = run.logits[:, 1 - side]
             after = _logprob(logits, targets)
             third = Third(

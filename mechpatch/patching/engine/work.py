@@ -4,7 +4,7 @@ Counted are the matrix products, two operations for each multiplication and addi
 embedding, softmax) is under one percent.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -52,13 +52,24 @@ def base_work(base: BaseRun) -> Work:
     return _of_waves(base, runs, waves)
 
 
-def sweep_work(base: BaseRun, patches: Sequence[Patch], hook: str = "resid_post", say: int = 0) -> Work:
-    """Work of the patches of a batch, with a donor that is nowhere the run's own, each of which says so many tokens."""
+def sweep_work(
+    base: BaseRun,
+    patches: Sequence[Patch],
+    hook: str = "resid_post",
+    say: int = 0,
+    handed: Mapping[int, int] | None = None,
+) -> Work:
+    """Work of the patches of a batch, with a donor that is nowhere the run's own.
+
+    Args:
+        say: tokens that each run says.
+        handed: see `sweep`.
+    """
     if not patches:
         return Work()
     tree, decoder, point = base.tree, base.model, point_of(hook)
     shape = point.n_layers(len(decoder.blocks)), tree.sites.shape[1], decoder.shape(point)[0] if point.heads else 1
-    runs = patched_runs(tree, patches, torch.zeros(len(tree.tokens), *shape, dtype=torch.bool), point)
+    runs = patched_runs(tree, patches, torch.zeros(len(tree.tokens), *shape, dtype=torch.bool), point, handed)
     waves = [wave_of(tree, runs, each, tree.first, len(decoder.blocks), CPU, point=point) for each in tree.stages[1:]]
     return _of_waves(base, runs, waves) + said_work(base, runs.pair, say)
 

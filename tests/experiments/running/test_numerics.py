@@ -47,10 +47,12 @@ def test_what_rounding_does_to_plain_runs_it_may_do_to_the_engine(name: str):
 
 def test_equal_seeds_measure_equal_floors():
     case = make_case("deep-float32", "latent")
-    checks = [EngineCheck(model=case.model, seed=seed) for seed in (3, 3, 4)]
+    checks = [EngineCheck(model=case.model, seed=seed) for seed in (3, 3, *range(4, 12))]
     for check in checks:
         compare(check, case, CELLS[0])
-    assert checks[0].floor == checks[1].floor != checks[2].floor
+    assert checks[0].floor == checks[1].floor
+    # A floor is the largest of several differences, and the one that no seed decides may be it for some seeds.
+    assert len({check.floor for check in checks}) > 1
 
 
 @pytest.mark.parametrize("name", ["deep-float32", "tiny-float64"])

@@ -120,8 +120,8 @@ def test_pairs_that_fit_alone_run_even_if_they_would_not_fit_together(engine_nam
 def test_a_wrong_engine_is_caught_by_its_checks(demo_model, shipped_pairs, tmp_path, monkeypatch):
     exact = engine.sweep
 
-    def wrong(base, donor, patches, memory, hook):
-        for patch, outcome in exact(base, donor, patches, memory, hook):
+    def wrong(base, donor, patches, memory, hook, handed):
+        for patch, outcome in exact(base, donor, patches, memory, hook, handed):
             yield patch, Outcome(outcome.logits + 0.01, outcome.vectors)
 
     monkeypatch.setattr(engine, "sweep", wrong)
