@@ -7,6 +7,7 @@ from markupsafe import Markup
 
 from mechpatch.catalogue import PAIRED
 from mechpatch.points import RESID_POST
+from mechpatch.reprs import short_repr
 from mechpatch.stats.attention import AttentionSummary, summarise_attention
 from mechpatch.stats.clear import is_clear
 from mechpatch.stats.finished import FinishedRun
@@ -54,6 +55,8 @@ class ReadingPart:
     told: Markup
     caption: str
     maps: Sequence[HeatTable]
+
+    __repr__ = short_repr
 
 
 def reading_parts(study: Study) -> list[ReadingPart]:
