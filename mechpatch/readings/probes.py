@@ -42,7 +42,7 @@ def read_probes(
             of a pair or side; by default values, parities and operations of all steps that enough pairs have.
 
     Raises:
-        SpecError: scikit-learn is missing, or fewer than `FEWEST` pairs have a target that was named.
+        SpecError: scikit-learn is missing, or fewer than `FEWEST` pairs have a target that was named, or any at all.
     """
     labels = _labels(recorded)
     known = [name for name, found in labels.items() if len({index for index, _ in found}) >= FEWEST]
@@ -52,6 +52,10 @@ def read_probes(
             f"{', '.join(known) or 'none'}"
         )
     asked = targets or tuple(name for name in known if not name.startswith("field."))
+    if not asked:
+        raise SpecError(
+            f"no target of a probe is known of {FEWEST} pairs, found {len(recorded.asked)} pairs; read more"
+        )
     rows: list[dict[str, Any]] = []
     for target in asked:
         questions = sorted(labels[target])

@@ -22,7 +22,9 @@ class Ours:
     """Where our figure stands in what a step has left.
 
     Attributes:
-        step: the step by its name; without an experiment it counts right answers.
+        step: the step by its name; without an experiment and a reading it counts right answers.
+        reading: a lens that was given to the run of the step; its share is that of the pairs whose target is hit.
+        target: of a lens; None for the values of all steps.
         share: of `AnswerCell` or `CellSummary`; `structural` is the share of cells after the first step of a relay that
             cannot move.
         site, donor: which cells; None for every one. `sites` is `thoughts` to leave the landmarks out.
@@ -31,6 +33,8 @@ class Ours:
 
     step: str
     experiment: str | None = None
+    reading: Literal["lens"] | None = None
+    target: str | None = None
     share: Literal["kept", "switched", "neither", "followed", "structural"] = "kept"
     site: str | None = None
     donor: str | None = None

@@ -51,6 +51,8 @@ def test_a_probe_sees_what_a_lens_does_not_and_neither_is_a_cause():
     assert {place for place in found if place[2] != "answer"} == written
     assert "found at 6 of 12 places of thoughts" in reading.words
     assert NO_USE in reading.words
+    with pytest.raises(SpecError, match="probes need a target that 10 pairs have; 9 pairs were read"):
+        mp.read(planted_model(circuit), planted_pairs(9), "probe", thoughts="text", prefix=PREFIX)
     with pytest.raises(SpecError, match="--targets step9: fewer than 10 pairs have it; expected some of step1"):
         mp.read(planted_model(circuit), planted_pairs(16), "probe", targets=("step9",), thoughts="text", prefix=PREFIX)
 

@@ -21,7 +21,7 @@ STUDIES = {
     "sim-cot-coconut": "sim-cot-gpt2-coconut",
     "coconut": "coconut-and-pause",
     "latenttts": "causal-latent-cot",
-    "soft-llama": "causal-latent-cot",
+    "soft-llama": "two-and-three-hops",
 }
 PROBLEMS = [
     ("Tom has 48 pens. He sells 5 bags of 6. How many pens are left?", "<<5*6=30>>30 <<48-30=18>>18\n#### 18"),

@@ -14,8 +14,9 @@ from mechpatch.kinds import KINDS
 from mechpatch.source import ModelSource
 from mechpatch.stats.answers import AnswerCell
 from mechpatch.stats.cell_values import Estimate, Share
+from mechpatch.stats.lens import LensCell
 from mechpatch.studies import Figure, Ours, studies
-from mechpatch.studies.ours import Measured, chosen
+from mechpatch.studies.ours import Measured, chosen, read_at
 from mechpatch.studies.study import study_of
 from mechpatch.views.words.studies import figure_json, figure_told, listed_studies, study_told
 
@@ -56,8 +57,10 @@ def test_every_command_is_one_and_every_figure_has_its_step(study):
     for figure in study.figures:
         step = steps[figure.ours.step]
         asked = figure.ours.experiment
+        reading = figure.ours.reading
         assert asked is None or (asked in KINDS and asked in step.command.split())
-        assert step.command.split()[0] == ("accuracy" if asked is None else "run")
+        assert step.command.split()[0] == ("run" if asked or reading else "accuracy")
+        assert reading is None or f"read {reading} {{out}}/{step.name}" in [each.command for each in study.steps]
         assert f"{{out}}/{step.name}" in step.command
         assert (
             figure.value is None
@@ -75,6 +78,20 @@ def test_a_figure_is_of_the_cell_that_it_names():
     assert chosen(ours, [cell("all", 0, 0)]) == Measured(share=None, where="no pair that counts")
     with pytest.raises(SpecError, match="2 cells of the run fit"):
         chosen(ours, [cell("all", 4), cell("all", 5, layer=1)])
+
+
+def test_a_lens_is_told_by_its_best_place_and_named():
+    def hit(target: str, site: str, count: int, layer: int = 0) -> LensCell:
+        place: dict[str, Any] = {"side": "clean", "target": target, "hook": "thought", "layer": layer, "site": site}
+        return LensCell(**place, hits=share(count), median_rank=1.0)
+
+    cells = [hit("step1", "t0", 12), hit("step1", "t1", 3), hit("step2", "t1", 7), hit("clean", "t1", 19)]
+    cells.append(hit("step1", "bot", 20))
+    ours = Ours(step="run", reading="lens", target="step1", sites="thoughts", over="largest")
+    assert read_at(ours, cells) == Measured(share=share(12), where="step1, thought, layer 0, t0, of 2 cells")
+    assert read_at(replace(ours, sites=None), cells).share == share(20)
+    assert read_at(replace(ours, target=None, site="t1"), cells).share == share(7)  # an answer is no step
+    assert read_at(replace(ours, target="step3"), cells) == Measured(share=None, where="no such cell in the run")
 
 
 @pytest.mark.parametrize(("over", "count", "layer"), [("largest", 9, 1), ("smallest", 2, 2)])
