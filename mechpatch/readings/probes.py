@@ -54,7 +54,7 @@ def read_probes(
     asked = targets or tuple(name for name in known if not name.startswith("field."))
     if not asked:
         raise SpecError(
-            f"no target of a probe is known of {FEWEST} pairs, found {len(recorded.asked)} pairs; read more"
+            f"probes need a target that {FEWEST} pairs have; {len(recorded.asked)} pairs were read, read more"
         )
     rows: list[dict[str, Any]] = []
     for target in asked:
