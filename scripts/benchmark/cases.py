@@ -159,11 +159,16 @@ class Case:
         return recording.replay(model, head, self.batch, corrupted), recording.stack_vectors(clean)
 
     def run_job(self) -> None:
-        """All experiments of the pairs, from nothing."""
+        """All experiments of the pairs, from nothing; runs that write the same are one, as a run has it."""
         base, donor = self.base_runs()
-        for _ in engine.sweep(base, donor, [*self.position(), *self.layerwise(), *self.cumulative()]):
-            pass
-        for _ in engine.relay(base, donor, range(self.model.depth), self.thoughts):
+        layers, handed = range(self.model.depth), dict[int, int]()
+        patches = [*dict.fromkeys([*self.cumulative(), *self.position(), *self.layerwise()])]
+        before = [patches.index(Patch(layer, self.thoughts[:1])) for layer in layers]
+        for site in self.thoughts[1:]:
+            for layer in layers:
+                handed[len(patches)], before[layer] = before[layer], len(patches)
+                patches.append(Patch(layer, (site,)))
+        for _ in engine.sweep(base, donor, patches, handed=handed):
             pass
 
 
