@@ -53,10 +53,15 @@ def typical_pairs(records: pa.Table, leading: CellSummary | None, count: int) ->
         return _largest(records, count, f"{'no pair gives' if failed else 'no pair could give'} {given}")
     single = leading.experiment == "position" and leading.hook == RESID_POST
     cell = (leading.layer, leading.site) if single else None
-    kinds = f"{len(did)} pairs that give {given}", f"{len(failed)} pairs that could give {given} and do not"
+    kinds = (
+        f"{len(did)} pairs that give {given}" if len(did) > 1 else f"only pair that gives {given}",
+        f"{len(failed)} pairs that could give {given} and do not"
+        if len(failed) > 1
+        else f"only pair that could give {given} and does not",
+    )
     turns = zip_longest(_from_median(did), _from_median(failed))
     chosen = (
-        Choice(moved[1], f"{_rank(rank)} of the {who}; its answer moves by {written(moved[0], '+.1f')} nats", cell)
+        Choice(moved[1], f"{_rank(rank, who)}; its answer moves by {written(moved[0], '+.1f')} nats", cell)
         for rank, turn in enumerate(turns)
         for who, moved in zip(kinds, turn, strict=True)
         if moved is not None
@@ -84,8 +89,10 @@ def _from_median(moved: list[Moved]) -> Iterator[Moved]:
     return (moved[rank] for rank in sorted(range(len(moved)), key=lambda rank: abs(rank - middle)))
 
 
-def _rank(rank: int) -> str:
-    return "one near the median" if rank else "the median one"
+def _rank(rank: int, who: str) -> str:
+    if who.startswith("only"):
+        return f"the {who}"
+    return f"{'one near the median' if rank else 'the median one'} of the {who}"
 
 
 def _place(cell: CellSummary) -> str:

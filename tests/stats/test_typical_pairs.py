@@ -33,6 +33,14 @@ def test_the_median_pair_that_switches_comes_first_and_then_a_failure():
     assert chosen(records, 1) == [first]
 
 
+def test_a_single_pair_is_no_median():
+    first, failure = chosen(planted({CELL: [0.9, 0.1]}), 99)
+    assert first.why.startswith("the only pair that gives the clean answer after the write at layer 1, t1; its answer")
+    assert failure.why.startswith(
+        "the only pair that could give the clean answer after the write at layer 1, t1 and does"
+    )
+
+
 def test_where_no_pair_switches_the_one_that_moves_most_is_shown_and_it_is_said():
     records = planted({CELL: [0.1, 0.3, 0.2], OTHER: [0.4, 0.0, 0.0]})
     first, second, _ = chosen(records, 3)

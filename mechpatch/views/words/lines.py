@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from mechpatch.catalogue import DONORS, donor_label, role_of
-from mechpatch.formats import significant
+from mechpatch.formats import significant, written
 from mechpatch.points import RESID_POST
 from mechpatch.stats.cell_values import CellSummary
 from mechpatch.stats.clear import FEWEST_PAIRS, controls, moves
@@ -96,17 +96,22 @@ def _distrust(summary: Summary, leading: Sequence[CellSummary]) -> Iterator[str]
 
 
 def _loud(cells: Sequence[CellSummary]) -> Iterator[str]:
-    """Controls that move the answer themselves: not a finding, but what a finding must exceed."""
+    """Controls that move the answer themselves: not a finding, but what a finding must exceed. One sentence for all."""
+    told = []
     run = {cell.donor for cell in cells if role_of(cell.donor) == "control"}
     for donor in [*(donor for donor in DONORS if donor in run), *sorted(run - DONORS.keys())]:
         movable = can_move(cell for cell in cells if cell.donor == donor)
         moving = [cell for cell in movable if moves(cell)]
         if moving:
-            best = largest(moving)
-            yield (
-                f"With {donor_label(donor)} the mean moves, too, in {len(moving)} of {counted(len(movable), 'cell')}, "
-                f"most in {called(best.experiment)} at {place(best)}: {share(best.effect)}."
+            best, of = largest(moving), f"{len(moving)} of {counted(len(movable), 'cell')}"
+            told.append(
+                f"with {donor_label(donor)} in {of}, by {written(best.effect.mean)} at most"
+                if told
+                else f"With {donor_label(donor)} the mean moves, too, in {of}, most in {called(best.experiment)} at "
+                f"{place(best)}: {share(best.effect)}"
             )
+    if told:
+        yield f"{'; '.join(told)}."
 
 
 def _structural(summary: Summary) -> Iterator[str]:
