@@ -1,7 +1,7 @@
 """Reading thoughts: a model and pairs in, a table with its controls out; or the pairs of a finished run."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,9 @@ from mechpatch.library import load_pairs
 from mechpatch.models import ThoughtModel
 from mechpatch.names import not_known
 from mechpatch.pairs import Pair
-from mechpatch.readings import Recorded, read_attention, read_lens, read_probes
+from mechpatch.readings import Recorded, TunedLens, read_attention, read_lens, read_probes
+from mechpatch.readings import fit_lens as fit
+from mechpatch.readings.tuned import STEPS
 from mechpatch.stats.attention import summarise_attention
 from mechpatch.stats.finished import FinishedRun
 from mechpatch.stats.lens import summarise_lens
@@ -62,7 +64,7 @@ class _Kind:
     """One kind of reading: from a table to what is said and drawn, beside the summary of the run that was read."""
 
     summarise: Callable[[pa.Table, Options], Any]
-    lines: Callable[[Any, Summary | None], Lines]
+    lines: Callable[[Any, Summary | None, bool], Lines]
     plot: Callable[[Any, Options, Summary | None], Any]
 
 
@@ -74,12 +76,12 @@ _KINDS = {
     ),
     "probe": _Kind(
         summarise=lambda table, options: summarise_probes(table, options.include_incorrect),
-        lines=probe_lines,
+        lines=lambda found, run, tuned: probe_lines(found, run),
         plot=lambda found, options, run: probe_maps(found, run),
     ),
     "attention": _Kind(
         summarise=lambda table, options: summarise_attention(table, options.side, options.include_incorrect),
-        lines=lambda found, run: attention_lines(found),
+        lines=lambda found, run, tuned: attention_lines(found),
         plot=lambda found, options, run: attention_figure(found),
     ),
 }
@@ -119,7 +121,7 @@ class Reading:
     @property
     def lines(self) -> Lines:
         """What was done, what was found, what to distrust."""
-        return self._kind.lines(self.summary, self.run)
+        return self._kind.lines(self.summary, self.run, bool(self.about.get("tuned")))
 
     @property
     def words(self) -> str:
@@ -140,6 +142,7 @@ def read(
     guesses: int = 5,
     targets: Sequence[str] = (),
     twin: Reading | None = None,
+    tuned: TunedLens | None = None,
     limit: int | None = None,
     cache: str | Path | None = None,
     include_incorrect: bool = False,
@@ -155,6 +158,7 @@ def read(
         guesses: how many of the likeliest tokens are kept as text.
         targets: of probes, what they are trained for, see `mechpatch.readings.probes.read_probes`.
         twin: a reading of the same pairs with another model, such as one that feeds no thought back: one more control.
+        tuned: a lens that was trained on this model, see `fit_lens`; pairs that it was trained on are not read.
         limit: read the first so many pairs; the others are controls.
         cache: folder of unpatched runs; None for none.
         side: whose questions the figure shows; clean or corrupted.
@@ -164,6 +168,50 @@ def read(
         MechpatchError: pairs or settings cannot be run; the message says why and what to do.
     """
     _require_known(what)
+    recorded = _recorded(model, pairs, limit, cache, settings)
+    other = None if twin is None else Stored(twin.records, twin.about)
+    options = Options(top=top, include_incorrect=include_incorrect, side=side)
+    return Reading(_read(what, recorded, guesses, targets, other, tuned), None, options)
+
+
+def fit_lens(
+    model: ThoughtModel,
+    pairs: str | Path | Iterable[Pair | Mapping[str, object]],
+    *,
+    share: float = 0.5,
+    steps: int = STEPS,
+    seed: int = 0,
+    limit: int | None = None,
+    cache: str | Path | None = None,
+    **settings: Any,
+) -> TunedLens:
+    """Train a tuned lens on part of the pairs; `read(…, tuned=lens)` reads the others with it.
+
+    Args:
+        share: of the pairs that it is trained on.
+        steps: of training; about 250 are enough for the models that are shipped.
+        limit, cache, settings: as `read` has them.
+
+    Raises:
+        MechpatchError: as `read`; or there are too few pairs.
+    """
+    recorded = _recorded(model, pairs, limit, cache, {"seed": seed, **settings})
+    return fit(recorded, share=share, steps=steps, seed=seed)
+
+
+def fit_run(finished: Reopened, model: ThoughtModel, *, share: float, cache: Path | None, tick: Tick) -> TunedLens:
+    """The same on the pairs of a finished run. Raises `SpecError`, `StorageError`: another model, or too few pairs."""
+    return fit(_of_run(finished, model, cache), share=share, seed=finished.spec.seed, tick=tick)
+
+
+def _recorded(
+    model: ThoughtModel,
+    pairs: str | Path | Iterable[Pair | Mapping[str, object]],
+    limit: int | None,
+    cache: str | Path | None,
+    settings: Mapping[str, Any],
+) -> Recorded:
+    """Pairs that can be read, laid out."""
     given: dict[str, Any] = {"thoughts": "latent" if model.head is not None else "text", **settings}
     try:
         spec = Spec(experiments=("position",), **given)
@@ -178,10 +226,13 @@ def read(
             f"none of {file.total} pairs can be read: "
             + ", ".join(f"{each.pair.pair_id}: {each.reason}" for each in file.screening.dropped[:5])
         )
-    recorded = Recorded.prepare(model, spec, file.kept, file.asked, None if cache is None else Path(cache))
-    other = None if twin is None else Stored(twin.records, twin.about)
-    options = Options(top=top, include_incorrect=include_incorrect, side=side)
-    return Reading(_read(what, recorded, guesses, targets, other), None, options)
+    return Recorded.prepare(model, spec, file.kept, file.asked, None if cache is None else Path(cache))
+
+
+def _of_run(run: Reopened, model: ThoughtModel, cache: Path | None) -> Recorded:
+    """The pairs of a finished run, laid out. Raises `SpecError`: it ran another model."""
+    run.check(model)
+    return Recorded.prepare(model, run.spec, run.pairs, [run.index(name) for name in run.names], cache)
 
 
 def read_run(
@@ -193,6 +244,7 @@ def read_run(
     guesses: int = 5,
     targets: Sequence[str] = (),
     twin: FinishedRun | None = None,
+    tuned: TunedLens | None = None,
     cache: Path | None = None,
     tick: Tick = lambda questions: None,
 ) -> Path:
@@ -201,16 +253,15 @@ def read_run(
     Args:
         run: the same run, see `reopen`; `model` is the one that it ran.
         twin: a run whose reading of the same kind is there already.
+        tuned: see `read`.
 
     Raises:
         SpecError, StorageError: another model, or no reading of the twin.
     """
     _require_known(what)
-    run.check(model)
+    recorded = _of_run(run, model, cache)
     other = None if twin is None else read_reading(twin.folder, what)
-    asked = [run.index(name) for name in run.names]
-    recorded = Recorded.prepare(model, run.spec, run.pairs, asked, cache)
-    found = _read(what, recorded, guesses, targets, other, tick)
+    found = _read(what, recorded, guesses, targets, other, tuned, tick)
     return write_reading(run.folder, what, found.table, found.about)
 
 
@@ -225,14 +276,18 @@ def _read(
     guesses: int,
     targets: Sequence[str],
     twin: Stored | None,
+    tuned: TunedLens | None,
     tick: Tick = lambda questions: None,
 ) -> Stored:
     """A reading with what it is of."""
+    if tuned is not None:
+        recorded = _unseen(what, recorded, tuned)
     about = {
         "reading": what,
         "model": recorded.model.fingerprint,
         "seed": recorded.spec.seed,
         "twin": None if twin is None else twin.about["model"],
+        "tuned": None if tuned is None else tuned.about,
         "pairs": [recorded.pairs[index].pair_id for index in recorded.asked],
     }
     if what != "lens":
@@ -242,7 +297,20 @@ def _read(
             return Stored(read_attention(recorded, tick), about)
         return Stored(read_probes(recorded, tuple(targets), recorded.spec.seed, tick), about)
     seed, table = recorded.spec.seed, None if twin is None else twin.table
-    return Stored(read_lens(recorded, top=guesses, seed=seed, twin=table, tick=tick), about)
+    found = read_lens(recorded, top=guesses, seed=seed, translate=tuned, twin=table, tick=tick)
+    return Stored(found, about)
+
+
+def _unseen(what: str, recorded: Recorded, tuned: TunedLens) -> Recorded:
+    """The pairs that a lens was not trained on."""
+    if what != "lens":
+        raise SpecError(f"{what} has no tuned lens; read lens with it")
+    tuned.require(recorded.model)
+    trained = {*tuned.about["pairs"]}
+    asked = [index for index in recorded.asked if recorded.pairs[index].pair_id not in trained]
+    if not asked:
+        raise SpecError(f"the tuned lens was trained on all {len(recorded.asked)} pairs; train one on a part of them")
+    return replace(recorded, asked=asked)
 
 
 def _require_known(what: str) -> None:

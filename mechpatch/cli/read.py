@@ -28,14 +28,14 @@ from mechpatch.cli.options import (
 from mechpatch.errors import SpecError
 from mechpatch.names import not_known
 from mechpatch.source import ModelSource
-from mechpatch.storage.folders import require_run
+from mechpatch.storage.folders import require_place, require_run
 
-WHAT = ("lens", "probe", "attention")
+WHAT = ("lens", "probe", "attention", "tune")
 
 
 @app.command()
 def read(
-    what: Annotated[str, typer.Argument(metavar="WHAT", help="lens, probe or attention.")],
+    what: Annotated[str, typer.Argument(metavar="WHAT", help="lens, probe, attention; tune trains a lens.")],
     run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="Directory of a finished run.")],
     top: Annotated[
         int,
@@ -51,6 +51,14 @@ def read(
             show_default="values, parities and operations of all steps",
         ),
     ] = "",
+    tuned: Annotated[
+        Path | None,
+        option("--tuned", panel=EXPERIMENT, metavar="FILE", help="Read lens with this one, on pairs it has not seen."),
+    ] = None,
+    share: Annotated[
+        float,
+        option("--share", panel=EXPERIMENT, metavar="PART", min=0.0, max=1.0, help="Of the pairs that tune trains on."),
+    ] = 0.5,
     twin: Annotated[
         Path | None,
         option(
@@ -77,7 +85,7 @@ def read(
     cache: Cache = None,
     out: Annotated[
         Path | None,
-        option("--out", panel=OUTPUT, metavar="FILE", help="Draw the maps here: .png, .svg or .pdf."),
+        option("--out", panel=OUTPUT, metavar="FILE", help="Draw the maps here (.png, .svg, .pdf); of tune: the lens."),
     ] = None,
     include_incorrect: Incorrect = False,
     as_json: Json = False,
@@ -86,6 +94,7 @@ def read(
     """Read the thoughts of every pair of a run, both sides, with controls, into RUN_DIR/readings.
 
     The report of the run then has a section on it. What can be read is no cause: see the causal map beside it.
+    tune trains a tuned lens on part of the pairs, for --tuned.
 
     Example: mechpatch read lens runs/demo
     """
@@ -98,21 +107,33 @@ def read(
     if model is not None:
         early.outline(ModelSource(base=model, adapter=adapter, codi=codi, coconut=coconut))
 
+    from mechpatch.console import progress
     from mechpatch.inspection.reopened import reopen
-    from mechpatch.reading import Options, open_reading, read_run
+    from mechpatch.reading import Options, fit_run, open_reading, read_run
+    from mechpatch.readings.tuned import STEPS, load_lens
     from mechpatch.stats.finished import FinishedRun
     from mechpatch.stats.values_json import as_json as values_of
     from mechpatch.storage.atomic import lock
     from mechpatch.views.figures.files import require_format, save_as
 
+    if what == "tune" and out is None:
+        raise SpecError("tune: say with --out where the lens shall be, for example lens.safetensors")
     if out is not None:
-        require_format(out)
+        (require_place if what == "tune" else require_format)(out)
+    lens = None if tuned is None else load_lens(tuned)
     finished = FinishedRun(run_dir)
     run = reopen(finished)
     source = ModelSource.recorded(run.model)
     if model is not None or adapter is not None or codi is not None or coconut is not None:
         source = source.moved(model, adapter, codi, coconut)
     loaded = load(source, str(run.model.get("dtype", "float32")), device, quiet=quiet or as_json)
+    if what == "tune":
+        assert out is not None
+        with progress("steps", STEPS) as tick:
+            made = fit_run(run, loaded, share=share, cache=cache_folder(cache), tick=tick)
+        made.save(out)
+        typer.echo(json.dumps(made.about) if as_json else out if quiet else f"{made.words}\nwrote {out}")
+        return
     with lock(run_dir):
         path = read_run(
             finished,
@@ -120,6 +141,7 @@ def read(
             loaded,
             what,
             targets=split(targets),
+            tuned=lens,
             twin=None if twin is None else FinishedRun(twin),
             cache=cache_folder(cache),
         )

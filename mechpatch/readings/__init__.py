@@ -11,3 +11,6 @@ from mechpatch.readings.lens import read_lens as read_lens
 from mechpatch.readings.probes import read_probes as read_probes
 from mechpatch.readings.record import Recorded as Recorded
 from mechpatch.readings.targets import Target as Target
+from mechpatch.readings.tuned import TunedLens as TunedLens
+from mechpatch.readings.tuned import fit_lens as fit_lens
+from mechpatch.readings.tuned import load_lens as load_lens

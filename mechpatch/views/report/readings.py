@@ -77,7 +77,7 @@ def _parts(run: FinishedRun, include_incorrect: bool) -> Iterator[ReadingPart]:
             )
             yield ReadingPart(
                 title="Lens: where a value can be read, and where it matters",
-                told=told(lens_lines(found, run.summary)),
+                told=told(lens_lines(found, run.summary, bool(about.get("tuned")))),
                 caption=f"Share of {found.used} pairs, in percent, whose value is {hit(found)} at a layer (upwards) "
                 f"and position, clean questions. Bold is beyond every control.{own if causal else ''}",
                 maps=[*_lens_maps(found), *causal],
