@@ -17,7 +17,7 @@ from rich.table import Table
 from mechpatch.cli import early
 from mechpatch.cli.app import app
 from mechpatch.cli.model import arguments_of, with_source
-from mechpatch.cli.options import ASKED, MODEL, OUTPUT, Device, Dtype, Json, option
+from mechpatch.cli.options import ASKED, MODEL, OUTPUT, Device, Dtype, Json, flag, option
 from mechpatch.errors import SpecError
 from mechpatch.source import ModelSource
 from mechpatch.storage.atomic import writing
@@ -32,7 +32,7 @@ RESULT = "reproduction.json"
 def reproduce(
     source: ModelSource,
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="A study, see --list.")] = None,
-    show: Annotated[bool, typer.Option("--list", help="List the studies, and stop.")] = False,
+    show: Annotated[bool, flag("--list", panel=OUTPUT, help="List the studies, and stop.")] = False,
     model: Annotated[
         str | None,
         option(
