@@ -12,7 +12,7 @@ from mechpatch.catalogue import PAIRED
 from mechpatch.data import pair_path
 from mechpatch.errors import SpecError
 from mechpatch.experiments.growth import GROWING
-from mechpatch.experiments.pair_file import screened
+from mechpatch.experiments.pair_file import PairFile, screened
 from mechpatch.experiments.spec import Spec, parse_experiments
 from mechpatch.kinds import Kind, kind_of
 from mechpatch.models import ThoughtModel
@@ -233,15 +233,7 @@ def run(
         )
     except TypeError as error:
         raise SpecError(f"run(): {str(error).partition('__init__() ')[2] or error}; see the fields of Spec") from error
-    name, path = ("given in Python", None)
-    if isinstance(pairs, str | Path):
-        name, path = str(pairs), pair_path(str(pairs))
-    file = screened(load_pairs(pairs), name, model, spec, path, limit)
-    if not file.kept:
-        raise SpecError(
-            f"none of {file.total} pairs can be run: "
-            + ", ".join(f"{each.pair.pair_id}: {each.reason}" for each in file.screening.dropped[:5])
-        )
+    file = pairs_to_run(model, pairs, spec, limit)
     where = None if cache is None else Path(cache)
     if out is None:
         kept = workflow.run_in_memory(model, spec, file, cache=where, include_incorrect=include_incorrect, own=own)
@@ -261,6 +253,22 @@ def open_run(folder: str | Path) -> Run:
     finished = FinishedRun(Path(folder))
     finished.require_whole()
     return Run(finished)
+
+
+def pairs_to_run(
+    model: ThoughtModel, pairs: str | Path | Iterable[Pair | Mapping[str, object]], spec: Spec, limit: int | None
+) -> PairFile:
+    """Pairs as `load_pairs` takes them, screened. Raises `SpecError`: none is left."""
+    name, path = ("given in Python", None)
+    if isinstance(pairs, str | Path):
+        name, path = str(pairs), pair_path(str(pairs))
+    file = screened(load_pairs(pairs), name, model, spec, path, limit)
+    if not file.kept:
+        raise SpecError(
+            f"none of {file.total} pairs can be run: "
+            + ", ".join(f"{each.pair.pair_id}: {each.reason}" for each in file.screening.dropped[:5])
+        )
+    return file
 
 
 def _each(value: Any) -> list[Any]:

@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from mechpatch.data import pair_path
 from mechpatch.errors import SpecError
-from mechpatch.experiments.pair_file import screened
 from mechpatch.experiments.spec import Spec
 from mechpatch.inspection.reopened import Reopened
-from mechpatch.library import load_pairs
+from mechpatch.library import pairs_to_run
 from mechpatch.models import ThoughtModel
 from mechpatch.names import not_known
 from mechpatch.pairs import Pair
@@ -217,15 +215,7 @@ def _recorded(
         spec = Spec(experiments=("position",), **given)
     except TypeError as error:
         raise SpecError(f"read(): {str(error).partition('__init__() ')[2] or error}; see the fields of Spec") from error
-    name, path = ("given in Python", None)
-    if isinstance(pairs, str | Path):
-        name, path = str(pairs), pair_path(str(pairs))
-    file = screened(load_pairs(pairs), name, model, spec, path, limit)
-    if not file.kept:
-        raise SpecError(
-            f"none of {file.total} pairs can be read: "
-            + ", ".join(f"{each.pair.pair_id}: {each.reason}" for each in file.screening.dropped[:5])
-        )
+    file = pairs_to_run(model, pairs, spec, limit)
     return Recorded.prepare(model, spec, file.kept, file.asked, None if cache is None else Path(cache))
 
 
