@@ -9,7 +9,19 @@ import typer
 from mechpatch.cli import early
 from mechpatch.cli.app import app
 from mechpatch.cli.model import Coconut
-from mechpatch.cli.options import ASKED, EXPERIMENT, MODEL, OUTPUT, RUNNING, Adapter, Codi, Device, Quiet, load, option
+from mechpatch.cli.options import (
+    ASKED,
+    EXPERIMENT,
+    OUTPUT,
+    RUNNING,
+    Adapter,
+    Codi,
+    Device,
+    ModelOfRun,
+    Quiet,
+    load,
+    option,
+)
 from mechpatch.errors import SpecError
 from mechpatch.source import ModelSource
 from mechpatch.storage.folders import require_run
@@ -50,16 +62,7 @@ def inspect(
         Path | None,
         option("--out", panel=OUTPUT, metavar="FILE", help="The page.", show_default="in RUN_DIR/inspect"),
     ] = None,
-    model: Annotated[
-        str | None,
-        option(
-            "--model",
-            panel=MODEL,
-            metavar="NAME",
-            help="Where the model of the run is now.",
-            show_default="as spec.json says",
-        ),
-    ] = None,
+    model: ModelOfRun = None,
     adapter: Adapter = None,
     codi: Codi = None,
     coconut: Coconut = None,

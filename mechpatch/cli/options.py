@@ -41,6 +41,16 @@ Model = Annotated[
         help=f"{', '.join(SHIPPED)}, the directory of a Hugging Face model, or a hub name.",
     ),
 ]
+ModelOfRun = Annotated[
+    str | None,
+    option(
+        "--model",
+        panel=MODEL,
+        metavar="NAME",
+        help="Where the model of the run is now.",
+        show_default="as spec.json says",
+    ),
+]
 Adapter = Annotated[
     Path | None, option("--adapter", panel=MODEL, metavar="DIR", help="PEFT LoRA directory to merge into it.")
 ]

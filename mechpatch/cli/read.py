@@ -11,7 +11,6 @@ from mechpatch.cli.app import app
 from mechpatch.cli.model import Coconut
 from mechpatch.cli.options import (
     EXPERIMENT,
-    MODEL,
     OUTPUT,
     Adapter,
     Cache,
@@ -19,6 +18,7 @@ from mechpatch.cli.options import (
     Device,
     Incorrect,
     Json,
+    ModelOfRun,
     Quiet,
     cache_folder,
     load,
@@ -68,16 +68,7 @@ def read(
             help="A run of the same pairs on a twin model, read before: one more control.",
         ),
     ] = None,
-    model: Annotated[
-        str | None,
-        option(
-            "--model",
-            panel=MODEL,
-            metavar="NAME",
-            help="Where the model of the run is now.",
-            show_default="as spec.json says",
-        ),
-    ] = None,
+    model: ModelOfRun = None,
     adapter: Adapter = None,
     codi: Codi = None,
     coconut: Coconut = None,

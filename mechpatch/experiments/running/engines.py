@@ -95,14 +95,14 @@ def _plain_runner(
     def sweep(
         hook: str, donor: SiteVectors, patches: Sequence[Patch], handed: Mapping[int, int]
     ) -> Iterator[tuple[Patch, Outcome]]:
-        kept: dict[int, SiteVectors] = {}
+        kept, givers = dict[int, SiteVectors](), {*handed.values()}
         for number, patch in enumerate(patches):
             given = donor
             if number in handed:
                 given = donor.clone()
                 given[:, :, patch.layer] = kept[handed[number]]
             ((_, outcome),) = reference.sweep(model, head, batch, given, [patch], hook, say)
-            if number in handed.values():
+            if number in givers:
                 kept[number] = outcome.vectors[hook][:, :, 0]
             yield patch, outcome
 

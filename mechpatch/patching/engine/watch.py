@@ -117,7 +117,8 @@ class Patcher:
         if hook not in self.point.hooks:
             return
         part = _part(self.point, hook)
-        self._read(wave, layer, part, x, useful)
+        if self.chosen is None or self.handed is not None:  # what is handed on is read before it is written
+            self._read(wave, layer, part, x, useful)
         row, patch, *_ = wave.written[layer]
         row, given = _place(row, useful), self._given(wave, layer, part)
         if self.chosen is None:
