@@ -13,7 +13,7 @@ from mechpatch.storage.readings import read_reading
 @pytest.fixture(scope="module")
 def run_dir(tmp_path_factory):
     folder = tmp_path_factory.mktemp("read") / "run"
-    asked = ("--limit", "7", "--nulls", "other-pair", "--check", "0")
+    asked = ("--limit", "12", "--nulls", "other-pair", "--check", "0")
     made = mechpatch("run", "position", "--out", folder, *asked, "--device", "cpu", "-q")
     assert made.returncode == 0, made.stderr
     return folder
@@ -36,7 +36,7 @@ def test_a_run_is_read_into_its_directory(run_dir, tmp_path):
     assert stored.about["pairs"] == spec["pairs"]["run"]
     as_json = mechpatch("read", "lens", run_dir, "--device", "cpu", "--json", "--top", "3")
     summary = json.loads(as_json.stdout)
-    assert (summary["top"], summary["pairs"]) == (3, 7)
+    assert (summary["top"], summary["pairs"]) == (3, 12)
     assert read_reading(run_dir, "lens").table.equals(stored.table)
     assert len(open_reading(FinishedRun(run_dir), options=Options(top=3)).summary.cells) == len(summary["cells"])
 
@@ -49,6 +49,23 @@ def test_attention_is_read_beside_it(run_dir):
     assert read_reading(run_dir, "attention").about["reading"] == "attention"
     twin = mechpatch("read", "attention", run_dir, "--device", "cpu", "--twin", run_dir)
     assert "attention has no twin" in twin.stderr
+
+
+def test_probes_are_trained_beside_it(run_dir, tmp_path):
+    picture = tmp_path / "probes.svg"
+    found = mechpatch("read", "probe", run_dir, "--device", "cpu", "--targets", "step1", "--out", picture)
+    assert found.returncode == 0, found.stderr
+    did, told, distrust, wrote = found.stdout.splitlines()
+    assert did.startswith("Did: Trained ridge probes at 37 places for the value of step 1; tested on pairs")
+    assert told.startswith("Found: The value of step 1 is found at ")
+    assert "A probe is no cause" in distrust
+    assert str(run_dir / "readings" / "probe.parquet") in wrote
+    assert "the value of step 1" in picture.read_text(encoding="utf-8")
+    table = read_reading(run_dir, "probe").table
+    assert table.num_rows == 12 * 2 * 37
+    refused = mechpatch("read", "probe", run_dir, "--device", "cpu", "--targets", "step9")
+    assert refused.returncode != 0
+    assert "--targets step9: fewer than 10 pairs have it; expected some of step1" in refused.stderr
 
 
 def test_what_cannot_be_read_is_refused(run_dir, tmp_path):

@@ -12,15 +12,21 @@ from mechpatch.stats.attention import AttentionSummary, summarise_attention
 from mechpatch.stats.clear import is_clear
 from mechpatch.stats.finished import FinishedRun
 from mechpatch.stats.lens import SIDES, LensSummary, summarise_lens
+from mechpatch.stats.probes import ProbeSummary, summarise_probes
 from mechpatch.stats.summary_values import Summary
 from mechpatch.storage.readings import has_reading, read_reading
 from mechpatch.views.report.studies import Study
 from mechpatch.views.told import told
 from mechpatch.views.words.attention import attention_lines, group_label
 from mechpatch.views.words.lens import hit, lens_lines, target_label
+from mechpatch.views.words.probes import probe_label, probe_lines
 
 SIDE, FED = "clean", "fed"
 OTHER = "corrupted_answer"  # of the side that is not shown
+CAUSAL = (
+    " The last map is the run’s own: pairs that switch where the clean vector is written; hatched cells cannot move by "
+    "construction."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,16 +77,25 @@ def _parts(run: FinishedRun, include_incorrect: bool) -> Iterator[ReadingPart]:
         if about["model"] == of:  # a run in the place of another one has a reading of its own, or none
             found = summarise_lens(table, include_incorrect=include_incorrect)
             causal = _causal_map(found, run.summary)
-            own = (
-                " The last map is the run’s own: pairs that switch where the clean vector is written; hatched cells "
-                "cannot move by construction."
-            )
             yield ReadingPart(
                 title="Lens: where a value can be read, and where it matters",
                 told=told(lens_lines(found, run.summary, bool(about.get("tuned")))),
                 caption=f"Share of {found.used} pairs, in percent, whose value is {hit(found)} at a layer (upwards) "
-                f"and position, clean questions. Bold is beyond every control.{own if causal else ''}",
+                f"and position, clean questions. Bold is beyond every control.{CAUSAL if causal else ''}",
                 maps=[*_lens_maps(found), *causal],
+            )
+    if has_reading(run.folder, "probe"):
+        table, about = read_reading(run.folder, "probe")
+        if about["model"] == of:
+            found = summarise_probes(table, include_incorrect)
+            causal = _causal_map(found, run.summary)
+            yield ReadingPart(
+                title="Probes: what a linear readout finds, and where it matters",
+                told=told(probe_lines(found, run.summary)),
+                caption=f"R² (numbers) or accuracy (classes) in percent on questions of {found.used} pairs that did not "
+                "train the probe, by layer (upwards) and position; below zero is shown as zero. Bold is beyond shuffled "
+                f"labels.{CAUSAL if causal else ''}",
+                maps=[*_probe_maps(found), *causal] if found.used else [],
             )
     if has_reading(run.folder, "attention"):
         table, about = read_reading(run.folder, "attention")
@@ -101,7 +116,7 @@ def _lens_maps(found: LensSummary) -> list[HeatTable]:
     targets = sorted({cell.target for cell in cells} - {OTHER}, key=lambda name: (not name.startswith("step"), name))
     return [
         _heat(
-            target_label(target).capitalize(),
+            _capitalised(target_label(target)),
             {
                 (_row(cell.hook, cell.layer), cell.site): HeatCell(share=cell.hits.share, clear=cell.clear)
                 for cell in cells
@@ -114,7 +129,26 @@ def _lens_maps(found: LensSummary) -> list[HeatTable]:
     ]
 
 
-def _causal_map(found: LensSummary, run: Summary) -> list[HeatTable]:
+def _probe_maps(found: ProbeSummary) -> list[HeatTable]:
+    rows, sites = _axes(found)
+    return [
+        _heat(
+            _capitalised(probe_label(target)),
+            {
+                (_row(cell.hook, cell.layer), cell.site): HeatCell(
+                    share=None if cell.score.mean is None else max(0.0, cell.score.mean), clear=cell.clear
+                )
+                for cell in found.cells
+                if cell.target == target
+            },
+            rows,
+            sites,
+        )
+        for target in dict.fromkeys(cell.target for cell in found.cells)
+    ]
+
+
+def _causal_map(found: LensSummary | ProbeSummary, run: Summary) -> list[HeatTable]:
     """The map of single positions, where it was run."""
     rows, sites = _axes(found)
     cells = {
@@ -138,12 +172,16 @@ def _attention_map(found: AttentionSummary) -> HeatTable:
     )
 
 
-def _axes(found: LensSummary) -> tuple[list[str], list[str]]:
+def _axes(found: LensSummary | ProbeSummary) -> tuple[list[str], list[str]]:
     """Rows from the last layer down, the fed-back thoughts below them; and sites along the sequence."""
     cells = found.of(SIDE)
     layers = sorted({cell.layer for cell in cells if cell.hook == RESID_POST}, reverse=True)
     fed = [FED] if any(cell.hook != RESID_POST for cell in cells) else []
     return [*map(str, layers), *fed], list(dict.fromkeys(cell.site for cell in cells if cell.hook == RESID_POST))
+
+
+def _capitalised(label: str) -> str:
+    return f"{label[:1].upper()}{label[1:]}"
 
 
 def _row(hook: str, layer: int) -> str:

@@ -5,6 +5,7 @@ import re
 import pytest
 from lens_tables import lens_table
 from records import planted
+from probe_tables import probe_table
 from run_directories import write_run
 
 from mechpatch.errors import StorageError
@@ -20,10 +21,10 @@ EFFECTS = {
 }
 
 
-def page(folder, table=None, model: str = MODEL, name: str = "run") -> str:
+def page(folder, table=None, model: str = MODEL, name: str = "run", what: str = "lens") -> str:
     run = write_run(folder / name, planted(EFFECTS))
     if table is not None:
-        write_reading(run, "lens", table, {"reading": "lens", "model": model})
+        write_reading(run, what, table, {"reading": what, "model": model})
     return write_report([run], folder / f"{name}.html").read_text(encoding="utf-8")
 
 
@@ -48,6 +49,22 @@ def test_what_is_read_stands_beside_what_is_written(tmp_path):
     assert found["Written: pairs that switch"] == [["", "0", "<strong>100</strong>", ""], ["", "0", "0", ""]]
     other = heats(page(tmp_path, lens_table({("clean", "step1", 0, "t1"): 3}), name="other"))
     assert other["Step 1"] == [["0", "0", "0", "0"], ["0", "0", "25", "0"]]
+
+
+def test_what_probes_find_stands_beside_what_is_written(tmp_path):
+    text = page(tmp_path, probe_table({("step1", 1, "t0"): 0.9, ("step1", 0, "t1"): -0.5}), what="probe")
+    assert "Probes: what a linear readout finds" in text
+    assert "The value of step 1 is found at 1 of 4 places of thoughts" in text
+    assert "A probe is no cause" in text
+    found = heats(text)
+    assert [*found] == ["The value of step 1", "Written: pairs that switch"]
+    assert found["The value of step 1"] == [["0", "<strong>90</strong>", "0", "0"], ["0", "0", "0", "0"]]
+    assert found["Written: pairs that switch"] == [["", "0", "<strong>100</strong>", ""], ["", "0", "0", ""]]
+    as_good = probe_table({("step1", 1, "t0"): 0.9}, control=0.9)
+    other = page(tmp_path, as_good, what="probe", name="other")
+    assert "The value of step 1 is found at no thought clearly beyond shuffled labels" in other
+    assert heats(other)["The value of step 1"][0] == ["0", "90", "0", "0"]
+    assert "Probes: what" not in page(tmp_path, as_good, "another", "foreign", "probe")
 
 
 def test_a_page_without_a_reading_of_its_run_has_no_such_section(tmp_path):
