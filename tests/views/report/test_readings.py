@@ -4,8 +4,8 @@ import re
 
 import pytest
 from lens_tables import lens_table
-from records import planted
 from probe_tables import probe_table
+from records import planted
 from run_directories import write_run
 
 from mechpatch.errors import StorageError
