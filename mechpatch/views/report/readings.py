@@ -92,9 +92,9 @@ def _parts(run: FinishedRun, include_incorrect: bool) -> Iterator[ReadingPart]:
             yield ReadingPart(
                 title="Probes: what a linear readout finds, and where it matters",
                 told=told(probe_lines(found, run.summary)),
-                caption=f"R² (numbers) or accuracy (classes) in percent on questions of {found.used} pairs that did not "
-                "train the probe, by layer (upwards) and position; below zero is shown as zero. Bold is beyond shuffled "
-                f"labels.{CAUSAL if causal else ''}",
+                caption=f"R² (numbers) or accuracy (classes) in percent on questions of {found.used} pairs that did "
+                "not train the probe, by layer (upwards) and position; below zero is shown as zero. Bold is beyond "
+                f"shuffled labels.{CAUSAL if causal else ''}",
                 maps=[*_probe_maps(found), *causal] if found.used else [],
             )
     if has_reading(run.folder, "attention"):
