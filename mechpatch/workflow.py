@@ -22,6 +22,7 @@ from mechpatch.experiments.running.intact import require_intact
 from mechpatch.experiments.running.notes import notes
 from mechpatch.experiments.running.numerics import record_tolerance
 from mechpatch.experiments.running.run import Pace, run_experiment
+from mechpatch.experiments.running.where import RunBatches
 from mechpatch.experiments.screening import still_known
 from mechpatch.experiments.spec import Spec
 from mechpatch.inspection.inspect import inspect_pairs
@@ -105,6 +106,7 @@ def run_to_directory(
     own: Own = NOTHING,
     drawn: bool = True,
     say: Callable[[str], None] = lambda text: None,
+    run_batches: RunBatches | None = None,
 ) -> Finished:
     """Run `spec` over `pairs` into `out`, or let the run that is there grow by them, and draw the figures.
 
@@ -118,6 +120,7 @@ def run_to_directory(
         own: metrics, donors and kinds of the user's own that `spec` names.
         drawn: write figures.
         say: told what was there, before anything is run.
+        run_batches: runs the batches; by default in this process.
     """
     observer = observer or null_observer()
     experiment = _ready(model, spec, pairs, own)
@@ -138,7 +141,7 @@ def run_to_directory(
             said(more)
         if known := still_known(experiment, cache):
             said(known)
-        records, pace = _run(experiment, directory, cache, progress, observer.pair_done, said)
+        records, pace = _run(experiment, directory, cache, progress, observer.pair_done, said, run_batches)
         expected = _expected(out, model, spec, pairs, pace)
         summary = _summary(experiment, records, pace, pairs, include_incorrect, started, expected)
         write_summary(directory.folder, summary)
@@ -161,12 +164,13 @@ def run_in_memory(
     include_incorrect: bool = False,
     own: Own = NOTHING,
     progress: Progress | None = None,
+    run_batches: RunBatches | None = None,
 ) -> Kept:
     """As `run_to_directory`, without a directory: nothing is written but the cache, if there is one."""
     experiment = _ready(model, spec, pairs, own)
     started = time.monotonic()
     directory = MemoryRun(describe_run(model, spec, pairs, (), own))
-    records, pace = _run(experiment, directory, cache, progress, lambda row: None, log.info)
+    records, pace = _run(experiment, directory, cache, progress, lambda row: None, log.info, run_batches)
     summary = _summary(experiment, records, pace, pairs, include_incorrect, started, None)
     return Kept(directory.spec, describe_pairs(model, pairs, experiment), records, summary)
 
@@ -195,12 +199,13 @@ def _run(
     progress: Progress | None,
     pair_done: Callable[[dict[str, object]], None],
     said: Callable[[str], None],
+    run_batches: RunBatches | None,
 ) -> tuple[pa.Table, Pace]:
     """All rows of an experiment, and how long they took."""
     total = sum(experiment.work(batch) for batch in experiment.batches)
     paces: list[Pace] = []
     with progress("patched runs", total) if progress else nullcontext(lambda cells: None) as tick:
-        records = run_experiment(experiment, directory, cache, tick, pair_done, paces.append, said)
+        records = run_experiment(experiment, directory, cache, tick, pair_done, paces.append, said, run_batches)
     (pace,) = paces
     return records, pace
 

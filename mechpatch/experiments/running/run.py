@@ -1,6 +1,8 @@
 """Running an experiment: batches in, a shard of records for each direction and donor out, then the table of them all.
 
 pairs -> layouts -> batches -> unpatched runs (cache) -> patched runs -> metrics -> shards -> effects.parquet
+
+Batches may be run anywhere and end in any order; what is kept of them is written here alone.
 """
 
 import logging
@@ -15,11 +17,12 @@ import pyarrow.compute as pc
 from mechpatch.experiments.cost import Timing, predict
 from mechpatch.experiments.counted import count
 from mechpatch.experiments.experiment import Experiment
-from mechpatch.experiments.running.activations import UnpatchedRuns
-from mechpatch.experiments.running.batches import BatchRunner, Tick
+from mechpatch.experiments.running.batches import Tick
 from mechpatch.experiments.running.found import arrange, describe, describe_part, find, rounding_of, rows, superseded
 from mechpatch.experiments.running.headline import headline
 from mechpatch.experiments.running.numerics import Rounding
+from mechpatch.experiments.running.stopwatch import Stopwatch
+from mechpatch.experiments.running.where import Here, RunBatches
 from mechpatch.formats import amount
 from mechpatch.patching.memory import peak_memory
 from mechpatch.storage.memory import MemoryRun
@@ -36,7 +39,7 @@ class Pace:
         seconds: from the first batch to `effects.parquet`.
         whole: nothing was there before.
         expected: what was expected after the first batch; None where it was the only one.
-        sections: seconds by section, see `Stopwatch`.
+        sections: seconds by section, see `Stopwatch`; added up over all that ran at the same time.
         rounding: differences of the cells that were computed both ways; None if there were none.
     """
 
@@ -55,6 +58,7 @@ def run_experiment(
     pair_done: Callable[[dict[str, object]], None] = lambda row: None,
     done_in: Callable[[Pace], None] = lambda pace: None,
     say: Callable[[str], None] = lambda text: None,
+    run_batches: RunBatches | None = None,
 ) -> pa.Table:
     """Run what is missing in `directory`, make all rows its records, and return them.
 
@@ -64,6 +68,7 @@ def run_experiment(
         pair_done: told of each finished pair.
         done_in: told how long it took, at the end.
         say: told what was there, before anything is run.
+        run_batches: runs what is missing; by default `Here`, with `cache`.
 
     Raises:
         NumericsError: a forward pass gave NaN or infinity.
@@ -75,27 +80,34 @@ def run_experiment(
     missing = [held for held in found if held.missing.cells]
     if shards:
         say(describe(experiment, shards, found))
-    runs = UnpatchedRuns(experiment.model, experiment.layouts, experiment.spec.engine, cache, experiment.spec.hooks)
-    runner = BatchRunner.prepare(experiment, runs, tick)
+    run_batches = run_batches or Here(cache)
     tick(sum(experiment.work(held.batch) - held.missing.work for held in found))
     unbegun = all(held.missing.work == experiment.work(held.batch) for held in found)
-    expected = None
-    for held in missing:
-        begun = time.monotonic()
-        for part in runner.run(held.missing):
-            with runner.watch.measure("records"):
-                measured = part.rounding and part.rounding.as_json()
-                shards.append(directory.write_shard(describe_part(held.batch, part), part.table, measured))
-        seconds = (time.monotonic() - begun) / len(held.batch)
+    expected, watch = None, Stopwatch()
+    left = [len(held.missing.cells) for held in missing]  # parts of each batch that are to come
+    took = [Stopwatch() for _ in missing]
+    for number, part, seconds in run_batches(experiment, [held.missing for held in missing], tick) if missing else ():
+        held = missing[number]
+        took[number].add(seconds)
+        with took[number].measure("records"):
+            measured = part.rounding and part.rounding.as_json()
+            shards.append(directory.write_shard(describe_part(held.batch, part), part.table, measured))
+        left[number] -= 1
+        if left[number]:
+            continue
+        watch.add(took[number].seconds)
         table = rows(directory, find(experiment, held.batch, shards))
+        each = round(sum(took[number].seconds.values()) / len(held.batch), 3)
         for index in held.batch:
-            row = headline(table.filter(pc.field("pair_index") == index)) | {"seconds": round(seconds, 3)}
+            row = headline(table.filter(pc.field("pair_index") == index)) | {"seconds": each}
             log.info("pair %s", " ".join(f"{key}={value}" for key, value in row.items()))
             pair_done(row)
         if expected is None and len(missing) > 1:
-            first = Timing(count(experiment, [held.missing]), dict(runner.watch.seconds))
-            expected = predict(first, first, count(experiment, [each.missing for each in missing]), len(missing))
+            first = Timing(count(experiment, [held.missing]), dict(took[number].seconds))
+            whole_work = count(experiment, [each.missing for each in missing])
+            expected = predict(first, first, whole_work, len(missing)) / run_batches.at_once
             log.info("expected to take %.1f s in all", expected)
+    assert not any(left), f"parts of {sum(map(bool, left))} batches were not given"
     whole = [find(experiment, batch, shards) for batch in experiment.batches]
     rounding = rounding_of(whole)
     if rounding is not None:
@@ -104,5 +116,5 @@ def run_experiment(
     for shard in superseded(experiment, shards):
         directory.remove_shard(shard)
     log.info("all records are there; peak memory %sB", amount(peak_memory(experiment.model.device)))
-    done_in(Pace(time.monotonic() - started, unbegun, expected, runner.watch.seconds, rounding))
+    done_in(Pace(time.monotonic() - started, unbegun, expected, watch.seconds, rounding))
     return directory.records()

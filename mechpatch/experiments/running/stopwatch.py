@@ -1,7 +1,7 @@
 """Where the time of a run goes."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -19,6 +19,17 @@ class Stopwatch:
     """
 
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(SECTIONS, 0.0))
+
+    def lap(self) -> dict[str, float]:
+        """Seconds since the last lap, or since the start; the watch begins anew."""
+        taken = dict(self.seconds)
+        self.seconds.update(dict.fromkeys(SECTIONS, 0.0))
+        return taken
+
+    def add(self, seconds: Mapping[str, float]) -> None:
+        """Add what was measured elsewhere."""
+        for section, taken in seconds.items():
+            self.seconds[section] += taken
 
     @contextmanager
     def measure(self, section: str) -> Iterator[None]:

@@ -1,0 +1,64 @@
+"""Where the batches of an experiment are run: in this process, or wherever a function of the same signature runs them.
+
+A batch depends on pairs and spec alone, so its parts may come in any order and from anywhere. Whoever asked for them
+holds the lock of the run directory and is the only one that writes to it.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, Protocol, runtime_checkable
+
+from mechpatch.experiments.experiment import Experiment
+from mechpatch.experiments.running.activations import UnpatchedRuns
+from mechpatch.experiments.running.batches import BatchRunner, Part, Tick, Todo
+
+
+class Ran(NamedTuple):
+    """A part of a batch that was run.
+
+    Attributes:
+        number: of its batch, among those that were given to be run.
+        seconds: what it took, by section, see `Stopwatch`; of the first part of a batch, its unpatched runs too.
+    """
+
+    number: int
+    part: Part
+    seconds: Mapping[str, float]
+
+
+@runtime_checkable  # beartype needs it
+class RunBatches(Protocol):
+    """Runs batches somewhere.
+
+    Attributes:
+        at_once: batches that are run at the same time, for predictions.
+    """
+
+    @property
+    def at_once(self) -> int: ...
+
+    def __call__(self, experiment: Experiment, todos: Sequence[Todo], tick: Tick) -> Iterator[Ran]:
+        """Every part of every batch, once each, in any order."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Here:
+    """Runs batches in this process, one after the other.
+
+    Attributes:
+        cache: folder of unpatched activations; None for none.
+    """
+
+    cache: Path | None
+    at_once: int = 1
+
+    def __call__(self, experiment: Experiment, todos: Sequence[Todo], tick: Tick) -> Iterator[Ran]:
+        """The parts of the batches, in their order."""
+        spec = experiment.spec
+        runs = UnpatchedRuns(experiment.model, experiment.layouts, spec.engine, self.cache, spec.hooks)
+        runner = BatchRunner.prepare(experiment, runs, tick)
+        for number, todo in enumerate(todos):
+            for part in runner.run(todo):
+                yield Ran(number, part, runner.watch.lap())
