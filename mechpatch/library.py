@@ -189,6 +189,7 @@ def run(
     out: str | Path | None = None,
     cache: str | Path | None = None,
     include_incorrect: bool = False,
+    mixed: bool = False,
     **settings: Any,
 ) -> Run:
     """Patch every pair, in memory or into a directory.
@@ -202,6 +203,7 @@ def run(
         out: directory that keeps the run and lets it grow; None for memory alone.
         cache: folder of unpatched runs; None for none.
         include_incorrect: let pairs that the unpatched model gets wrong into means and figures.
+        mixed: go on with a run that was begun with other threads, libraries or devices; recorded, and reported.
         settings: further fields of `Spec`: hooks, layers, sites, subsets, window, directions, thoughts, n_thoughts,
             prefix, batch_size, seed, engine, checks, memory …
 
@@ -239,7 +241,15 @@ def run(
         kept = workflow.run_in_memory(model, spec, file, cache=where, include_incorrect=include_incorrect, own=own)
         return Run(kept)
     workflow.run_to_directory(
-        model, spec, file, Path(out), cache=where, include_incorrect=include_incorrect, own=own, drawn=False
+        model,
+        spec,
+        file,
+        Path(out),
+        cache=where,
+        include_incorrect=include_incorrect,
+        own=own,
+        drawn=False,
+        mixed=mixed,
     )
     return open_run(out)
 

@@ -11,6 +11,11 @@ from typing import Any
 OUTCOMES = ("clean", "corrupted", "other", "expected")
 RENAMED = {"noise": "gaussian"}  # what once had another name
 DTYPE_NAMES = ("float32", "float64", "bfloat16")
+# Settings on which rounding depends, see `patching.settings`: libraries; what patches are cut into chunks by; what
+# float32 products are computed in, and what `torch.set_float32_matmul_precision` calls it.
+LIBRARIES = ("torch", "transformers", "transformer-lens")
+MEMORY = ("memory", "chunk")
+PRECISIONS = {"ieee": "highest", "tf32": "high", "bf16": "medium"}
 # What each field of `Spec` is called on the command line; messages use these words.
 OPTIONS = {
     "experiments": "experiments",

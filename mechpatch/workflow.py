@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from mechpatch.experiments.growth import beyond, join, spec_from
 from mechpatch.experiments.pair_file import PairFile as PairFile
 from mechpatch.experiments.pair_file import read_pairs as read_pairs
 from mechpatch.experiments.running.batches import Tick
-from mechpatch.experiments.running.footprint import require_memory
+from mechpatch.experiments.running.footprint import fitted, require_memory
 from mechpatch.experiments.running.intact import require_intact
 from mechpatch.experiments.running.notes import notes
 from mechpatch.experiments.running.numerics import record_tolerance
@@ -29,7 +30,7 @@ from mechpatch.inspection.inspect import inspect_pairs
 from mechpatch.kinds import tell
 from mechpatch.models import ThoughtModel
 from mechpatch.own import NOTHING, Own
-from mechpatch.patching.memory import peak_memory
+from mechpatch.patching.memory import Memory, peak_memory
 from mechpatch.reprs import short_repr
 from mechpatch.stats import RunFacts, RunSummary, Summary, summarise, write_summary
 from mechpatch.stats.finished import FinishedRun
@@ -105,6 +106,7 @@ def run_to_directory(
     report: bool = False,
     own: Own = NOTHING,
     drawn: bool = True,
+    mixed: bool = False,
     say: Callable[[str], None] = lambda text: None,
     run_batches: RunBatches | None = None,
 ) -> Finished:
@@ -119,6 +121,7 @@ def run_to_directory(
         report: write the page, too; one that is there is written anew.
         own: metrics, donors and kinds of the user's own that `spec` names.
         drawn: write figures.
+        mixed: go on with a run that was begun under other settings of machine and torch, see `experiments.pinned`.
         say: told what was there, before anything is run.
         run_batches: runs the batches; by default in this process.
     """
@@ -126,8 +129,9 @@ def run_to_directory(
     experiment = _ready(model, spec, pairs, own)
     started = time.monotonic()
     described = describe_run(model, spec, pairs, command, own)
-    with open_run(out, described, join) as directory, log_to(out):
-        experiment = experiment.grown(spec_from(directory.spec["spec"]), {*directory.spec["pairs"]["run"]})
+    with open_run(out, described, partial(join, mixed=mixed)) as directory, log_to(out):
+        held, memory = directory.spec, Memory.recorded(directory.spec["machine"])
+        experiment = fitted(experiment.grown(spec_from(held["spec"]), {*held["pairs"]["run"]}, memory), mixed)
         require_memory(experiment)
         spec = experiment.spec
         log.info("started: %d pairs, model %s, parity %.1e", len(experiment.asked), model.fingerprint, model.parity)
@@ -233,7 +237,7 @@ def _summary(
         pairs_total=pairs.total,
         pairs_dropped=len(pairs.screening.dropped),
         rounding=pace.rounding and RoundingFacts(**pace.rounding.as_json()),
-        notes=tuple(notes(spec, records, pace.rounding, asked, model.doubt)),
+        notes=tuple(notes(spec, records, pace.rounding, asked, model.doubt, pace.mixture)),
     )
     return summary.of_run(run)
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from mechpatch.cli.app import app
-from mechpatch.cli.options import OUTPUT, Cache, Incorrect, Json, cache_folder, flag, interruptible, option
+from mechpatch.cli.options import OUTPUT, RUNNING, Cache, Incorrect, Json, cache_folder, flag, interruptible, option
 from mechpatch.cli.request import Request, of_request
 
 
@@ -44,6 +44,14 @@ def run(
     wandb_project: Annotated[
         str, option("--wandb-project", panel=OUTPUT, metavar="NAME", help="Project of --wandb.")
     ] = "mechpatch",
+    mixed: Annotated[
+        bool,
+        flag(
+            "--mixed",
+            panel=RUNNING,
+            help="Go on with a run that was begun with other threads, libraries or devices; recorded, and reported.",
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Run experiments over all pairs, and leave records, figures and a summary in a directory.
@@ -78,6 +86,7 @@ def run(
             say=(lambda text: None) if asked.quiet else announce,
             inspected=inspect,
             report=report or wandb,
+            mixed=mixed,
         )
     observer.finish()
     if as_json:

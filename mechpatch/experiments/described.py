@@ -8,8 +8,6 @@ from importlib.metadata import version
 from math import isfinite
 from typing import Any
 
-import torch
-
 from mechpatch.data import ROWS
 from mechpatch.experiments.experiment import Experiment
 from mechpatch.experiments.layouts import settled
@@ -18,7 +16,8 @@ from mechpatch.experiments.spec import Spec
 from mechpatch.models import ThoughtModel
 from mechpatch.own import NOTHING, Own
 from mechpatch.pairs import describe, to_prepared
-from mechpatch.patching.memory import memory_bound
+from mechpatch.patching.memory import Memory
+from mechpatch.patching.settings import settings
 from mechpatch.storage.keys import digest, file_digest
 from mechpatch.thoughts.layout import encode
 
@@ -40,7 +39,7 @@ def describe_run(
             "kept": names,
             "run": [names[index] for index in pairs.asked],
         },
-        "machine": {"device": model.device.type, "threads": torch.get_num_threads()},
+        "machine": settings(model.device, Memory.of(model.device, spec.memory)),
         "versions": {name: version(name) for name in LIBRARIES},
         "command": list(command),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -50,7 +49,6 @@ def describe_run(
             "pairs": pairs.name,
             "python": platform.python_version(),
             "platform": platform.platform(),
-            "memory": memory_bound(model.device, spec.memory),
         },
     }
 

@@ -14,6 +14,7 @@ from mechpatch.names import as_typed
 from mechpatch.own import NOTHING, Own
 from mechpatch.pairs import Pair
 from mechpatch.pairs.counterfactual import given_answers, step_values
+from mechpatch.patching.memory import Memory
 from mechpatch.reprs import short_repr
 from mechpatch.thoughts import Layout, thought_sites
 
@@ -47,6 +48,7 @@ class Experiment:
         asked: indices of the pairs that are run, rising.
         own: kinds, donors and metrics of the user's own.
         known: what all pairs have in common.
+        pinned: what patches are cut into chunks by, where a run has begun; None for what this machine gives.
     """
 
     model: ThoughtModel
@@ -56,6 +58,7 @@ class Experiment:
     asked: Sequence[int]
     own: Own = NOTHING
     known: Known = NOTHING_KNOWN
+    pinned: Memory | None = None
 
     __repr__ = short_repr
 
@@ -102,10 +105,14 @@ class Experiment:
             require_expected([pairs[index] for index in experiment.asked], layouts[0][0].sites)
         return experiment
 
-    def grown(self, spec: Spec, names: Collection[str]) -> "Experiment":
-        """All that a directory holds in the end, over its pairs; checked as this was. Raises as `prepare`."""
+    def grown(self, spec: Spec, names: Collection[str], memory: Memory | None = None) -> "Experiment":
+        """All that a directory holds in the end, over its pairs; checked as this was. Raises as `prepare`.
+
+        Args:
+            memory: as the run was cut into chunks by when it began; None for what this machine gives.
+        """
         asked = [index for index, pair in enumerate(self.pairs) if pair.pair_id in names]
-        whole = replace(self, spec=replace(spec, checks=self.spec.checks), asked=asked)
+        whole = replace(self, spec=replace(spec, checks=self.spec.checks), asked=asked, pinned=memory)
         whole.check()
         return whole
 
@@ -113,6 +120,11 @@ class Experiment:
         """Ask for every cell. Raises `ThoughtError` or `SpecError` if a layer or site does not exist."""
         for batch in self.batches:
             self.cells(batch)
+
+    @property
+    def memory(self) -> Memory:
+        """What patches are cut into chunks by."""
+        return self.pinned or Memory.of(self.model.device, self.spec.memory)
 
     @property
     def batches(self) -> list[list[int]]:

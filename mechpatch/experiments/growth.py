@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from mechpatch.catalogue import DIRECTIONS, NULLS
 from mechpatch.errors import SpecError
+from mechpatch.experiments.pinned import pin
 from mechpatch.experiments.spec import Spec
 from mechpatch.kinds import KINDS
 from mechpatch.names import OPTIONS, as_typed
@@ -54,9 +55,6 @@ FIXED = {
     "say": None,
     "own": None,
 }
-# Why these cannot change: rounding, and with it the last digits of every number, depends on them.
-ROUNDING = {"device": "--device", "threads": "OMP_NUM_THREADS"}
-LIBRARIES = ("torch", "transformers", "transformer-lens")
 
 
 def spec_from(described: Mapping[str, Any]) -> Spec:
@@ -64,18 +62,20 @@ def spec_from(described: Mapping[str, Any]) -> Spec:
     return Spec(**{name: _frozen(value) for name, value in described.items()})
 
 
-def join(found: dict[str, Any], asked: dict[str, Any], finished: bool) -> dict[str, Any]:
+def join(found: dict[str, Any], asked: dict[str, Any], finished: bool, mixed: bool = False) -> dict[str, Any]:
     """What a directory holds in the end: what is finished there, and what is asked for.
 
     Args:
         found: what it was asked for, as `described.describe_run` describes it.
         asked: what it is asked for now.
         finished: whether the former is there; otherwise no more than its shards count.
+        mixed: whether it may go on under settings on which rounding depends and that are not those of the run.
 
     Raises:
         SpecError: they differ in what cannot grow; the message has a line for each difference.
     """
     require_equal(differences(found, asked))
+    asked = asked | {"machine": pin(found, asked, mixed)}
     if not finished:
         return asked
     had, now = spec_from(found["spec"]), spec_from(asked["spec"])
@@ -146,7 +146,6 @@ def differences(found: Mapping[str, Any], asked: Mapping[str, Any]) -> Iterator[
         *_of_models(found, asked),
         *_of_pairs(found, asked),
         *_of_specs(found, asked),
-        *_of_rounding(found, asked),
     ):
         if option not in seen:
             seen.add(option)
@@ -185,17 +184,6 @@ def _of_specs(found: Mapping[str, Any], asked: Mapping[str, Any]) -> Iterator[tu
             continue
         if had != now:
             yield OPTIONS[name], as_typed(name, had), as_typed(name, now)
-
-
-def _of_rounding(found: Mapping[str, Any], asked: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-    for name, option in ROUNDING.items():
-        had, now = (each["machine"][name] for each in (found, asked))
-        if had != now:
-            yield option, str(had), str(now)
-    for name in LIBRARIES:
-        had, now = (each["versions"][name] for each in (found, asked))
-        if had != now:
-            yield name, had, now
 
 
 def _shown(value: Any) -> str:

@@ -8,12 +8,38 @@ import os
 import re
 import resource
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 
+from mechpatch.names import MEMORY
+
 STATUS = Path("/proc/self/status")
 LEAST, MOST_ON_CPU = 2**28, 2**30
+
+
+class Memory(NamedTuple):
+    """What patches are cut into chunks by, in bytes.
+
+    Attributes:
+        bound: that a run may take in all.
+        chunk: for one chunk of patches, whatever the bound: a larger one would not be faster.
+    """
+
+    bound: int
+    chunk: int
+
+    @classmethod
+    def of(cls, device: torch.device, asked: int | None = None) -> "Memory":
+        """What this machine gives, or of it what was asked for."""
+        return cls(memory_bound(device, asked), memory_budget(device))
+
+    @classmethod
+    def recorded(cls, machine: Mapping[str, Any]) -> "Memory | None":
+        """What a run was begun with, of its `settings`; None where it did not record that."""
+        return cls(*(machine[name] for name in MEMORY)) if {*MEMORY} <= machine.keys() else None
 
 
 def memory_bound(device: torch.device, asked: int | None = None) -> int:

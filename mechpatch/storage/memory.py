@@ -34,11 +34,15 @@ class MemoryRun:
         return [shard for shard, _ in self.tables.values()]
 
     def write_shard(
-        self, about: Mapping[str, object], table: pa.Table, measured: dict[str, Any] | None = None
+        self,
+        about: Mapping[str, object],
+        table: pa.Table,
+        measured: dict[str, Any] | None = None,
+        machine: dict[str, Any] | None = None,
     ) -> Shard:
         """Keep the rows that `about` describes, in the place of what was kept of it before."""
         described = json.loads(canonical_json(dict(about)))
-        shard = Shard(Path(digest(described)), described, measured)
+        shard = Shard(Path(digest(described)), described, measured, machine)
         self.tables[shard.path.name] = shard, table
         return shard
 

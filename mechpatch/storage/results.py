@@ -56,6 +56,7 @@ PROVENANCE = frozenset({"command", "created", "environment", "history"})
 _SHARD = re.compile(r"([0-9a-f]{16})-([0-9a-f]{16})\.parquet")
 _ABOUT = b"mechpatch"  # the entry of a shard's metadata that says what its rows are
 _MEASURED = b"measured"
+_MACHINE = b"machine"
 
 # Told what the directory was asked for, what it is asked for now, and whether the former is finished; gives what it
 # holds in the end, or raises a `SpecError`.
@@ -69,11 +70,13 @@ class Shard:
     Attributes:
         about: what its rows are, JSON values.
         measured: what was measured while they were computed; None for nothing.
+        machine: the settings under which they were computed; None where that was not recorded.
     """
 
     path: Path
     about: dict[str, Any]
     measured: dict[str, Any] | None = None
+    machine: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +100,8 @@ class RunDirectory:
                 damage = None if file_digest(path).startswith(name[2]) else "its bytes have changed"
                 if not damage:
                     metadata = pq.read_schema(path).metadata
-                    whole.append(Shard(path, json.loads(metadata[_ABOUT]), json.loads(metadata[_MEASURED])))
+                    about, measured = (json.loads(metadata[name]) for name in (_ABOUT, _MEASURED))
+                    whole.append(Shard(path, about, measured, json.loads(metadata.get(_MACHINE, b"null"))))
             except (OSError, pa.ArrowInvalid, KeyError, TypeError, ValueError) as error:
                 damage = getattr(error, "strerror", None) or "it is no shard"
             if damage:
@@ -105,11 +109,16 @@ class RunDirectory:
         return whole
 
     def write_shard(
-        self, about: Mapping[str, object], table: pa.Table, measured: dict[str, Any] | None = None
+        self,
+        about: Mapping[str, object],
+        table: pa.Table,
+        measured: dict[str, Any] | None = None,
+        machine: dict[str, Any] | None = None,
     ) -> Shard:
         """Keep the rows that `about` describes, in the place of what was kept of it before. Raises `StorageError`."""
         described = json.loads(canonical_json(dict(about)))
-        metadata = {_ABOUT: canonical_json(described).encode(), _MEASURED: canonical_json(measured).encode()}
+        told = {_ABOUT: described, _MEASURED: measured, _MACHINE: machine}
+        metadata = {name: canonical_json(value).encode() for name, value in told.items()}
         data = parquet(table, metadata)
         key = digest(described)
         path = self.folder / SHARDS / f"{key}-{hashlib.sha256(data).hexdigest()[:16]}.parquet"
@@ -118,7 +127,7 @@ class RunDirectory:
             if other != path:
                 with writing(other):
                     other.unlink()
-        return Shard(path, described, measured)
+        return Shard(path, described, measured, machine)
 
     def read_shard(self, shard: Shard) -> pa.Table:
         """The rows of a shard. Raises `StorageError` if it was damaged since it was found whole."""

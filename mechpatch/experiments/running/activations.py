@@ -13,6 +13,7 @@ from mechpatch.experiments.running.engines import ENGINES
 from mechpatch.models import ThoughtModel
 from mechpatch.patching.engine.base import beside_the_stream, both_continuations
 from mechpatch.patching.engine.recording import Recording
+from mechpatch.patching.settings import settings
 from mechpatch.points import RESID_POST
 from mechpatch.storage.activations import ActivationCache
 from mechpatch.thoughts import Layout
@@ -29,7 +30,7 @@ class UnpatchedRuns:
     """Recordings of both questions of each pair, clean then corrupted.
 
     A pair is recorded by itself, so what is stored does not depend on its neighbours. The cache key covers weights,
-    adapter, tokens, sites, hook points, dtype, device type, engine and schema.
+    adapter, tokens, sites, hook points, dtype, engine, schema, and the settings on which rounding depends.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class UnpatchedRuns:
     ) -> None:
         self._model, self._layouts, self._engine, self._hooks = model, layouts, engine, tuple(hooks)
         self._cache = ActivationCache(folder) if folder is not None else None
+        self._machine = settings(model.device)
         self._vectors: OrderedDict[int, tuple[Vectors, Vectors]] = OrderedDict()
 
     def get(self, index: int) -> RecordedPair:
@@ -87,7 +89,7 @@ class UnpatchedRuns:
             "layouts": [asdict(layout) for layout in self._layouts[index]],
             "hooks": sorted(each.name for each in beside_the_stream(self._hooks)),  # the stream is there in any case
             "dtype": str(self._model.hooked.cfg.dtype),
-            "device": self._model.device.type,
+            "machine": self._machine,
             "engine": self._engine,
             "schema": SCHEMA,
         }

@@ -6,11 +6,12 @@ the end takes: summary, figures and page.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 from mechpatch.errors import SpecError
 from mechpatch.experiments.experiment import Experiment
+from mechpatch.experiments.pinned import too_large
 from mechpatch.experiments.running.activations import KEPT
 from mechpatch.experiments.running.engines import ENGINES
 from mechpatch.experiments.spec import Spec, recipient
@@ -18,7 +19,7 @@ from mechpatch.metrics import CHUNK
 from mechpatch.models import ThoughtModel
 from mechpatch.names import OPTIONS
 from mechpatch.patching import Batch, collate, engine
-from mechpatch.patching.memory import memory_bound, memory_budget
+from mechpatch.patching.memory import Memory, memory_bound
 from mechpatch.patching.wide import PIECE
 from mechpatch.points import POINTS
 from mechpatch.thoughts import Layout
@@ -77,8 +78,15 @@ class Footprint:
         return self.process + max(self.batch + max(rows, saying, rows // 8 + logits + self.work), self.end)
 
 
-def footprint(model: ThoughtModel, spec: Spec, layouts: Layouts, pairs: int, records: int = 0) -> Footprint:
-    """What the pairs with `layouts` take in one batch, in a run of so many pairs, which ends with so many records."""
+def footprint(
+    model: ThoughtModel, spec: Spec, layouts: Layouts, pairs: int, records: int = 0, memory: Memory | None = None
+) -> Footprint:
+    """What the pairs with `layouts` take in one batch, in a run of so many pairs, which ends with so many records.
+
+    Args:
+        memory: what patches are cut into chunks by; None for what `spec` and this machine give.
+    """
+    memory = memory or Memory.of(model.device, spec.memory)
     cfg, element, sites = model.hooked.cfg, model.hooked.cfg.dtype.itemsize, len(layouts[0][0].sites)
     recorded = [shapes for pair in layouts for shapes in ENGINES[spec.engine].shapes(model.hooked, pair, spec.hooks)]
     vectors = sum(2 * sites * floats_of(model, hook) for hook in spec.hooks)  # of one pair; a batch holds three such
@@ -105,13 +113,13 @@ def footprint(model: ThoughtModel, spec: Spec, layouts: Layouts, pairs: int, rec
                 work = max(work, 2 * base.nbytes)
             logits = max(logits, engine.bytes_of_logits(base))
     return Footprint(
-        bound=memory_bound(model.device, spec.memory),
+        bound=memory.bound,
         process=bytes_of_the_process(model),
         batch=batch * element + base_bytes,
         work=work,
         rows=rows,
         logits=logits,
-        cap=memory_budget(model.device),
+        cap=memory.chunk,
         says=say > 0 and spec.engine == "fast",
         end=0 if model.device.type == "cuda" or not records else END + PER_RECORD * records,
     )
@@ -127,7 +135,7 @@ def floats_of(model: ThoughtModel, hook: str) -> int:
 def footprint_of_batch(experiment: Experiment, indices: Sequence[int], records: int = 0) -> Footprint:
     """The footprint of one batch of an experiment that ends with so many records."""
     layouts = [experiment.layouts[index] for index in indices]
-    return footprint(experiment.model, experiment.spec, layouts, len(experiment.layouts), records)
+    return footprint(experiment.model, experiment.spec, layouts, len(experiment.layouts), records, experiment.memory)
 
 
 def require_memory(experiment: Experiment) -> None:
@@ -137,6 +145,26 @@ def require_memory(experiment: Experiment) -> None:
     records = sum(map(experiment.work, experiment.batches))
     for indices in experiment.batches:
         require_fit(footprint_of_batch(experiment, indices, records), experiment.spec, len(indices))
+
+
+def fitted(experiment: Experiment, mixed: bool) -> Experiment:
+    """`experiment` in the chunks that its run was begun with; where they do not fit here, in this machine's own.
+
+    Args:
+        mixed: whether the latter is allowed.
+
+    Raises:
+        SpecError: it is not, and is needed.
+    """
+    device = experiment.model.device
+    if experiment.memory == Memory.of(device, experiment.spec.memory):
+        return experiment
+    needed = max(footprint_of_batch(experiment, batch).peak(experiment.work(batch)) for batch in experiment.batches)
+    if needed <= (here := memory_bound(device)):
+        return experiment
+    if not mixed:
+        raise too_large(needed, here)
+    return replace(experiment, pinned=None)
 
 
 def require_fit(found: Footprint, spec: Spec, pairs: int) -> Footprint:

@@ -8,6 +8,7 @@ experiments, layers and sites.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +17,7 @@ from jaxtyping import Int
 
 from mechpatch.catalogue import DIRECTIONS, DONORS
 from mechpatch.experiments.experiment import Experiment
+from mechpatch.experiments.pinned import mixture
 from mechpatch.experiments.running.batches import Part, Todo
 from mechpatch.experiments.running.numerics import Rounding
 from mechpatch.kinds import KINDS
@@ -81,6 +83,11 @@ def rounding_of(found: Iterable[Held]) -> Rounding | None:
     measured = {shard.path: shard.measured for held in found for shard, _ in held.uses if shard.measured}
     each = [Rounding.of_json(values) for values in measured.values()]
     return reduce(Rounding.joined, each) if each else None
+
+
+def mixture_of(machine: Mapping[str, Any], found: Iterable[Held]) -> tuple[str, ...]:
+    """What is to be said of the shards that serve and were computed under other settings than those of `machine`."""
+    return mixture(machine, ((shard.machine or {}, held.batch) for held in found for shard, _ in held.uses))
 
 
 def arrange(table: pa.Table, experiment: Experiment) -> pa.Table:

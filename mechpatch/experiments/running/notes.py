@@ -24,13 +24,19 @@ def wrong_base(doubt: str, right: int, pairs: int) -> str:
 
 
 def notes(
-    spec: Spec, records: pa.Table, rounding: Rounding | None = None, pairs: Sequence[Pair] = (), doubt: str = ""
+    spec: Spec,
+    records: pa.Table,
+    rounding: Rounding | None = None,
+    pairs: Sequence[Pair] = (),
+    doubt: str = "",
+    mixture: Sequence[str] = (),
 ) -> list[str]:
     """What a reader must know before the numbers: which kind of thought this was, and which zeros are no findings.
 
     Args:
         pairs: those that were run.
         doubt: why the base may be the wrong one, see `ThoughtModel`.
+        mixture: what was computed under other settings than the run was begun under, in sentences.
     """
     total = len(records["pair_index"].unique())
     right = len(records.filter(pc.field("both_correct"))["pair_index"].unique())
@@ -69,7 +75,7 @@ def notes(
     if rounding and (warning := drowned(records, rounding.dtype, rounding.largest)):
         log.warning("%s", warning)
         said.append(warning)
-    return said
+    return [*said, *mixture]
 
 
 def _sharing(pairs: Sequence[Pair]) -> int:

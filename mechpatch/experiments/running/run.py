@@ -18,7 +18,16 @@ from mechpatch.experiments.cost import Timing, predict
 from mechpatch.experiments.counted import count
 from mechpatch.experiments.experiment import Experiment
 from mechpatch.experiments.running.batches import Tick
-from mechpatch.experiments.running.found import arrange, describe, describe_part, find, rounding_of, rows, superseded
+from mechpatch.experiments.running.found import (
+    arrange,
+    describe,
+    describe_part,
+    find,
+    mixture_of,
+    rounding_of,
+    rows,
+    superseded,
+)
 from mechpatch.experiments.running.headline import headline
 from mechpatch.experiments.running.numerics import Rounding
 from mechpatch.experiments.running.stopwatch import Stopwatch
@@ -41,6 +50,7 @@ class Pace:
         expected: what was expected after the first batch; None where it was the only one.
         sections: seconds by section, see `Stopwatch`; added up over all that ran at the same time.
         rounding: differences of the cells that were computed both ways; None if there were none.
+        mixture: what is to be said of parts that were computed under other settings than the run was begun under.
     """
 
     seconds: float
@@ -48,6 +58,7 @@ class Pace:
     expected: float | None
     sections: Mapping[str, float]
     rounding: Rounding | None
+    mixture: tuple[str, ...] = ()
 
 
 def run_experiment(
@@ -86,12 +97,13 @@ def run_experiment(
     expected, watch = None, Stopwatch()
     left = [len(held.missing.cells) for held in missing]  # parts of each batch that are to come
     took = [Stopwatch() for _ in missing]
-    for number, part, seconds in run_batches(experiment, [held.missing for held in missing], tick) if missing else ():
+    ran = run_batches(experiment, [held.missing for held in missing], tick) if missing else ()
+    for number, part, seconds, machine in ran:
         held = missing[number]
         took[number].add(seconds)
         with took[number].measure("records"):
             measured = part.rounding and part.rounding.as_json()
-            shards.append(directory.write_shard(describe_part(held.batch, part), part.table, measured))
+            shards.append(directory.write_shard(describe_part(held.batch, part), part.table, measured, {**machine}))
         left[number] -= 1
         if left[number]:
             continue
@@ -116,5 +128,6 @@ def run_experiment(
     for shard in superseded(experiment, shards):
         directory.remove_shard(shard)
     log.info("all records are there; peak memory %sB", amount(peak_memory(experiment.model.device)))
-    done_in(Pace(time.monotonic() - started, unbegun, expected, watch.seconds, rounding))
+    mixture = mixture_of(directory.spec["machine"], whole)
+    done_in(Pace(time.monotonic() - started, unbegun, expected, watch.seconds, rounding, mixture))
     return directory.records()

@@ -7,11 +7,12 @@ holds the lock of the run directory and is the only one that writes to it.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from mechpatch.experiments.experiment import Experiment
 from mechpatch.experiments.running.activations import UnpatchedRuns
 from mechpatch.experiments.running.batches import BatchRunner, Part, Tick, Todo
+from mechpatch.patching.settings import settings
 
 
 class Ran(NamedTuple):
@@ -20,11 +21,13 @@ class Ran(NamedTuple):
     Attributes:
         number: of its batch, among those that were given to be run.
         seconds: what it took, by section, see `Stopwatch`; of the first part of a batch, its unpatched runs too.
+        machine: the settings under which it was computed, see `patching.settings`.
     """
 
     number: int
     part: Part
     seconds: Mapping[str, float]
+    machine: Mapping[str, Any]
 
 
 @runtime_checkable  # beartype needs it
@@ -59,6 +62,7 @@ class Here:
         spec = experiment.spec
         runs = UnpatchedRuns(experiment.model, experiment.layouts, spec.engine, self.cache, spec.hooks)
         runner = BatchRunner.prepare(experiment, runs, tick)
+        machine = settings(experiment.model.device, experiment.memory)
         for number, todo in enumerate(todos):
             for part in runner.run(todo):
-                yield Ran(number, part, runner.watch.lap())
+                yield Ran(number, part, runner.watch.lap(), machine)
