@@ -5,16 +5,18 @@ causal model never sees. Columns count from the start of the padded prompt.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
 from mechpatch.errors import ThoughtError
+from mechpatch.patching.moved import moved
 from mechpatch.reprs import short_repr
 from mechpatch.thoughts.layout import Layout
 
+TENSORS = ("prompt", "real", "tails", "columns", "reads", "targets")
 PAD = 0  # any token: what it computes is masked (left) or never read (right)
 
 
@@ -32,6 +34,7 @@ class Batch:
         reads: columns whose logits are read: those that predict each answer token, then the last token itself; a
             shorter answer repeats its last column.
         targets: the answer's token ids; -1 after its end.
+        host: the same on the CPU; None where it is there itself.
     """
 
     prompt: Int[Tensor, "pair prompt"]
@@ -42,6 +45,7 @@ class Batch:
     columns: Int[Tensor, "pair 2 site"]
     reads: Int[Tensor, "pair 2 position"]
     targets: Int[Tensor, "pair 2 position"]
+    host: "Batch | None" = None
 
     __repr__ = short_repr
 
@@ -90,13 +94,13 @@ def collate(layouts: Sequence[Layout], device: torch.device | str = "cpu") -> Ba
         targets.append([*answer, *[-1] * (count - len(answer))])
 
     def pairs(values: list[list[int]]) -> Tensor:
-        return torch.tensor(values, device=device).unflatten(0, (-1, 2))
+        return torch.tensor(values).unflatten(0, (-1, 2))
 
-    return Batch(
+    host = Batch(
         prompt=torch.tensor(
-            [[PAD] * shift + list(layout.prompt) for shift, layout in zip(shifts, layouts, strict=True)], device=device
+            [[PAD] * shift + list(layout.prompt) for shift, layout in zip(shifts, layouts, strict=True)]
         ),
-        real=torch.arange(width, device=device) >= torch.tensor(shifts, device=device)[:, None],
+        real=torch.arange(width) >= torch.tensor(shifts)[:, None],
         n_latents=n_latents,
         tails=pairs([[*tail.tokens, *[PAD] * (span - len(tail.tokens))] for tail in tails]),
         sites=sites,
@@ -110,3 +114,7 @@ def collate(layouts: Sequence[Layout], device: torch.device | str = "cpu") -> Ba
         reads=pairs(reads),
         targets=pairs(targets),
     )
+    if torch.device(device).type == "cpu":
+        return host
+    there = moved([getattr(host, name) for name in TENSORS], torch.device(device))
+    return replace(host, **dict(zip(TENSORS, there, strict=True)), host=host)

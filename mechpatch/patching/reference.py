@@ -90,7 +90,7 @@ def says(
     going = torch.ones_like(pair, dtype=torch.bool)
     for step in range(say.count):
         reads = (opened + step)[:, None, None].expand(-1, 2, 1)
-        asked = replace(batch, tails=tails, reads=reads, targets=torch.full_like(reads, -1))
+        asked = replace(batch, tails=tails, reads=reads, targets=torch.full_like(reads, -1), host=None)
         run = rollout(model, latent_head, asked, writes)
         token = run.logits[:, 0, 0].argmax(-1)
         said[:, step] = torch.where(going, token, -1)

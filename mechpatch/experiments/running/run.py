@@ -128,6 +128,6 @@ def run_experiment(
     for shard in superseded(experiment, shards):
         directory.remove_shard(shard)
     log.info("all records are there; peak memory %sB", amount(peak_memory(experiment.model.device)))
-    mixture = mixture_of(directory.spec["machine"], whole)
+    mixture = mixture_of(directory.spec.get("machine", {}), whole)
     done_in(Pace(time.monotonic() - started, unbegun, expected, watch.seconds, rounding, mixture))
     return directory.records()

@@ -17,6 +17,7 @@ from mechpatch.patching.batch import Batch, collate
 from mechpatch.patching.engine.base import STREAM, BaseRun, beside_the_stream, both_continuations, empty_base
 from mechpatch.patching.engine.runs import base_run
 from mechpatch.patching.engine.tree import Tree, grow
+from mechpatch.patching.moved import moved
 from mechpatch.reprs import short_repr
 from mechpatch.thoughts.layout import Layout
 
@@ -70,19 +71,16 @@ def record(
         hooks: hook points whose vectors at the sites are kept; `resid_pre` and `resid_post` are in any case.
     """
     base = base_run(model, head, collate(layouts, model.unembed.W_U.device), hooks)
-    recordings = []
-    for pair in range(len(layouts)):
-        slots, late = _slots(base.tree, pair), _late(base.tree, pair)
-        recordings.append(
-            Recording(
-                cache=base.cache[:, :, pair, :, 0, slots],
-                stream=base.stream[:, pair, late - base.tree.first],
-                sites=torch.searchsorted(late, base.tree.sites[pair]).to(base.stream.device),
-                logits=base.logits[pair].clone(),
-                points={hook: vectors[:, pair].clone() for hook, vectors in base.points.items()},
-            )
+    return [
+        Recording(
+            cache=base.cache[:, :, pair, :, 0, slots],
+            stream=base.stream[:, pair, late],
+            sites=sites,
+            logits=base.logits[pair].clone(),
+            points={hook: vectors[:, pair].clone() for hook, vectors in base.points.items()},
         )
-    return recordings
+        for pair, (slots, late, sites) in enumerate(_places(base))
+    ]
 
 
 def recorded_shapes(model: HookedTransformer, layouts: Sequence[Layout], hooks: Sequence[str] = ()) -> list[Shapes]:
@@ -113,9 +111,9 @@ def recorded_shapes(model: HookedTransformer, layouts: Sequence[Layout], hooks: 
 def replay(model: HookedTransformer, head: LatentHead | None, batch: Batch, recordings: Sequence[Recording]) -> BaseRun:
     """The base run of `batch` from the recordings of its questions: the same bits, and no forward pass."""
     base = empty_base(model, head, batch, [*recordings[0].points])
-    for pair, kept in enumerate(recordings):
-        base.cache[:, :, pair, :, 0, _slots(base.tree, pair)] = kept.cache
-        base.stream[:, pair, _late(base.tree, pair) - base.tree.first] = kept.stream
+    for pair, (kept, (slots, late, _)) in enumerate(zip(recordings, _places(base), strict=True)):
+        base.cache[:, :, pair, :, 0, slots] = kept.cache
+        base.stream[:, pair, late] = kept.stream
         for hook, vectors in kept.points.items():
             base.points[hook][:, pair] = vectors
     base.logits.copy_(stack_logits(recordings, batch))
@@ -135,6 +133,17 @@ def stack_logits(recordings: Sequence[Recording], batch: Batch) -> Float[Tensor,
         for kept, more in zip(recordings, missing, strict=True)
     ]
     return torch.stack(padded)
+
+
+def _places(base: BaseRun) -> list[tuple[Tensor, Tensor, Tensor]]:
+    """On the model's device, for each question: the slots of its tokens; those from its first site on, as the stream
+    counts them; and where the sites are among the latter."""
+    tree, places = base.tree, []
+    for pair in range(len(tree.tokens)):
+        late = _late(tree, pair)
+        places += [_slots(tree, pair), late - tree.first, torch.searchsorted(late, tree.sites[pair])]
+    there = iter(moved(places, base.stream.device))
+    return [*zip(there, there, there, strict=True)]
 
 
 def _slots(tree: Tree, pair: int) -> Int[Tensor, " token"]:

@@ -25,8 +25,9 @@ from mechpatch.patching.engine.base import BaseRun, Cache, both_continuations, e
 from mechpatch.patching.engine.block import Grid, Resid, run_block
 from mechpatch.patching.engine.chunks import bytes_of_logits, bytes_of_rows, chunking
 from mechpatch.patching.engine.saying import own_cache, patched_said
+from mechpatch.patching.engine.tree import repeated
 from mechpatch.patching.engine.watch import Patcher, Recorder, Watch
-from mechpatch.patching.engine.waves import Handed, Wave, base_runs, patched_runs, repeated, wave_of
+from mechpatch.patching.engine.waves import Handed, Wave, base_runs, on_device, patched_runs, wave_of
 from mechpatch.patching.patch import Patch, RelayStep
 from mechpatch.patching.rollout import Outcome
 from mechpatch.points import HookPoint, point_of
@@ -45,9 +46,10 @@ def base_run(model: HookedTransformer, head: LatentHead | None, batch: Batch, ho
     base = empty_base(model, head, batch, hooks)
     tree, depth = base.tree, len(base.model.blocks)
     runs, (first, *later) = base_runs(tree), tree.stages
-    device, window = base.stream.device, base.model.window
-    waves = [wave_of(tree, runs, first, 0, depth, device, repeated(tree), window=window)]
-    waves += [wave_of(tree, runs, stage, 0, depth, device, window=window) for stage in later]
+    window = base.model.window
+    waves = [wave_of(tree, runs, first, 0, depth, repeated(tree), window=window)]
+    waves += [wave_of(tree, runs, stage, 0, depth, window=window) for stage in later]
+    waves = on_device(waves, base.stream.device)
     h = _climb(base, waves, base.cache[..., 0, :0, :], base.cache, Recorder(base))
     _predict(base, runs.number, waves[-1], h, base.logits[None])
     return base
@@ -193,7 +195,8 @@ def _run_chunk(
     said = None if base.voice is None else base.voice.said.repeat(len(patches), 1, 1)
     if len(runs.pair):
         window, stages, device = base.model.window, tree.stages[1:], vectors.device
-        waves = [wave_of(tree, runs, each, tree.first, depth, device, window=window, point=point) for each in stages]
+        waves = [wave_of(tree, runs, each, tree.first, depth, window=window, point=point) for each in stages]
+        waves = on_device(waves, device)
         own = own_cache(base, int(runs.rank.max()) + 1)
         chosen = _chosen(patches, same.shape[3]).to(device) if point.heads else None
         watch = Patcher(

@@ -64,8 +64,8 @@ def grow(batch: Batch) -> Tree:
     Raises:
         ThoughtError: a site is not shared by both continuations.
     """
-    start, tails, prompt = batch.tail_start, batch.tails.cpu(), batch.real.cpu()
-    columns, reads = batch.columns.cpu(), batch.reads.cpu()
+    batch = batch.host or batch  # indices are made on the CPU
+    start, tails, prompt, columns, reads = batch.tail_start, batch.tails, batch.real, batch.columns, batch.reads
     length = start + tails.shape[2]
     ends = reads.amax(-1)[..., None] + 1  # the last token is read too
     place = torch.arange(start, length)
@@ -88,7 +88,7 @@ def grow(batch: Batch) -> Tree:
     cuts = sorted({0, int(columns.min()), *fed, *(slot + 1 for slot in fed), len(column)})
     latents = torch.zeros(batch.size, batch.n_latents, dtype=tails.dtype)
     return Tree(
-        tokens=torch.cat([batch.prompt.cpu(), latents, tails[:, 0], tails[:, 1, split - start :]], dim=1),
+        tokens=torch.cat([batch.prompt, latents, tails[:, 0], tails[:, 1, split - start :]], dim=1),
         real=real,
         positions=(column - (~prompt).sum(1, keepdim=True)).clamp(min=0),
         sees=earlier & ~apart & real[:, None] | torch.eye(len(column), dtype=torch.bool),
@@ -98,3 +98,26 @@ def grow(batch: Batch) -> Tree:
         stages=tuple(range(a, b) for a, b in pairwise(cuts)),
         fed=fed,
     )
+
+
+def repeated(tree: Tree) -> Int[Tensor, "4 _"]:
+    """Slots of the first stage up to which another question, further up, has the same tokens.
+
+    Clean and corrupted question are alike up to the number that differs, and all questions may open with the same
+    instruction: what such tokens compute is computed once.
+
+    Returns:
+        Pair and slot of each, then pair and slot where the same token is computed.
+    """
+    end = tree.first - 1  # what follows the last slot may need its row
+    computed: dict[tuple[tuple[int, int] | None, int], tuple[int, int]] = {}
+    found = []
+    for pair, (tokens, real) in enumerate(zip(tree.tokens[:, :end].tolist(), tree.real[:, :end].tolist(), strict=True)):
+        before: tuple[int, int] | None = None
+        for slot, token in enumerate(tokens):
+            if real[slot]:
+                place = (pair, slot)
+                before = computed.setdefault((before, token), place)
+                if before != place:
+                    found.append((*place, *before))
+    return torch.tensor(found, dtype=torch.long).view(-1, 4).T

@@ -9,13 +9,14 @@ where they join, so those that a block must compute are always the first ones of
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
 from mechpatch.patching.engine.tree import Tree
+from mechpatch.patching.moved import moved
 from mechpatch.patching.patch import Patch
 from mechpatch.points import POINTS, HookPoint
 from mechpatch.reprs import short_repr
@@ -25,6 +26,9 @@ KNOWN = -2  # below everything: where a row stands that is made of a token or a 
 # What a patch writes that has no donor: the vector that the run of another patch has there, by that patch's place; or a
 # vector that is there already, by the pairs in which it is not the base run's.
 Handed = int | Bool[Tensor, " pair"]
+# What of a wave its blocks need on their device.
+MOVED = ("grid", "positions", "tokens", "joined", "last", "useful", "repeats", "written", "read", "unseen")
+Indices = Tensor | list[Tensor] | tuple[Tensor, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -61,7 +65,7 @@ class Wave:
         counts: for each layer, how many of the first rows the block must compute.
         widths: for each layer, the most runs of one pair that these rows belong to.
         row: the row of each run and slot; -1 where there is none. The last line is -1 everywhere: index -1 stands for
-            "no run". It is on the CPU, and everything below on the model's device, so that no wave waits for the CPU.
+            "no run". It stays on the CPU; everything below goes to the model's device, see `on_device`.
         grid: for each row its pair, its run's rank, its place in the stage and its place among its run's own slots.
         positions: position of each row, for the rotary embedding.
         tokens: token ids of the first rows, whose runs joined in an earlier stage; not used where the stage is fed.
@@ -162,36 +166,12 @@ def patched_runs(
     )
 
 
-def repeated(tree: Tree) -> Int[Tensor, "4 _"]:
-    """Slots of the first stage up to which another question, further up, has the same tokens.
-
-    Clean and corrupted question are alike up to the number that differs, and all questions may open with the same
-    instruction: what such tokens compute is computed once.
-
-    Returns:
-        Pair and slot of each, then pair and slot where the same token is computed.
-    """
-    end = tree.first - 1  # what follows the last slot may need its row
-    computed: dict[tuple[tuple[int, int] | None, int], tuple[int, int]] = {}
-    found = []
-    for pair, (tokens, real) in enumerate(zip(tree.tokens[:, :end].tolist(), tree.real[:, :end].tolist(), strict=True)):
-        before: tuple[int, int] | None = None
-        for slot, token in enumerate(tokens):
-            if real[slot]:
-                place = (pair, slot)
-                before = computed.setdefault((before, token), place)
-                if before != place:
-                    found.append((*place, *before))
-    return torch.tensor(found, dtype=torch.long).view(-1, 4).T
-
-
 def wave_of(
     tree: Tree,
     runs: Runs,
     stage: range,
     shared: int,
     depth: int,
-    device: torch.device,
     repeats: Int[Tensor, "4 _"] | None = None,
     window: int | None = None,
     point: HookPoint = RESID_POST,
@@ -201,7 +181,7 @@ def wave_of(
     Args:
         shared: how many slots, the first ones, are the base run's in every run.
         depth: number of layers.
-        repeats: see `repeated`; for base runs, whose number is that of their pair.
+        repeats: see `tree.repeated`; for base runs, whose number is that of their pair.
         window: see `Decoder`.
     """
     slots = torch.arange(tree.tokens.shape[1])
@@ -242,17 +222,31 @@ def wave_of(
         counts=counts,
         widths=[int(ranks[count - 1]) + 1 if count else 0 for count in counts],
         row=torch.full((len(runs.pair) + 1, len(slots)), -1).index_put((run, slot), torch.arange(len(run))),
-        grid=torch.stack([pair, rank, slot - stage.start, slot - shared]).to(device),
-        positions=tree.positions[pair, slot].to(device),
-        tokens=tree.tokens[pair, slot][:known].to(device),
-        joined=torch.stack([below + 1, pair, slot])[:, known:].to(device),
-        last=last[run[last].argsort(stable=True)].to(device),
-        useful=useful.nonzero()[:, 0].to(device),
-        repeats=repeats.to(device),
-        written=[each.to(device) for each in _by_layer(owners, to_write, layer, top, there)],
-        read=[each.to(device) for each in _by_layer(owners, to_read, first, until, there)],
-        unseen=_unseen(tree, stage, window, device),
+        grid=torch.stack([pair, rank, slot - stage.start, slot - shared]),
+        positions=tree.positions[pair, slot],
+        tokens=tree.tokens[pair, slot][:known],
+        joined=torch.stack([below + 1, pair, slot])[:, known:],
+        last=last[run[last].argsort(stable=True)],
+        useful=useful.nonzero()[:, 0],
+        repeats=repeats,
+        written=_by_layer(owners, to_write, layer, top, there),
+        read=_by_layer(owners, to_read, first, until, there),
+        unseen=_unseen(tree, stage, window),
     )
+
+
+def on_device(waves: Sequence[Wave], device: torch.device) -> list[Wave]:
+    """Waves with all that blocks need on the model's device, by one copy for them all: no wave waits for the CPU."""
+    there = iter(moved([each for wave in waves for name in MOVED for each in _each(getattr(wave, name))], device))
+
+    def taken(value: Indices) -> Indices:
+        return next(there) if isinstance(value, Tensor) else type(value)(next(there) for _ in value)
+
+    return [replace(wave, **{name: taken(getattr(wave, name)) for name in MOVED}) for wave in waves]
+
+
+def _each(value: Indices) -> Sequence[Tensor]:
+    return [value] if isinstance(value, Tensor) else value
 
 
 def _by_layer(
@@ -273,13 +267,12 @@ def _by_layer(
 
 
 def _unseen(
-    tree: Tree, stage: range, window: int | None, device: torch.device
+    tree: Tree, stage: range, window: int | None
 ) -> tuple[Bool[Tensor, "pair query key"], Bool[Tensor, "pair query key"]]:
     """See `Wave`; what a window hides is told by positions, because the slots of the second branch do not follow on."""
     queries, keys = slice(stage.start, stage.stop), slice(stage.stop)
     unseen = ~tree.sees[:, queries, keys]
-    everywhere = unseen.to(device)
     if window is None:
-        return everywhere, everywhere
+        return unseen, unseen
     far = tree.positions[:, queries, None] - tree.positions[:, None, keys] >= window
-    return everywhere, (unseen | far).to(device)
+    return unseen, unseen | far

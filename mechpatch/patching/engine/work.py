@@ -16,11 +16,10 @@ from mechpatch.patching.batch import Batch
 from mechpatch.patching.engine.base import BaseRun
 from mechpatch.patching.engine.block import Block
 from mechpatch.patching.engine.decoder import Decoder
-from mechpatch.patching.engine.waves import Runs, Wave, base_runs, patched_runs, repeated, wave_of
+from mechpatch.patching.engine.tree import repeated
+from mechpatch.patching.engine.waves import Runs, Wave, base_runs, patched_runs, wave_of
 from mechpatch.patching.patch import Patch
 from mechpatch.points import point_of
-
-CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +46,8 @@ def base_work(base: BaseRun) -> Work:
     tree, runs = base.tree, base_runs(base.tree)
     first, *later = tree.stages
     depth = len(base.model.blocks)
-    waves = [wave_of(tree, runs, first, 0, depth, CPU, repeated(tree))]
-    waves += [wave_of(tree, runs, stage, 0, depth, CPU) for stage in later]
+    waves = [wave_of(tree, runs, first, 0, depth, repeated(tree))]
+    waves += [wave_of(tree, runs, stage, 0, depth) for stage in later]
     return _of_waves(base, runs, waves)
 
 
@@ -70,7 +69,7 @@ def sweep_work(
     tree, decoder, point = base.tree, base.model, point_of(hook)
     shape = point.n_layers(len(decoder.blocks)), tree.sites.shape[1], decoder.shape(point)[0] if point.heads else 1
     runs = patched_runs(tree, patches, torch.zeros(len(tree.tokens), *shape, dtype=torch.bool), point, handed)
-    waves = [wave_of(tree, runs, each, tree.first, len(decoder.blocks), CPU, point=point) for each in tree.stages[1:]]
+    waves = [wave_of(tree, runs, each, tree.first, len(decoder.blocks), point=point) for each in tree.stages[1:]]
     return _of_waves(base, runs, waves) + said_work(base, runs.pair, say)
 
 
