@@ -127,14 +127,16 @@ class Experiment:
         return self.pinned or Memory.of(self.model.device, self.spec.memory)
 
     @property
+    def groups(self) -> list[list[int]]:
+        """Pair indices of each batch, whether or not they are asked for: those of equal pairs are equal."""
+        return groups(self.layouts, self.spec.batch_size, self.model.n_ctx, self.spec.say or 0)
+
+    @property
     def batches(self) -> list[list[int]]:
         """Pair indices of each batch. Batches are cut from all pairs, so that a run over more of them has equal ones;
         those that are not asked for are left out."""
         asked = set(self.asked)
-        cut = (
-            [index for index in batch if index in asked]
-            for batch in groups(self.layouts, self.spec.batch_size, self.model.n_ctx, self.spec.say or 0)
-        )
+        cut = ([index for index in batch if index in asked] for batch in self.groups)
         return [batch for batch in cut if batch]
 
     def cells(self, batch: Sequence[int]) -> list[Cell]:

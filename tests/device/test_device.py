@@ -23,6 +23,7 @@ from mechpatch.experiments.spec import Spec
 from mechpatch.models import ThoughtModel, load_model
 from mechpatch.patching import collate
 from mechpatch.patching.engine import base, runs
+from mechpatch.patching.engine.recording import record
 from mechpatch.patching.engine.waves import MOVED
 from mechpatch.patching.moved import moved
 
@@ -132,6 +133,31 @@ def test_indices_go_up_together_and_a_block_has_few_kernels(there, pairs):
         assert kinds == [PINNED] * 2  # of the batch, of all waves; beside what is read off the last one
         waves, depth = len(found.tree.stages), len(found.model.blocks)
         assert seen.kernels["block"] <= KERNELS_OF_A_BLOCK * waves * depth
+
+
+def test_the_questions_of_a_batch_are_recorded_together(demo_model, there, pairs, tmp_path):
+    layouts = Experiment.prepare(demo_model, spec_of("layer", **LATENT), pairs).layouts
+    together = record(demo_model.hooked, demo_model.head, [side for pair in layouts for side in pair])
+
+    def unpatched(model: ThoughtModel, groups: Any = ((0, 1),)) -> UnpatchedRuns:
+        return UnpatchedRuns(model, layouts, "fast", tmp_path, groups=groups)
+
+    with watched(*BLOCKING, PINNED) as seen:
+        runs_there = unpatched(there)
+        found = [recording for index in (0, 1) for recording in runs_there.get(index)]
+        kernels, again = seen.kernels.total(), unpatched(there)
+        assert again.has(0)
+        assert again.has(1)
+        assert not unpatched(there, ()).has(0)  # alone it would have other bits
+        found += [recording for index in (1, 0) for recording in again.get(index)]
+        assert seen.kernels.total() - kernels < kernels / 10  # from the cache
+    for mine, theirs in zip(found, [*together, *together[2:], *together[:2]], strict=True):
+        for name, tensor in mine.tensors().items():
+            assert torch.equal(host(tensor), theirs.tensors()[name]), name
+    alone = unpatched(demo_model)
+    assert torch.equal(alone.get(0)[0].logits, record(demo_model.hooked, demo_model.head, layouts[0])[0].logits)
+    assert unpatched(demo_model, ()).has(0)  # on the CPU each pair is recorded by itself
+    assert not alone.has(1)
 
 
 def break_function(module: Any, name: str, change: Callable[[Any], Any]) -> Callable[[pytest.MonkeyPatch], None]:

@@ -38,37 +38,14 @@ WAIT, UP, PINNED, DOWN, HIDDEN = "wait", "up", "pinned", "down", "hidden"
 BLOCKING = (WAIT, UP, DOWN, HIDDEN)
 # No kernel: metadata alone, or memory of the caching allocator.
 VIEWS = frozenset(
-    [
-        "view",
-        "_unsafe_view",
-        "expand",
-        "slice",
-        "select",
-        "transpose",
-        "t",
-        "unsqueeze",
-        "squeeze",
-        "permute",
-        "detach",
-        "alias",
-        "as_strided",
-        "split",
-        "split_with_sizes",
-        "unbind",
-        "lift_fresh",
-        "empty",
-        "empty_like",
-        "new_empty",
-        "empty_strided",
-        "new_empty_strided",
-        "diagonal",
-        "_reshape_alias",
-    ]
+    "view _unsafe_view expand slice select transpose t unsqueeze squeeze permute detach alias as_strided split "  # noqa: SIM905
+    "split_with_sizes unbind lift_fresh empty empty_like new_empty empty_strided new_empty_strided diagonal "
+    "_reshape_alias".split()
 )
-WAITING = frozenset(["_local_scalar_dense", "nonzero", "_unique2", "masked_select", "equal", "is_nonzero", "bincount"])
+WAITING = frozenset("_local_scalar_dense nonzero _unique2 masked_select equal is_nonzero bincount".split())  # noqa: SIM905
 # These take no CPU scalar beside tensors of the device.
-STRICT = frozenset(["mm", "bmm", "addmm", "baddbmm", "cat", "stack", "gather", "scatter", "index_select"])
-INDEXING = frozenset(["index", "index_put", "index_put_", "_index_put_impl_"])
+STRICT = frozenset("mm bmm addmm baddbmm cat stack gather scatter index_select".split())  # noqa: SIM905
+INDEXING = frozenset({"index", "index_put", "index_put_", "_index_put_impl_"})
 
 
 class DeviceError(RuntimeError):
@@ -79,7 +56,7 @@ class OnDevice(Tensor):
     """A tensor of the device; `values` lie on the CPU."""
 
     values: Any
-    __torch_function__ = torch._C._disabled_torch_function_impl
+    __torch_function__: Any = torch._C._disabled_torch_function_impl
 
     @staticmethod
     def __new__(cls, values: Tensor) -> "OnDevice":

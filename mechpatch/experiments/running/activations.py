@@ -16,6 +16,7 @@ from mechpatch.patching.engine.recording import Recording
 from mechpatch.patching.settings import settings
 from mechpatch.points import RESID_POST
 from mechpatch.storage.activations import ActivationCache
+from mechpatch.storage.keys import digest
 from mechpatch.thoughts import Layout
 
 SCHEMA = 3  # raise when what is stored, or how it is computed, changes
@@ -29,8 +30,10 @@ Vectors = dict[str, Float[Tensor, "layer site *vector"]]  # by hook point
 class UnpatchedRuns:
     """Recordings of both questions of each pair, clean then corrupted.
 
-    A pair is recorded by itself, so what is stored does not depend on its neighbours. The cache key covers weights,
-    adapter, tokens, sites, hook points, dtype, engine, schema, and the settings on which rounding depends.
+    On the CPU a pair is recorded by itself, so what is stored does not depend on its neighbours. On any other device,
+    where few questions would take as long as many, the pairs of `groups` are recorded together. The cache key covers
+    weights, adapter, tokens, sites, hook points, dtype, engine, schema, what is recorded together, and the settings on
+    which rounding depends.
     """
 
     def __init__(
@@ -40,19 +43,20 @@ class UnpatchedRuns:
         engine: str,
         folder: Path | None,
         hooks: Sequence[str] = (RESID_POST,),
+        groups: Sequence[Sequence[int]] = (),
     ) -> None:
         self._model, self._layouts, self._engine, self._hooks = model, layouts, engine, tuple(hooks)
         self._cache = ActivationCache(folder) if folder is not None else None
         self._machine = settings(model.device)
+        alone = model.device.type == "cpu" or engine != "fast"
+        self._groups = {} if alone else {index: group for group in groups for index in group}
+        self._fresh: dict[int, RecordedPair] = {}  # recorded with the last one, and not yet asked for
         self._vectors: OrderedDict[int, tuple[Vectors, Vectors]] = OrderedDict()
 
     def get(self, index: int) -> RecordedPair:
         """The runs of pair `index`, from the cache if they are there."""
-        clean, corrupted = pair = self._load_or_record(index)
-        self._vectors[index] = self._kept(clean), self._kept(corrupted)  # small; all else is let go of
-        self._vectors.move_to_end(index)
-        if len(self._vectors) > KEPT:
-            self._vectors.popitem(last=False)
+        pair = self._fresh.pop(index, None) or self._load_or_record(index)
+        self._keep(index, pair)
         return pair
 
     def vectors(self, index: int, side: int, hook: str = RESID_POST) -> Float[Tensor, "1 2 layer site *vector"]:
@@ -65,25 +69,39 @@ class UnpatchedRuns:
         """Whether the runs of pair `index` are in the cache."""
         return self._cache is not None and self._cache.has(self._about(index))
 
-    def _kept(self, recording: Recording) -> Vectors:
-        return {hook: recording.vectors(hook) for hook in self._hooks}
+    def _keep(self, index: int, pair: RecordedPair) -> None:
+        """Hold what is small of a pair; all else is let go of."""
+        clean, corrupted = ({hook: recording.vectors(hook) for hook in self._hooks} for recording in pair)
+        self._vectors[index] = clean, corrupted
+        self._vectors.move_to_end(index)
+        if len(self._vectors) > KEPT:
+            self._vectors.popitem(last=False)
 
     def _load_or_record(self, index: int) -> RecordedPair:
         if self._cache is None:
             return self._record(index)
-        about = self._about(index)
-        if (stored := self._cache.load(about, self._expected(index))) is not None:
+        if (stored := self._cache.load(self._about(index), self._expected(index))) is not None:
             return _pair({name: tensor.to(self._model.device) for name, tensor in stored.items()})
-        pair = self._record(index)
-        self._cache.save(about, _tensors(pair))
-        return pair
+        return self._record(index)
 
     def _record(self, index: int) -> RecordedPair:
-        model = self._model
-        clean, corrupted = ENGINES[self._engine].record(model.hooked, model.head, self._layouts[index], self._hooks)
-        return clean, corrupted
+        model, group = self._model, self._groups.get(index, (index,))
+        layouts = [layout for each in group for layout in self._layouts[each]]
+        found = ENGINES[self._engine].record(model.hooked, model.head, layouts, self._hooks)
+        self._fresh = dict(zip(group, zip(found[::2], found[1::2], strict=True), strict=True))
+        for each, pair in self._fresh.items():
+            self._keep(each, pair)
+            if self._cache is not None:
+                self._cache.save(self._about(each), _tensors(pair))
+        return self._fresh.pop(index)
 
     def _about(self, index: int) -> dict[str, object]:
+        group = self._groups.get(index, (index,))
+        together = (
+            {}
+            if len(group) == 1
+            else {"together": digest([asdict(layout) for each in group for layout in self._layouts[each]])}
+        )
         return {
             "model": self._model.fingerprint,
             "layouts": [asdict(layout) for layout in self._layouts[index]],
@@ -92,6 +110,7 @@ class UnpatchedRuns:
             "machine": self._machine,
             "engine": self._engine,
             "schema": SCHEMA,
+            **together,
         }
 
     def _expected(self, index: int) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:

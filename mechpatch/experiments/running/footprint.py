@@ -91,10 +91,12 @@ def footprint(
     recorded = [shapes for pair in layouts for shapes in ENGINES[spec.engine].shapes(model.hooked, pair, spec.hooks)]
     vectors = sum(2 * sites * floats_of(model, hook) for hook in spec.hooks)  # of one pair; a batch holds three such
     batch = sum(prod(shape) for shapes in recorded for shape in shapes.values())
+    # On a device questions are recorded together, in one base run.
+    base_bytes = 0 if model.device.type == "cpu" else batch * element
     batch += (min(pairs, KEPT) + 3 * len(layouts)) * vectors
     if spec.expected or "swap" in spec.experiments:  # questions are recorded again, with expected answers
         batch *= 2
-    rows = logits = work = base_bytes = 0
+    rows = logits = work = 0
     say, varied = spec.say or 0, bool({"count", "early"} & {*spec.experiments})
     for direction in spec.directions:
         collated = collate([pair[recipient(direction)] for pair in layouts], model.device)

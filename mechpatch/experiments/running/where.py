@@ -59,10 +59,10 @@ class Here:
 
     def __call__(self, experiment: Experiment, todos: Sequence[Todo], tick: Tick) -> Iterator[Ran]:
         """The parts of the batches, in their order."""
-        spec = experiment.spec
-        runs = UnpatchedRuns(experiment.model, experiment.layouts, spec.engine, self.cache, spec.hooks)
+        model, spec, groups = experiment.model, experiment.spec, experiment.groups
+        runs = UnpatchedRuns(model, experiment.layouts, spec.engine, self.cache, spec.hooks, groups)
         runner = BatchRunner.prepare(experiment, runs, tick)
-        machine = settings(experiment.model.device, experiment.memory)
+        machine = settings(model.device, experiment.memory)
         for number, todo in enumerate(todos):
             for part in runner.run(todo):
                 yield Ran(number, part, runner.watch.lap(), machine)
