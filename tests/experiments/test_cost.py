@@ -65,6 +65,26 @@ def test_what_is_counted_is_what_is_run(experiment, monkeypatch):
     assert all(seconds > 0 for seconds in runner.watch.seconds.values())
 
 
+def test_relay_steps_that_nothing_is_handed_to_are_not_planned(demo_model, shipped_pairs, monkeypatch):
+    """Without feedback the run of every step but the first is the unpatched one."""
+    rows, real = [], engine.run_block
+    monkeypatch.setattr(engine, "run_block", lambda block, h, *rest: (rows.append(len(h)), real(block, h, *rest)))
+    spec = Spec(experiments=("relay",), layers=(1,), thoughts="placeholder", n_thoughts=3, checks=0)
+    experiment = Experiment.prepare(demo_model, spec, shipped_pairs[:2])
+    counts = count(experiment)
+    runs = UnpatchedRuns(demo_model, experiment.layouts, "fast", None)
+    runner = BatchRunner.prepare(experiment, runs, lambda cells: None)
+    assert sum(part.table.num_rows for part in runner.run(Todo.whole(experiment, [0, 1]))) == 2 * 3
+    assert sum(rows) == (counts.unpatched + counts.patched).token_layers
+    first = count(
+        Experiment.prepare(
+            demo_model, dataclasses.replace(spec, experiments=("position",), sites=("t0",)), shipped_pairs[:2]
+        )
+    )
+    assert counts.patched == first.patched  # t0 of `position`
+    assert counts.patched.token_layers > 0
+
+
 @pytest.mark.parametrize("experiments", [("position", "relay"), ("count",)])
 def test_what_is_said_is_counted_as_if_nothing_ended_before(experiment, monkeypatch, experiments):
     rows, plain = [], []
