@@ -32,3 +32,7 @@ class StorageError(MechpatchError):
 
 class NumericsError(MechpatchError):
     """A forward pass gave NaN or infinity, or two computations that must agree do not."""
+
+
+class WorkerError(MechpatchError):
+    """Workers of a cluster cannot be had, or go down again and again."""

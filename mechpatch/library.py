@@ -20,9 +20,11 @@ from mechpatch.own import Donor, Metric, Own
 from mechpatch.pairs import Pair, pairs_from
 from mechpatch.pairs import load_pairs as read_file
 from mechpatch.points import point_of
+from mechpatch.scale import Cluster
 from mechpatch.stats import RunSummary
 from mechpatch.stats.answers import SHARES
 from mechpatch.stats.finished import FinishedRun
+from mechpatch.storage.remote import local_run
 from mechpatch.views.figures import files as figures
 from mechpatch.views.report import write_report
 from mechpatch.views.told import told
@@ -190,6 +192,9 @@ def run(
     cache: str | Path | None = None,
     include_incorrect: bool = False,
     mixed: bool = False,
+    ray: str | None = None,
+    workers: int | None = None,
+    gpus_per_worker: int | float | None = None,
     **settings: Any,
 ) -> Run:
     """Patch every pair, in memory or into a directory.
@@ -204,6 +209,8 @@ def run(
         cache: folder of unpatched runs; None for none.
         include_incorrect: let pairs that the unpatched model gets wrong into means and figures.
         mixed: go on with a run that was begun with other threads, libraries or devices; recorded, and reported.
+        ray: run the batches on a Ray cluster: local, auto or HOST:PORT, see `mechpatch guide scale`; None for here.
+        workers, gpus_per_worker: of that cluster, see `mechpatch.scale.Cluster`.
         settings: further fields of `Spec`: hooks, layers, sites, subsets, window, directions, thoughts, n_thoughts,
             prefix, batch_size, seed, engine, checks, memory …
 
@@ -237,8 +244,13 @@ def run(
         raise SpecError(f"run(): {str(error).partition('__init__() ')[2] or error}; see the fields of Spec") from error
     file = pairs_to_run(model, pairs, spec, limit)
     where = None if cache is None else Path(cache)
+    cluster = None
+    if ray is not None:
+        cluster = Cluster(address=ray, workers=workers, gpus_per_worker=gpus_per_worker, cache=where, mixed=mixed)
     if out is None:
-        kept = workflow.run_in_memory(model, spec, file, cache=where, include_incorrect=include_incorrect, own=own)
+        kept = workflow.run_in_memory(
+            model, spec, file, cache=where, include_incorrect=include_incorrect, own=own, run_batches=cluster
+        )
         return Run(kept)
     workflow.run_to_directory(
         model,
@@ -250,17 +262,18 @@ def run(
         own=own,
         drawn=False,
         mixed=mixed,
+        run_batches=cluster,
     )
     return open_run(out)
 
 
 def open_run(folder: str | Path) -> Run:
-    """A finished run, from its directory.
+    """A finished run, from its directory, or from a URL that fsspec knows, of which a copy is read.
 
     Raises:
         StorageError: it is not finished, is damaged, or is none.
     """
-    finished = FinishedRun(Path(folder))
+    finished = FinishedRun(local_run(folder))
     finished.require_whole()
     return Run(finished)
 

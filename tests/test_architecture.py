@@ -27,7 +27,7 @@ LAYERS = [
     {"readings"},
     {"verify"},
     {"studies"},
-    {"views", "tracking"},
+    {"views", "tracking", "scale"},
     {"workflow"},
     {"library", "sweeps"},
     {"reading"},
@@ -43,6 +43,7 @@ FORBIDDEN = {
     "tracking": {"models", "patching", "experiments", "thoughts", "pairs", "verify"},
     "patching": {"pairs", "storage", "stats", "metrics"},
     "models": {"stats", "metrics"},
+    "scale": {"stats", "verify", "readings", "inspection", "studies"},
 }
 
 
@@ -90,7 +91,17 @@ def modules_after(statement: str) -> set[str]:
 
 
 def test_import_is_light():
-    heavy = {"torch", "transformers", "transformer_lens", "peft", "matplotlib", "pyarrow", "wandb", "circuitsvis"}
+    heavy = {
+        "torch",
+        "transformers",
+        "transformer_lens",
+        "peft",
+        "matplotlib",
+        "pyarrow",
+        "wandb",
+        "circuitsvis",
+        "ray",
+    }
     assert not modules_after("import mechpatch") & heavy
     assert not modules_after("import mechpatch.cli") & heavy
 

@@ -274,8 +274,13 @@ FORBIDDEN_CALLS = {
     "np.load", "numpy.load", "torch.jit.load", "torch.hub.load", "time.time", "getmtime", "getctime",
 }  # fmt: skip
 FORBIDDEN_MODULES = {"pickle", "marshal", "shelve", "dill", "joblib", "subprocess", "socket", "requests", "urllib",
-                     "httpx", "http", "ftplib", "multiprocessing", "code", "runpy", "ctypes"}  # fmt: skip
-ALLOWED_MODULES = {("storage/atomic.py", "socket")}  # for the name of this machine
+                     "httpx", "http", "ftplib", "multiprocessing", "code", "runpy", "ctypes", "ray", "cloudpickle",
+                     "fsspec"}  # fmt: skip
+ALLOWED_MODULES = {
+    ("storage/atomic.py", "socket"),  # for the name of this machine
+    ("scale/cluster.py", "ray"),  # which pickles what the user's own processes hand each other, and reads no file
+    ("storage/remote.py", "fsspec"),  # which fetches a run whose URL the user gives
+}
 
 
 # Which file of a full cache was used longest ago; no number of a run depends on it.

@@ -7,11 +7,12 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
 from mechpatch.data import SHIPPED, meant
-from mechpatch.errors import CheckpointError, SpecError
+from mechpatch.errors import CheckpointError, SpecError, WorkerError
 from mechpatch.experiments.spec import NOTHING_FED_BACK, Spec
 from mechpatch.families import PAUSE, ROWS, possible
 from mechpatch.names import DTYPE_NAMES, not_known
@@ -147,6 +148,18 @@ def judge_machine(dtype: str, device: str, dtypes: Sequence[str] = DTYPE_NAMES) 
         raise CheckpointError(not_known("--dtype", [dtype], dtypes))
     if not re.fullmatch(r"auto|cpu|mps|cuda(:\d{1,3})?", device):
         raise CheckpointError(f"--device: {device[:60]!r} is not known; expected auto, cpu, cuda, cuda:1 or mps")
+
+
+def judge_cluster(address: str | None, workers: int | None, gpus: float | None) -> None:
+    """Options of a cluster have one, and Ray is there. Raises `SpecError` or `WorkerError`."""
+    if address is None:
+        for name, value in (("--workers", workers), ("--gpus-per-worker", gpus)):
+            if value is not None:
+                raise SpecError(
+                    f"{name} {value:g}: belongs to a cluster; say which one with --ray, for example --ray local"
+                )
+    elif find_spec("ray") is None:
+        raise WorkerError("--ray: Ray is not installed; pip install 'mechpatch[scale]', or run without it")
 
 
 def judge_limit(limit: int | None, pairs: Sequence[str] = ()) -> None:

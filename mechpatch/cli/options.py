@@ -152,6 +152,36 @@ Cache = Annotated[
         envvar="MECHPATCH_CACHE",
     ),
 ]
+Ray = Annotated[
+    str | None,
+    option(
+        "--ray",
+        panel=RUNNING,
+        metavar="ADDRESS",
+        help="Run batches on a Ray cluster: local (this machine), auto (the cluster it belongs to) or HOST:PORT.",
+        show_default="in this process",
+    ),
+]
+Workers = Annotated[
+    int | None,
+    option(
+        "--workers",
+        panel=RUNNING,
+        metavar="N",
+        help="Workers of --ray, each with as many threads as this process.",
+        show_default="as many as there is room for",
+    ),
+]
+GpusPerWorker = Annotated[
+    float | None,
+    option(
+        "--gpus-per-worker",
+        panel=RUNNING,
+        metavar="N",
+        help="GPUs that a worker of --ray takes.",
+        show_default="1 with --device cuda",
+    ),
+]
 Incorrect = Annotated[
     bool, flag("--include-incorrect", panel=OUTPUT, help="Let pairs that the model gets wrong into the means.")
 ]

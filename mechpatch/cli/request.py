@@ -282,6 +282,7 @@ def of_request(command: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(complete)
     def called(**given: Any) -> None:
+        early.judge_cluster(given.get("ray"), given.get("workers"), given.get("gpus_per_worker"))
         if (out := given.get("out")) is not None:
             require_run_or_empty(out)
             _require_joinable(out, given)

@@ -8,7 +8,20 @@ from typing import Annotated
 import typer
 
 from mechpatch.cli.app import app
-from mechpatch.cli.options import OUTPUT, RUNNING, Cache, Incorrect, Json, cache_folder, flag, interruptible, option
+from mechpatch.cli.options import (
+    OUTPUT,
+    RUNNING,
+    Cache,
+    GpusPerWorker,
+    Incorrect,
+    Json,
+    Ray,
+    Workers,
+    cache_folder,
+    flag,
+    interruptible,
+    option,
+)
 from mechpatch.cli.request import Request, of_request
 
 
@@ -38,6 +51,9 @@ def run(
     ] = 0,
     report: Annotated[bool, flag("--report", panel=OUTPUT, help="Write report.html too; --wandb does.")] = False,
     cache: Cache = None,
+    ray: Ray = None,
+    workers: Workers = None,
+    gpus_per_worker: GpusPerWorker = None,
     wandb: Annotated[
         bool, flag("--wandb", panel=OUTPUT, help="Log to Weights & Biases; offline unless WANDB_MODE=online.")
     ] = False,
@@ -60,6 +76,7 @@ def run(
     """
     from mechpatch import workflow
     from mechpatch.console import announce, progress, show_paths, show_summary
+    from mechpatch.scale import Cluster
     from mechpatch.tracking import null_observer, wandb_observer
 
     folder = cache_folder(cache)
@@ -72,6 +89,9 @@ def run(
             "model": asked.model.fingerprint,
         }
         observer = wandb_observer(wandb_project, out.name, config, out.parent)
+    cluster = None
+    if ray is not None:
+        cluster = Cluster(address=ray, workers=workers, gpus_per_worker=gpus_per_worker, cache=folder, mixed=mixed)
     with interruptible(out):
         finished = workflow.run_to_directory(
             asked.model,
@@ -87,6 +107,7 @@ def run(
             inspected=inspect,
             report=report or wandb,
             mixed=mixed,
+            run_batches=cluster,
         )
     observer.finish()
     if as_json:

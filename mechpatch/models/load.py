@@ -12,6 +12,7 @@ from transformers import PreTrainedConfig, PreTrainedTokenizerFast
 from mechpatch.errors import CheckpointError
 from mechpatch.families import PAUSE
 from mechpatch.models.architectures import architecture_of
+from mechpatch.models.copies import make_mapped
 from mechpatch.models.files import refusing
 from mechpatch.models.heads import SoftHead
 from mechpatch.models.hooked import parity, to_hooked
@@ -83,9 +84,13 @@ def load_model(
 
 
 def load_source(
-    source: ModelSource, *, dtype: str = "float32", device: str = "auto", n_ctx: int = 2048
+    source: ModelSource, *, dtype: str = "float32", device: str = "auto", n_ctx: int = 2048, copy: Path | None = None
 ) -> ThoughtModel:
-    """As `load_model`."""
+    """As `load_model`.
+
+    Args:
+        copy: file that keeps the merged weights for all processes that load this model, see `copies`; None for none.
+    """
     if dtype not in DTYPES:
         raise CheckpointError(f"dtype {dtype!r} is not known; expected one of {', '.join(DTYPES)}")
     torch.set_float32_matmul_precision("highest")  # TF32 off
@@ -95,7 +100,7 @@ def load_source(
     found = outline(source)
     family, special = found.family, found.special
     n_ctx = min(n_ctx, found.config.max_position_embeddings)
-    hf, head, settings = make_merged(found, kind)
+    hf, head, settings = make_merged(found, kind) if copy is None else make_mapped(found, kind, copy)
     if "lora_rank" in settings:
         log.info("LoRA merged: rank %d, alpha %g", settings["lora_rank"], settings["lora_alpha"])
     nn.Module.to(hf, place)

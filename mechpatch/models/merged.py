@@ -17,10 +17,8 @@ from mechpatch.models.outline import Outline
 
 def make_merged(found: Outline, dtype: torch.dtype) -> tuple[PreTrainedModel, LatentHead | None, dict[str, Any]]:
     """The model, its head if thoughts are fed back through one or as they are, and settings of how it was made."""
-    settings: dict[str, Any] = {"left_out": found.left_out} if found.left_out else {}
     if found.lora is not None:
-        lora = found.lora
-        return _adapted(found, dtype), None, settings | {"lora_rank": lora.r, "lora_alpha": lora.lora_alpha}
+        return _adapted(found, dtype), None, merged_settings(found)
     family, row = found.family, architecture_of(found.config)
     parts = _read(found, dtype)
     require_alias(parts, row, found.stored.path)
@@ -32,8 +30,20 @@ def make_merged(found: Outline, dtype: torch.dtype) -> tuple[PreTrainedModel, La
         assert family.lora_alpha is not None
         targets = found.source.lora_targets or row.targets
         hf = merge_lora(hf, lora_config(parts.rank, family.lora_alpha, targets), parts.lora, found.stored.path)
-        settings |= {"lora_rank": parts.rank, "lora_alpha": family.lora_alpha, "lora_targets": [*targets]}
-    return hf, LatentHead(parts.head, family.head) if family.fed == "head" else None, settings
+    head = LatentHead(parts.head, family.head) if family.fed == "head" else None
+    return hf, head, merged_settings(found)
+
+
+def merged_settings(found: Outline) -> dict[str, Any]:
+    """What a merged model is made with, as far as headers and configurations tell, JSON values."""
+    settings: dict[str, Any] = {"left_out": found.left_out} if found.left_out else {}
+    if (lora := found.lora) is not None:
+        settings |= {"lora_rank": lora.r, "lora_alpha": lora.lora_alpha}
+    elif found.family.lora and found.parts is not None:
+        targets = found.source.lora_targets or architecture_of(found.config).targets
+        alpha = found.family.lora_alpha
+        settings |= {"lora_rank": found.parts.rank, "lora_alpha": alpha, "lora_targets": [*targets]}
+    return settings
 
 
 def _read(found: Outline, dtype: torch.dtype) -> Parts:

@@ -8,6 +8,7 @@ Batches may be run anywhere and end in any order; what is kept of them is writte
 import logging
 import time
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,28 +98,28 @@ def run_experiment(
     expected, watch = None, Stopwatch()
     left = [len(held.missing.cells) for held in missing]  # parts of each batch that are to come
     took = [Stopwatch() for _ in missing]
-    ran = run_batches(experiment, [held.missing for held in missing], tick) if missing else ()
-    for number, part, seconds, machine in ran:
-        held = missing[number]
-        took[number].add(seconds)
-        with took[number].measure("records"):
-            measured = part.rounding and part.rounding.as_json()
-            shards.append(directory.write_shard(describe_part(held.batch, part), part.table, measured, {**machine}))
-        left[number] -= 1
-        if left[number]:
-            continue
-        watch.add(took[number].seconds)
-        table = rows(directory, find(experiment, held.batch, shards))
-        each = round(sum(took[number].seconds.values()) / len(held.batch), 3)
-        for index in held.batch:
-            row = headline(table.filter(pc.field("pair_index") == index)) | {"seconds": each}
-            log.info("pair %s", " ".join(f"{key}={value}" for key, value in row.items()))
-            pair_done(row)
-        if expected is None and len(missing) > 1:
-            first = Timing(count(experiment, [held.missing]), dict(took[number].seconds))
-            whole_work = count(experiment, [each.missing for each in missing])
-            expected = predict(first, first, whole_work, len(missing)) / run_batches.at_once
-            log.info("expected to take %.1f s in all", expected)
+    with closing(run_batches(experiment, [held.missing for held in missing], tick)) as ran:
+        for number, part, seconds, machine in ran if missing else ():
+            held = missing[number]
+            took[number].add(seconds)
+            with took[number].measure("records"):
+                measured = part.rounding and part.rounding.as_json()
+                shards.append(directory.write_shard(describe_part(held.batch, part), part.table, measured, {**machine}))
+            left[number] -= 1
+            if left[number]:
+                continue
+            watch.add(took[number].seconds)
+            table = rows(directory, find(experiment, held.batch, shards))
+            each = round(sum(took[number].seconds.values()) / len(held.batch), 3)
+            for index in held.batch:
+                row = headline(table.filter(pc.field("pair_index") == index)) | {"seconds": each}
+                log.info("pair %s", " ".join(f"{key}={value}" for key, value in row.items()))
+                pair_done(row)
+            if expected is None and len(missing) > 1:
+                first = Timing(count(experiment, [held.missing]), dict(took[number].seconds))
+                whole_work = count(experiment, [each.missing for each in missing])
+                expected = predict(first, first, whole_work, len(missing)) / run_batches.at_once
+                log.info("expected to take %.1f s in all", expected)
     assert not any(left), f"parts of {sum(map(bool, left))} batches were not given"
     whole = [find(experiment, batch, shards) for batch in experiment.batches]
     rounding = rounding_of(whole)

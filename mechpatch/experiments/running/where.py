@@ -4,7 +4,7 @@ A batch depends on pairs and spec alone, so its parts may come in any order and 
 holds the lock of the run directory and is the only one that writes to it.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -41,8 +41,8 @@ class RunBatches(Protocol):
     @property
     def at_once(self) -> int: ...
 
-    def __call__(self, experiment: Experiment, todos: Sequence[Todo], tick: Tick) -> Iterator[Ran]:
-        """Every part of every batch, once each, in any order."""
+    def __call__(self, experiment: Experiment, todos: Sequence[Todo], tick: Tick) -> Generator[Ran, None, None]:
+        """Every part of every batch, once each, in any order; whoever asked closes it."""
         ...
 
 
@@ -57,7 +57,7 @@ class Here:
     cache: Path | None
     at_once: int = 1
 
-    def __call__(self, experiment: Experiment, todos: Sequence[Todo], tick: Tick) -> Iterator[Ran]:
+    def __call__(self, experiment: Experiment, todos: Sequence[Todo], tick: Tick) -> Generator[Ran, None, None]:
         """The parts of the batches, in their order."""
         model, spec, groups = experiment.model, experiment.spec, experiment.groups
         runs = UnpatchedRuns(model, experiment.layouts, spec.engine, self.cache, spec.hooks, groups)
