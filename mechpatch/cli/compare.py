@@ -10,13 +10,16 @@ from mechpatch.cli.app import app
 from mechpatch.cli.options import EXPERIMENT, OUTPUT, RUNNING, Incorrect, Json, option
 from mechpatch.errors import SpecError
 from mechpatch.storage.folders import require_run
+from mechpatch.storage.remote import local_run
 
 
 @app.command()
 def compare(
-    run_a: Annotated[Path, typer.Argument(metavar="RUN_A", help="Directory of a finished run.")],
-    run_b: Annotated[
-        Path | None,
+    a: Annotated[
+        str, typer.Argument(metavar="RUN_A", help="Directory of a finished run, or a URL such as s3://runs/a.")
+    ],
+    b: Annotated[
+        str | None,
         typer.Argument(metavar="RUN_B", help="Directory of another one; the pairs that both have are compared."),
     ] = None,
     cells: Annotated[
@@ -55,10 +58,11 @@ def compare(
 
     Example: mechpatch compare runs/latent runs/placeholder --control
     """
-    if (run_b is None) == (cells is None):
+    if (b is None) == (cells is None):
         raise SpecError("compare takes two runs, or one run and --cells with two of its cells")
-    if control and run_b is None:
+    if control and b is None:
         raise SpecError("--control: the control twin is a run of its own; name it as RUN_B")
+    run_a, run_b = local_run(a), None if b is None else local_run(b)
     for run_dir in (run_a, run_b):
         if run_dir is not None:
             require_run(run_dir)
@@ -69,16 +73,16 @@ def compare(
     from mechpatch.storage.atomic import write_json
     from mechpatch.views.words.comparison import describe_cells, describe_control, describe_runs
 
-    a = FinishedRun(run_a)
+    one = FinishedRun(run_a)
     if cells is not None:
         places = [parse_place(text) for text in cells]
-        found = compare_cells(a.records, places[0], places[1], metric, seed, include_incorrect)
+        found = compare_cells(one.records, places[0], places[1], metric, seed, include_incorrect)
         lines = describe_cells(found)
     else:
         assert run_b is not None
-        b = FinishedRun(run_b)
-        unlike = unlike_questions(a.questions, b.questions)
-        found = compare_runs(a.records, b.records, metric, seed, include_incorrect, unlike)
+        other = FinishedRun(run_b)
+        unlike = unlike_questions(one.questions, other.questions)
+        found = compare_runs(one.records, other.records, metric, seed, include_incorrect, unlike)
         lines = (describe_control if control else describe_runs)(found, run_a.name, run_b.name)
     if out is not None:
         write_json(out, values_of(found))

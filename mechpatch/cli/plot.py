@@ -10,11 +10,14 @@ from mechpatch.cli.options import EXPERIMENT, OUTPUT, Incorrect, option, split
 from mechpatch.errors import SpecError
 from mechpatch.names import not_known
 from mechpatch.storage.folders import require_run
+from mechpatch.storage.remote import is_url, local_run
 
 
 @app.command()
 def plot(
-    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="Directory of a finished run.")],
+    run: Annotated[
+        str, typer.Argument(metavar="RUN_DIR", help="Directory of a finished run, or a URL such as s3://runs/a.")
+    ],
     out: Annotated[
         Path | None,
         option("--out", panel=OUTPUT, metavar="DIR", help="Folder for the figures.", show_default="RUN_DIR/figures"),
@@ -39,6 +42,9 @@ def plot(
 
     Example: mechpatch plot runs/demo --metric answer_logit_diff
     """
+    if is_url(run) and out is None:
+        raise SpecError(f"{run}: lies elsewhere, so say with --out where its figures shall be")
+    run_dir = local_run(run)
     require_run(run_dir)
 
     from mechpatch.console import show_paths
