@@ -15,6 +15,7 @@ from mechpatch.experiments.cost import Plan
 from mechpatch.experiments.running.footprint import LIBRARIES, PER_TOKEN
 from mechpatch.experiments.running.notes import wrong_base
 from mechpatch.experiments.spec import Spec
+from mechpatch.experiments.spread import Spread
 from mechpatch.families import PLAIN
 from mechpatch.formats import amount, duration, scientific, significant, written
 from mechpatch.models import ThoughtModel
@@ -122,6 +123,24 @@ def show_plan(plan: Plan, spec: Spec, doubt: str) -> None:
         f"{plan.calibrated_on} of the pairs; loading, summary and figures come on top)",
     }
     _show_lines(lines)
+
+
+def show_spread(found: Sequence[Spread], plan: Plan, teraflops: float | None) -> None:
+    """A line for each number of workers, and what the figures rest on.
+
+    Args:
+        teraflops: the rate of one worker that was stated; None where this machine's was measured.
+    """
+    for each in found:
+        cost = "" if each.cost is None else f", cost {significant(each.cost)}"
+        busy = "" if each.busy > 0.995 else f", busy {each.busy:.0%} of it"
+        count = f"{each.workers:,} worker{'s' * (each.workers > 1)}"
+        typer.echo(f"{count:>16}  {duration(each.hours * 3600)}{busy}{cost}")
+    rate = "as long as here" if teraflops is None else f"{significant(teraflops)} TFLOP/s, as stated"
+    typer.echo(
+        f"{'':>16}  computed, not measured: {plan.batches:,} batches, {amount(plan.flops)}FLOP, each worker "
+        f"{rate}; start and loading come on top"
+    )
 
 
 def show_summary(summary: RunSummary) -> None:

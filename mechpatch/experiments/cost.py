@@ -47,7 +47,7 @@ class Plan:
     """What a run will take.
 
     Attributes:
-        pairs, cells: how many; cells of one pair, direction and donor.
+        pairs, batches, cells: how many; cells of one pair, direction and donor.
         weights, peak_memory, memory_bound: bytes; the peak is that of the whole process (on a GPU, of what is on it),
             and the bound the one that chunks of patches are made for.
         storage: bytes of records and cached activations.
@@ -57,6 +57,7 @@ class Plan:
     """
 
     pairs: int
+    batches: int
     cells: int
     counts: Counts
     weights: int
@@ -67,6 +68,11 @@ class Plan:
     timed: int
     answered: int
     seconds: float
+
+    @property
+    def flops(self) -> int:
+        """Operations of the chosen engine and its checks."""
+        return self.counts.unpatched.flops + self.counts.patched.flops + self.counts.checks.flops
 
     def as_json(self) -> dict[str, Any]:
         """JSON values."""
@@ -115,6 +121,7 @@ def make_plan(experiment: Experiment) -> Plan:
     sweeps = [_largest_sweep(experiment, each) for each in experiment.batches]
     return Plan(
         pairs=len(experiment.asked),
+        batches=len(experiment.batches),
         cells=len(experiment.cells(indices)),
         counts=whole,
         weights=bytes_of_weights(model),
