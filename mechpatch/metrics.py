@@ -22,7 +22,9 @@ Positions = Float[Tensor, "pair position vocab"]
 AllLogits = Float[Tensor, "pair answer position vocab"]
 Mask = Bool[Tensor, "pair position"]
 PerPair = Float[Tensor, " pair"]
-CHUNK = 2**25  # bytes of float64 that are worked on at once: a batch at 128,000 words would take hundreds of megabytes
+Rows = Float[Tensor, "*row vocab"]
+PerRow = Float[Tensor, " *row"]
+CHUNK = 2**22  # bytes of float64 that are worked on at once, so that they stay near the processor
 
 
 class Continues(NamedTuple):
@@ -43,9 +45,9 @@ def normaliser(logits: Float[Tensor, "pair *position vocab"]) -> Float[Tensor, "
     """log Σ exp of the logits over the vocabulary, in float64: a logit minus this is a log-probability."""
     found = []
     for part in _chunks(logits):
-        wide = _wide(part)
-        largest = wide.amax(-1, keepdim=True)
-        found.append(wide.sub_(largest).exp_().sum(-1).log_() + largest[..., 0])
+        exact = wide(part)
+        largest = exact.amax(-1, keepdim=True)
+        found.append(exact.sub_(largest).exp_().sum(-1).log_() + largest[..., 0])
     return torch.cat(found)
 
 
@@ -63,30 +65,42 @@ def kl_divergence(
     norm, base_norm = normalisers or (normaliser(patched), normaliser(baseline))
     means = []
     for one, other, chunk in zip(_chunks(patched), _chunks(baseline), norm.split(_pairs(patched)), strict=True):
-        wide = _wide(one)
-        difference = wide - _wide(other)
-        means.append((wide.sub_(chunk[..., None]).exp_().mul_(difference)).sum(-1))
-    return _mean((torch.cat(means) - (norm - base_norm)).clamp(min=0), mask.to(norm.device))
+        exact = wide(one)
+        difference = exact - wide(other)
+        means.append((exact.sub_(chunk[..., None]).exp_().mul_(difference)).sum(-1))
+    return mean_over((torch.cat(means) - (norm - base_norm)).clamp(min=0), mask.to(norm.device))
 
 
 def l2_logit_difference(patched: Positions, baseline: Positions, mask: Mask) -> PerPair:
     """Euclidean distance of the logits over the vocabulary, mean over answer positions."""
-    return _mean((patched - baseline).norm(dim=-1), mask)
+    return mean_over(_l2(patched, baseline), mask)
 
 
 def rms_logit_difference(patched: Positions, baseline: Positions, mask: Mask) -> PerPair:
     """As `l2_logit_difference`, but the root of the mean square: smaller by the root of the vocabulary's size."""
-    return l2_logit_difference(patched, baseline, mask) / patched.shape[-1] ** 0.5
+    return mean_over(_rms(patched, baseline), mask)
 
 
 def prediction_change_rate(patched: Positions, baseline: Positions, mask: Mask) -> PerPair:
     """Share of answer positions whose most likely token differs from the baseline's."""
-    return _mean((patched.argmax(-1) != baseline.argmax(-1)).to(patched.dtype), mask)
+    return mean_over(_changes(patched, baseline), mask)
+
+
+def _l2(patched: Rows, baseline: Rows) -> PerRow:
+    return (patched - baseline).norm(dim=-1)
+
+
+def _rms(patched: Rows, baseline: Rows) -> PerRow:
+    return _l2(patched, baseline) / patched.shape[-1] ** 0.5
+
+
+def _changes(patched: Rows, baseline: Rows) -> PerRow:
+    return (patched.argmax(-1) != baseline.argmax(-1)).to(patched.dtype)
 
 
 def mean_answer_logit(first: Float[Tensor, "pair vocab"], ids: Int[Tensor, "pair position"], mask: Mask) -> PerPair:
     """Mean logit of an answer's token ids, at the position that predicts the first answer token."""
-    return _mean(first.gather(1, ids.clamp(min=0)), mask)
+    return mean_over(first.gather(1, ids.clamp(min=0)), mask)
 
 
 def answer_logprob(
@@ -100,7 +114,7 @@ def answer_logprob(
         norm: `normaliser` of the logits, where it is known.
     """
     norm = normaliser(logits) if norm is None else norm
-    chosen = _wide(logits.gather(-1, targets.clamp(min=0)[..., None])[..., 0]) - norm
+    chosen = wide(logits.gather(-1, targets.clamp(min=0)[..., None])[..., 0]) - norm
     return (chosen * (targets >= 0).to(norm.device)).sum(-1)
 
 
@@ -126,8 +140,8 @@ def greedy_answers(
 
 
 def given_by(
-    top: Int[Tensor, "pair answer position"], targets: Int[Tensor, "pair answer position"], continues: Continues
-) -> Bool[Tensor, "pair answer"]:
+    top: Int[Tensor, "*run pair answer position"], targets: Int[Tensor, "pair answer position"], continues: Continues
+) -> Bool[Tensor, "*run pair answer"]:
     """Whether greedy decoding gives each answer, read off the teacher-forced top-1s.
 
     An answer is given if all its tokens are the most likely ones and what follows does not prolong it. One token is
@@ -138,21 +152,22 @@ def given_by(
     """
     length = (targets >= 0).sum(-1)
     right = ((top == targets) | (targets < 0)).all(-1)
-    follows = top.gather(-1, length[..., None])
-    prolonged = continues.prolongs.gather(-1, follows)[..., 0]
-    separated = continues.separates.gather(-1, follows)[..., 0]
+    every = right.shape  # [*run, pair, answer]
+    follows = top.gather(-1, length.expand(every)[..., None])
+    prolonged = continues.prolongs.expand(*every, -1).gather(-1, follows)[..., 0]
+    separated = continues.separates.expand(*every, -1).gather(-1, follows)[..., 0]
     places = torch.arange(targets.shape[-1], device=targets.device)
     for other in range(targets.shape[1]):
-        longer, said = targets[:, other, None], top[:, other]
+        longer, said = targets[:, other, None], top[..., other, :]
         shared = ((targets == longer) | (places >= length[..., None])).all(-1)
         reads_on = shared & (targets[:, other].gather(-1, length) == follows[..., 0])
-        second = said.gather(-1, (length + 1).clamp(max=len(places) - 1))
+        second = said.gather(-1, (length + 1).clamp(max=len(places) - 1).expand(every))
         prolonged = prolonged | (separated & reads_on & continues.digit[second])
-        prolonged = prolonged | (shared & (length[:, other, None] > length) & right[:, other, None])
+        prolonged = prolonged | (shared & (length[:, other, None] > length) & right[..., other, None])
     return right & ~prolonged
 
 
-def outcome(given: Bool[Tensor, "pair answer"], recipient: int) -> Int[Tensor, " pair"]:
+def outcome(given: Bool[Tensor, "*pair answer"], recipient: int) -> Int[Tensor, " *pair"]:
     """Index in `OUTCOMES` of what greedy decoding gives.
 
     Args:
@@ -160,14 +175,16 @@ def outcome(given: Bool[Tensor, "pair answer"], recipient: int) -> Int[Tensor, "
             they are equal, and the name of a pair's own answer comes before "expected".
         recipient: the answer of the unpatched run, which names an answer that both sides share.
     """
-    other = torch.full_like(given[:, 0], OUTCOMES.index("other"), dtype=torch.long)
-    if given.shape[1] > 2:
-        other = torch.where(given[:, 2], OUTCOMES.index("expected"), other)
-    other = torch.where(given[:, 1 - recipient], 1 - recipient, other)
-    return torch.where(given[:, recipient], recipient, other)
+    other = torch.full_like(given[..., 0], OUTCOMES.index("other"), dtype=torch.long)
+    if given.shape[-1] > 2:
+        other = torch.where(given[..., 2], OUTCOMES.index("expected"), other)
+    other = torch.where(given[..., 1 - recipient], 1 - recipient, other)
+    return torch.where(given[..., recipient], recipient, other)
 
 
-def recovery(patched: PerPair, corrupted: PerPair, clean: PerPair, min_gap: float) -> PerPair:
+def recovery(
+    patched: Float[Tensor, "*run pair"], corrupted: PerPair, clean: PerPair, min_gap: float
+) -> Float[Tensor, "*run pair"]:
     """Share of the clean–corrupted gap that a patched run closes: 0 none, 1 all; can leave [0, 1].
 
     NaN where the gap is under `min_gap`.
@@ -223,24 +240,13 @@ class Answers:
     __repr__ = short_repr
 
 
-# A metric of a patched run and its baseline: one value per pair.
-Function = Callable[
-    [Float[Tensor, "pair answer position vocab"], Float[Tensor, "pair answer position vocab"], Answers], PerPair
-]
-
-
-def along_baseline(distance: Callable[[Positions, Positions, Mask], PerPair]) -> Function:
-    """A distance of logits [pair, position, vocab], read in the continuation with the recipient's own answer."""
-    return lambda patched, baseline, answers: distance(
-        patched[:, answers.recipient], baseline[:, answers.recipient], answers.mask
-    )
-
-
-# Every column that is computed so: a new one is a function, a row here, and its name in `mechpatch.catalogue`.
-FUNCTIONS: Mapping[str, Function] = {
-    "l2_logit_difference": along_baseline(l2_logit_difference),
-    "rms_logit_difference": along_baseline(rms_logit_difference),
-    "prediction_change_rate": along_baseline(prediction_change_rate),
+# Every column that is a mean over answer positions, in the continuation with the recipient's own answer, of a distance
+# between the logits of the patched run and the baseline at one position, which is 0 where they are equal: a new one is
+# a function, a row here, and its name in `mechpatch.catalogue`.
+DISTANCES: Mapping[str, Callable[[Rows, Rows], PerRow]] = {
+    "l2_logit_difference": _l2,
+    "rms_logit_difference": _rms,
+    "prediction_change_rate": _changes,
 }
 
 
@@ -256,15 +262,13 @@ def distance_metrics(
         normalisers: log normalisers of both, in that continuation, where they are known.
     """
     dtype, recipient = torch.promote_types(patched.dtype, torch.float32), answers.recipient
-    patched, baseline = patched.to(dtype), baseline.to(dtype)
-    found = {name: function(patched, baseline, answers) for name, function in FUNCTIONS.items()}
-    return {
-        "kl_divergence": kl_divergence(patched[:, recipient], baseline[:, recipient], answers.mask, normalisers),
-        **found,
-    }
+    patched, baseline = patched[:, recipient].to(dtype), baseline[:, recipient].to(dtype)
+    found = {name: mean_over(distance(patched, baseline), answers.mask) for name, distance in DISTANCES.items()}
+    return {"kl_divergence": kl_divergence(patched, baseline, answers.mask, normalisers), **found}
 
 
-def _mean(values: Float[Tensor, "pair position"], mask: Mask) -> PerPair:
+def mean_over(values: Float[Tensor, "*run pair position"], mask: Mask) -> Float[Tensor, "*run pair"]:
+    """Mean over the answer positions of a mask."""
     return (values * mask).sum(-1) / mask.sum(-1)
 
 
@@ -277,7 +281,7 @@ def _chunks(logits: Float[Tensor, "pair *position vocab"]) -> tuple[Float[Tensor
     return logits.split(_pairs(logits))
 
 
-def _wide(values: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+def wide(values: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """A copy in float64, on the CPU where the device has none."""
-    wide = values.cpu() if values.device.type == "mps" else values
-    return wide.to(torch.float64, copy=True)
+    found = values.cpu() if values.device.type == "mps" else values
+    return found.to(torch.float64, copy=True)

@@ -58,7 +58,11 @@ def rollout_wide(
 
 def wide_device(model: HookedTransformer) -> torch.device:
     """Where float64 is computed: where the model is, or on the CPU where that device does not know float64."""
-    device = model.unembed.W_U.device
+    return float64_device(model.unembed.W_U.device)
+
+
+def float64_device(device: torch.device) -> torch.device:
+    """That device, or the CPU where it does not know float64."""
     return torch.device("cpu") if device.type == "mps" else device
 
 

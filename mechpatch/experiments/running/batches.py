@@ -8,10 +8,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-import numpy as np
 import pyarrow as pa
 
-from mechpatch.axes import Logits
 from mechpatch.experiments.experiment import Experiment
 from mechpatch.experiments.layouts import with_thoughts
 from mechpatch.experiments.running.activations import SIDES, UnpatchedRuns
@@ -28,21 +26,21 @@ from mechpatch.experiments.running.donors import (
 from mechpatch.experiments.running.engines import ENGINES
 from mechpatch.experiments.running.finite import Written, require_finite
 from mechpatch.experiments.running.footprint import footprint_of_batch
+from mechpatch.experiments.running.judged import Asked, judge
 from mechpatch.experiments.running.numerics import EngineCheck, Rounding
-from mechpatch.experiments.running.patched import at, patched_runs, together
+from mechpatch.experiments.running.patched import Similarities, runs_of, together, written_into
 from mechpatch.experiments.running.records import (
-    Columns,
     Gathered,
     RecordBuilder,
     Unpatched,
     answer_columns,
     effect_columns,
-    no_similarity,
     similarity_columns,
 )
 from mechpatch.experiments.running.saying import Speech
 from mechpatch.experiments.running.stopwatch import Stopwatch
 from mechpatch.experiments.running.third import (
+    Answers,
     Third,
     expected_answers,
     recorded_start,
@@ -51,11 +49,13 @@ from mechpatch.experiments.running.third import (
 )
 from mechpatch.experiments.spec import FIRST, recipient
 from mechpatch.kinds import Cell
-from mechpatch.metrics import Continues, normaliser
+from mechpatch.metrics import Continues
 from mechpatch.pairs import Pair
 from mechpatch.patching import Outcome, collate, reference
 from mechpatch.patching.engine.recording import Recording, stack_logits, stack_vectors
 from mechpatch.patching.say import Said
+from mechpatch.patching.together import Predictions
+from mechpatch.patching.wide import float64_device
 from mechpatch.reprs import short_repr
 from mechpatch.storage.keys import digest
 
@@ -153,7 +153,7 @@ class BatchRunner:
             },
             donors={**DONOR_FUNCTIONS, **{donor.name: donor.function for donor in experiment.own.donors}},
             builder=RecordBuilder(pairs, experiment.site_index(), spec.own_names("metric")),
-            openings=Openings.of(model.tokenizer, model.hooked.cfg.d_vocab, model.device),
+            openings=Openings.of(model.tokenizer, model.hooked.cfg.d_vocab, float64_device(model.device)),
             speech=None if spec.say is None else Speech(model, spec.say),
             tick=tick,
         )
@@ -201,30 +201,28 @@ class BatchRunner:
         require_finite(model, layouts[1 - side], names, given, f"the unpatched {SIDES[1 - side]} run")
         values.insert(1 - side, answer_columns(given[0], other, 1 - side, continues))
         del given  # at a large vocabulary its logits are worth a patch
-        read = batch.targets[:, side] >= 0
+        asked = Asked.of(batch.targets, side)
+        read = asked.targets[:, side] >= 0
         if spec.distances == FIRST:
             read[:, 1:] = False
         unpatched = Unpatched(
             mask=read,
             baseline=baseline.logits,
-            norm=normaliser(baseline.logits[:, side]),
+            judged=judge(Predictions.of(baseline.logits, baseline.logits), asked),
             values=(values[0], values[1]),
             recipient=side,
         )
         checked = self._checked(direction, indices, donors)
-
-        def columns_of(logits: Logits) -> Columns:
-            return effect_columns(logits, batch, unpatched, continues, spec.min_gap, self.experiment.own.metrics)
-
+        own = self.experiment.own.metrics
         for donor, cells in donors.items():
             gathered = Gathered(cells, donor, len(indices), spec.own_names("metric"))
             check = EngineCheck(model=model, seed=spec.seed)
             for cell, outcome in self.watch.each("patched", self._varied(indices, side, cells)):
                 require_finite(model, layouts[side], names, [outcome.logits], f"{cell.name}, {direction}")
                 with self.watch.measure("records"):
-                    columns = columns_of(outcome.logits) | no_similarity(len(indices))
-                    everywhere = np.ones(len(indices), dtype=bool)
-                    gathered.add(cell, columns, everywhere, said=self._texts(outcome.said))
+                    predictions = Predictions.of(outcome.logits, baseline.logits)
+                    _, columns, _ = effect_columns(predictions, batch, unpatched, continues, spec.min_gap, own)
+                    gathered.add([cell], columns, said=[self._texts(outcome.said)])
                 self.tick(len(indices))
             for (hook, step), there in together(donor, cells).items():
                 sides = vectors[hook]
@@ -236,26 +234,40 @@ class BatchRunner:
                     expected = expected_answers(self.experiment, donor, into, there)
                     start = recorded_start(self.experiment, memory)
                     thirds = third_answers(self.experiment, side, indices, hook, source, expected, start)
-                runs = patched_runs(runner, batch, source, there, sides[side])
-                ran: tuple[Logits | None, Columns] = (None, {})
-                for cell, done in self.watch.each("patched", runs):
-                    where = f"{cell.name}, {direction}, donor {donor}"
-                    written = Written(done.patch, done.written, hook)
-                    require_finite(model, layouts[side], names, [done.logits], where, written)
-                    if (donor, cell) in checked:
-                        with self.watch.measure("checks"):
-                            check.compare(batch, layouts[side], names, written, done.logits, where)
+                runs, done = runs_of(there, batch.sites), 0
+                similarities = Similarities(source, sides, side)
+                swept = runner.sweep(hook, source, runs.patches, runs.handed)
+                for ran in self.watch.each("patched", swept):
                     with self.watch.measure("records"):
-                        if done.logits is not ran[0]:  # cells that write the same are one run
-                            ran = done.logits, columns_of(done.logits)
-                        compared = [at(each, cell.layer, done.compared_at, cell.head) for each in sides]
-                        columns = ran[1] | similarity_columns(done.compared, *compared)
-                        answers = None
-                        if (third := thirds.get(cell)) is not None:
-                            columns |= third_columns(batch, done.logits, third, self._three(pairs, third), side)
-                            answers = third.answers
-                        gathered.add(cell, columns, present, answers, taken, self._texts(done.said))
-                    self.tick(len(indices))
+                        judged, of_runs, finite = effect_columns(
+                            ran.predictions, batch, unpatched, continues, spec.min_gap, own
+                        )
+                    mine = [(run, cell) for run in range(len(ran.patches)) for cell in runs.cells[done + run]]
+                    for run, cell in mine:
+                        if finite[run].all() and (donor, cell) not in checked:
+                            continue
+                        where = f"{cell.name}, {direction}, donor {donor}"
+                        vectors_in = written_into(ran, run, source, done + run in runs.handed)
+                        written, logits = Written(ran.patches[run], vectors_in, hook), ran.predictions.logits(run)
+                        require_finite(model, layouts[side], names, [logits], where, written)
+                        with self.watch.measure("checks"):
+                            check.compare(batch, layouts[side], names, written, logits, where)
+                    with self.watch.measure("records"):
+                        of_run = [run for run, _ in mine]
+                        columns = {name: values[of_run] for name, values in of_runs.items()}
+                        columns |= similarity_columns([*similarities.of(ran, done, runs)])
+                        answers: list[Answers | None] = []
+                        for at, (run, cell) in enumerate(mine):
+                            third = thirds.get(cell)
+                            answers.append(third and third.answers)
+                            if third is not None:
+                                more = third_columns(judged, run, third, self._three(pairs, third))
+                                for name, values in more.items():
+                                    columns[name][at] = values
+                        said = [None if ran.said is None else self._texts(ran.said[run]) for run in of_run]
+                        gathered.add([cell for _, cell in mine], columns, present, answers, taken, said)
+                    self.tick(len(mine) * len(indices))
+                    done += len(ran.patches)
             with self.watch.measure("records"):
                 table = pa.concat_tables(self.builder.tables(direction, indices, gathered, unpatched))
             yield Part(direction, donor, cells, table, check.found)

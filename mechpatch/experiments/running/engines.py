@@ -16,6 +16,7 @@ from mechpatch.patching.engine.base import beside_the_stream
 from mechpatch.patching.engine.recording import Recording
 from mechpatch.patching.patch import Patch
 from mechpatch.patching.say import Said, Say
+from mechpatch.patching.together import Together
 from mechpatch.thoughts import Layout
 
 
@@ -30,7 +31,7 @@ class Runner:
     """
 
     baseline: Outcome
-    sweep: Callable[[str, SiteVectors, Sequence[Patch], Mapping[int, int]], Iterator[tuple[Patch, Outcome]]]
+    sweep: Callable[[str, SiteVectors, Sequence[Patch], Mapping[int, int]], Iterator[Together]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,9 +93,9 @@ def _plain_runner(
     """One run with transformer-lens hooks for each patch. The baseline is run in the batch of its patches, so that
     writing a run's own vectors back changes exactly nothing."""
 
-    def sweep(
-        hook: str, donor: SiteVectors, patches: Sequence[Patch], handed: Mapping[int, int]
-    ) -> Iterator[tuple[Patch, Outcome]]:
+    unpatched = reference.baseline(model, head, batch, hooks)
+
+    def sweep(hook: str, donor: SiteVectors, patches: Sequence[Patch], handed: Mapping[int, int]) -> Iterator[Together]:
         kept, givers = dict[int, SiteVectors](), {*handed.values()}
         for number, patch in enumerate(patches):
             given = donor
@@ -104,9 +105,9 @@ def _plain_runner(
             ((_, outcome),) = reference.sweep(model, head, batch, given, [patch], hook, say)
             if number in givers:
                 kept[number] = outcome.vectors[hook][:, :, 0]
-            yield patch, outcome
+            yield Together.of(patch, outcome, hook, unpatched.logits)
 
-    return Runner(baseline=reference.baseline(model, head, batch, hooks), sweep=sweep)
+    return Runner(baseline=unpatched, sweep=sweep)
 
 
 def _fast_runner(
@@ -124,7 +125,7 @@ def _fast_runner(
         base = engine.speaking(base, say)
     return Runner(
         baseline=base.outcome,
-        sweep=lambda hook, donor, patches, handed: engine.sweep(base, donor, patches, memory, hook, handed),
+        sweep=lambda hook, donor, patches, handed: engine.together(base, donor, patches, memory, hook, handed),
     )
 
 

@@ -101,7 +101,7 @@ def footprint(
     for direction in spec.directions:
         collated = collate([pair[recipient(direction)] for pair in layouts], model.device)
         read = 2 * collated.reads.shape[2] * len(layouts) * cfg.d_vocab_out * element
-        metrics = min(8 * read, 2 * CHUNK) + 2 * read
+        metrics = min(8 * read, 4 * CHUNK) + 2 * read
         work = max(work, metrics)
         if spec.checks > 0 or spec.engine == "reference" or varied:
             work = max(work, bytes_of_a_plain_run(model, collated, say) + 4 * read)

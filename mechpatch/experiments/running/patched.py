@@ -1,38 +1,20 @@
-"""The cells of a batch as patched runs: which of them are written with the same vectors, and what each of them gave."""
+"""The cells of a batch as patched runs: which of them are one run, and how near what they write is to either side."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional as F
 
-from mechpatch.axes import Logits, SiteVectors
+from mechpatch.axes import SiteVectors
 from mechpatch.experiments.cells import patch_of
 from mechpatch.experiments.running.donors import BY_STEP
-from mechpatch.experiments.running.engines import Runner
 from mechpatch.kinds import Cell
-from mechpatch.patching import Batch
 from mechpatch.patching.patch import Patch
-from mechpatch.patching.say import Said
-
-
-class Done(NamedTuple):
-    """A patched run.
-
-    Attributes:
-        written: at the patch's layers and sites; of its head alone where it has one.
-        compared, compared_at: vectors whose similarity is reported, and their sites: those written; for a cumulative
-            step, what the run with the earlier writes had at this step's site itself.
-        said: what it says, if it was asked.
-    """
-
-    patch: Patch
-    logits: Logits
-    written: Float[Tensor, "pair 2 layer site *vector"]
-    compared: Float[Tensor, "pair 2 site *vector"]
-    compared_at: list[int]
-    said: Said | None
+from mechpatch.patching.together import Together
 
 
 def together(donor: str, cells: Sequence[Cell]) -> dict[tuple[str, int | None], list[Cell]]:
@@ -80,39 +62,88 @@ def runs_of(cells: Sequence[Cell], sites: Sequence[str]) -> Runs:
     return runs
 
 
-def patched_runs(
-    runner: Runner, batch: Batch, source: SiteVectors, cells: Sequence[Cell], baseline: SiteVectors
-) -> Iterator[tuple[Cell, Done]]:
-    """Run the cells of one hook point.
+def written_into(
+    ran: Together, run: int, source: SiteVectors, handed: bool
+) -> Float[Tensor, "pair 2 layer site *written"]:
+    """What one of the runs was written, at the layers and sites of its patch; of its head alone where it has one.
 
     Args:
-        baseline: what the unpatched runs have there.
+        source: the donor's vectors.
+        handed: whether the run was handed what another run had there.
     """
-    if not cells:
-        return
-    hook, runs = cells[0].hook, runs_of(cells, batch.sites)
-    had: dict[tuple[str, int, int | None], SiteVectors] = {}  # what the step before of a chain has
-    swept = runner.sweep(hook, source, runs.patches, runs.handed)
-    for run, (patch, outcome) in enumerate(swept):
-        sites, ran = [*patch.sites], outcome.vectors[hook]
-        if run in runs.handed:
-            written = at(ran, 0, sites, patch.head)[:, :, None]
-        else:
-            written = torch.stack([at(source, layer, sites, patch.head) for layer in patch.layers], dim=2)
-        for cell in runs.cells[run]:
-            compared, compared_at = written[:, :, 0], sites
-            if cell.similarity != "written":
+    patch = ran.patches[run]
+    if handed:
+        return _head(ran.vectors[run][:, :, [*patch.sites]], patch.head, 3)[:, :, None]
+    layers = source[:, :, patch.layers.start : patch.layers.stop]
+    return _head(layers[:, :, :, [*patch.sites]], patch.head, 4)
+
+
+class Similarities:
+    """Cosines to the clean and to the corrupted vector of the same site, for cells of one hook point.
+
+    A site is the same in both continuations, because no answer comes before it; the first one is read.
+
+    Args:
+        source: the donor's vectors.
+        sides: those of the unpatched clean and corrupted runs.
+        recipient: which of them is patched.
+    """
+
+    def __init__(self, source: SiteVectors, sides: Sequence[SiteVectors], recipient: int) -> None:
+        self._source, self._sides, self._recipient = source[:, 0], [each[:, 0] for each in sides], recipient
+        self._tables: dict[tuple[bool, bool], np.ndarray] = {}  # of the donor's vectors, and the run's own
+        self._before: dict[tuple[str, int, int | None], np.ndarray] = {}  # what the step before of a chain has
+
+    def of(self, ran: Together, start: int, runs: Runs) -> Iterator[Float[np.ndarray, "side pair"]]:
+        """Mean cosines over the sites of each cell of each run, in order, in [-1, 1].
+
+        The vector is the one that is written; for a cumulative step, what the run with the earlier writes had at this
+        step's site itself.
+
+        Args:
+            start: number of the first of these runs among all.
+        """
+        numbers = range(start, start + len(ran.patches))
+        chained = [any(cell.similarity != "written" for cell in runs.cells[number]) for number in numbers]
+        own = self._of_runs(ran, [at for at, number in enumerate(numbers) if chained[at] or number in runs.handed])
+        for at, number in enumerate(numbers):
+            patch = ran.patches[at]
+            sites = [*patch.sites]
+            for cell in runs.cells[number]:
                 way = (cell.experiment, cell.layer, cell.head)
-                before = baseline[:, :, cell.layer] if cell.step == 0 else had[way]
-                compared_at = sites[-1:]
-                compared = before[:, :, compared_at] if patch.head is None else before[:, :, compared_at, patch.head]
-                had[way] = ran[:, :, 0].clone()
-            yield cell, Done(patch, outcome.logits, written, compared, compared_at, outcome.said)
+                if cell.similarity != "written":
+                    before = self._table(True, patch) if cell.step == 0 else self._before[way]
+                    found = before[:, :, sites[-1:]]
+                    self._before[way] = own[at]
+                elif number in runs.handed:
+                    found = own[at][:, :, sites]
+                else:
+                    found = self._table(False, patch)[:, :, sites]
+                yield found.mean(-1)
+
+    def _of_runs(self, ran: Together, needed: Sequence[int]) -> Mapping[int, Float[np.ndarray, "side pair site"]]:
+        """Those of what some of the runs themselves have at every site; one copy to the host for all."""
+        if not needed:
+            return {}
+        cosines = [self._cosines(ran.vectors[run, :, 0], ran.patches[run]) for run in needed]
+        return dict(zip(needed, torch.stack(cosines).cpu().double().numpy(), strict=True))
+
+    def _cosines(self, vectors: Float[Tensor, "pair site *vector"], patch: Patch) -> Float[Tensor, "side pair site"]:
+        found = _head(vectors, patch.head, 2).flatten(2)
+        others = (_head(side[:, patch.layer], patch.head, 2).flatten(2) for side in self._sides)
+        return torch.stack([F.cosine_similarity(found, other, dim=-1) for other in others])
+
+    def _table(self, own: bool, patch: Patch) -> Float[np.ndarray, "side pair site"]:
+        """Those of the donor's vectors, or of the unpatched run's own, in the layer and head of a patch."""
+        key = own, patch.head is not None
+        if key not in self._tables:
+            vectors, start = self._sides[self._recipient] if own else self._source, 3 + (patch.head is not None)
+            found = [F.cosine_similarity(vectors.flatten(start), other.flatten(start), dim=-1) for other in self._sides]
+            self._tables[key] = torch.stack(found).cpu().double().numpy()
+        table = self._tables[key][:, :, patch.layer]
+        return table if patch.head is None else table[..., patch.head]
 
 
-def at(
-    vectors: SiteVectors, layer: int, sites: Sequence[int], head: int | None
-) -> Float[Tensor, "pair 2 chosen *written"]:
-    """The vectors of some sites of a layer; those of one head where one is named."""
-    found = vectors[:, :, layer, list(sites)]
-    return found if head is None else found[:, :, :, head]
+def _head(vectors: Float[Tensor, "*site head d_head"], head: int | None, axis: int) -> Tensor:
+    """Vectors of one head, whose axis is named; all of them where none is."""
+    return vectors if head is None else vectors.select(axis, head)

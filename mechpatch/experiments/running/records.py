@@ -8,21 +8,23 @@ import pyarrow as pa
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from torch.nn import functional as F
 
 from mechpatch import metrics
 from mechpatch.axes import Logits
 from mechpatch.catalogue import STORED, UNPATCHED, from_question
 from mechpatch.errors import SpecError
+from mechpatch.experiments.running.judged import Judged, judge
 from mechpatch.kinds import Cell
 from mechpatch.metrics import Answers, Continues
 from mechpatch.names import OUTCOMES
 from mechpatch.own import Metric
 from mechpatch.pairs import Pair
 from mechpatch.patching import Batch
+from mechpatch.patching.together import Predictions
+from mechpatch.patching.wide import float64_device
 from mechpatch.reprs import short_repr
 
-OUTCOME = "outcome"
+OUTCOME, FINITE = "outcome", "finite"
 EXPECTED = ("expected_logprob", "expected_logprob_change")
 RUNS = ("clean_run", "corrupted_run")
 Columns = dict[str, np.ndarray]
@@ -34,14 +36,14 @@ class Unpatched:
 
     Attributes:
         baseline: logits of the run that is patched.
-        norm: `metrics.normaliser` of them, in the continuation with the run's own answer.
+        judged: what was read of them.
         values: `answer_metrics` of the clean and of the corrupted run.
         recipient: which of them is patched.
         mask: answer positions at which the distance from it is read.
     """
 
     baseline: Logits
-    norm: Float[Tensor, "pair position"]
+    judged: Judged
     mask: Bool[Tensor, "pair position"]
     values: tuple[Columns, Columns]
     recipient: int
@@ -62,42 +64,44 @@ class Unpatched:
         return found
 
 
-def answer_columns(
-    logits: Logits,
-    batch: Batch,
-    recipient: int,
-    continues: Continues,
-    norm: Float[Tensor, "pair 2 position"] | None = None,
-) -> Columns:
-    """`metrics.answer_metrics` as arrays; the outcome as an index in `OUTCOMES`."""
-    return _arrays(metrics.answer_metrics(logits, batch.targets, recipient, continues, norm))
+def answer_columns(logits: Logits, batch: Batch, recipient: int, continues: Continues) -> Columns:
+    """`metrics.answer_metrics` of one run as arrays; the outcome as an index in `OUTCOMES`."""
+    device = float64_device(logits.device)
+    found = metrics.answer_metrics(logits.to(device), batch.targets.to(device), recipient, continues)
+    return {
+        name: tensor.cpu().double().numpy() if tensor.is_floating_point() else tensor.cpu().numpy()
+        for name, tensor in found.items()
+    }
 
 
 def effect_columns(
-    logits: Logits,
+    predictions: Predictions,
     batch: Batch,
     unpatched: Unpatched,
     continues: Continues,
     min_gap: float,
     more: Sequence[Metric] = (),
-) -> Columns:
-    """Every metric of one patched run, one value per pair.
+) -> tuple[Judged, Columns, Bool[np.ndarray, "run pair"]]:
+    """What some runs predict; every metric of it, one value per run and pair; and whether all logits are finite.
 
     Args:
         more: metrics of the user's own.
     """
-    recipient = unpatched.recipient
-    norm = metrics.normaliser(logits)
-    columns = answer_columns(logits, batch, recipient, continues, norm)
-    answers = Answers(targets=batch.targets, mask=unpatched.mask, recipient=recipient)
-    columns |= _arrays(
-        metrics.distance_metrics(logits, unpatched.baseline, answers, (norm[:, recipient], unpatched.norm))
-    )
-    columns |= {metric.name: own_column(metric, logits, unpatched.baseline, answers) for metric in more}
+    judged = judge(predictions, unpatched.judged.asked, unpatched.judged)
+    found = judged.answers(continues) | judged.moved(unpatched.mask) | {FINITE: judged.finite}
+    values = torch.stack([each.double() for each in found.values()]).cpu().numpy()  # one copy to the host
+    columns = dict(zip(found, values, strict=True))
+    finite, columns[OUTCOME] = columns.pop(FINITE) > 0, columns[OUTCOME].astype(np.int8)
+    answers = Answers(targets=batch.targets, mask=unpatched.mask, recipient=unpatched.recipient)
+    columns |= {metric.name: np.full(finite.shape, np.nan) for metric in more}
+    for run in range(len(finite) if more else 0):
+        logits = predictions.logits(run)
+        for metric in more:
+            columns[metric.name][run] = own_column(metric, logits, unpatched.baseline, answers)
     clean, corrupted = (torch.from_numpy(side["answer_logprob_diff"]) for side in unpatched.values)
     patched = torch.from_numpy(columns["answer_logprob_diff"])
     columns["recovery"] = metrics.recovery(patched, corrupted, clean, min_gap).numpy()
-    return columns | dict.fromkeys(EXPECTED, np.full(len(logits), np.nan))
+    return judged, columns | dict.fromkeys(EXPECTED, np.full(finite.shape, np.nan)), finite
 
 
 def own_column(metric: Metric, logits: Logits, baseline: Logits, answers: Answers) -> Float[np.ndarray, " pair"]:
@@ -113,26 +117,10 @@ def own_column(metric: Metric, logits: Logits, baseline: Logits, answers: Answer
     return values
 
 
-def similarity_columns(
-    vector: Float[Tensor, "pair 2 site *vector"],
-    clean: Float[Tensor, "pair 2 site *vector"],
-    corrupted: Float[Tensor, "pair 2 site *vector"],
-) -> Columns:
-    """Cosine of `vector` to the clean and to the corrupted vector of its site, in [-1, 1], and their difference.
-
-    Mean over sites and continuations (a site is the same in both: no answer comes before it).
-    """
-    to_clean, to_corrupted = (
-        F.cosine_similarity(vector.flatten(3), other.flatten(3), dim=-1).flatten(1).mean(-1)
-        for other in (clean, corrupted)
-    )
-    named = {"similarity_clean": to_clean, "similarity_corrupted": to_corrupted, "bias": to_clean - to_corrupted}
-    return _arrays(named)
-
-
-def no_similarity(pairs: int) -> Columns:
-    """The columns of `similarity_columns` where nothing is written."""
-    return dict.fromkeys(("similarity_clean", "similarity_corrupted", "bias"), np.full(pairs, np.nan))
+def similarity_columns(cosines: Sequence[Float[np.ndarray, "side pair"]]) -> Columns:
+    """Columns of cosines to the clean and to the corrupted vector, cell by cell, and their difference."""
+    clean, corrupted = np.stack(cosines, axis=1)
+    return {"similarity_clean": clean, "similarity_corrupted": corrupted, "bias": clean - corrupted}
 
 
 class Gathered:
@@ -157,33 +145,34 @@ class Gathered:
 
     def add(
         self,
-        cell: Cell,
+        cells: Sequence[Cell],
         columns: Columns,
-        present: Bool[np.ndarray, " pair"],
-        expected: Sequence[str | None] | None = None,
+        present: Bool[np.ndarray, " pair"] | bool = True,
+        expected: Sequence[Sequence[str | None] | None] | None = None,
         written: Sequence[str | None] | None = None,
-        said: Sequence[str] | None = None,
+        said: Sequence[Sequence[str] | None] | None = None,
     ) -> None:
-        """Add one run.
+        """Add some runs.
 
         Args:
-            columns: one value per pair for each metric and the outcome.
+            columns: one value per cell and pair for each metric and the outcome; NaN for those that are not there.
             present: pairs that had this donor.
-            expected: the expected answer of each pair, if any.
+            expected: by cell, the expected answer of each pair, if any.
             written: the pair whose question gave each pair its vectors, if one did.
-            said: what each pair's run says, if it was asked.
+            said: by cell, what each pair's run says, if it was asked.
         """
-        row = self._rows[cell]
+        rows = [self._rows[cell] for cell in cells]
         for name, values in self.floats.items():
-            values[row] = columns[name]
-        self.outcomes[row] = columns[OUTCOME]
-        self.present[row] = present
-        if expected is not None:
-            self.expected[row] = expected
+            if name in columns:
+                values[rows] = columns[name]
+        self.outcomes[rows] = columns[OUTCOME]
+        self.present[rows] = present
         if written is not None:
-            self.written[row] = written
-        if said is not None:
-            self.said[row] = said
+            self.written[rows] = np.array(written, dtype=object)
+        for into, found in ((self.expected, expected), (self.said, said)):
+            for row, each in zip(rows, found or (), strict=found is not None):
+                if each is not None:
+                    into[row] = each
 
 
 class RecordBuilder:
@@ -292,10 +281,3 @@ def _field_type(values: Sequence[object]) -> pa.DataType:
     if kinds and kinds <= {int, float} and all(abs(value) <= 2**53 for value in values if isinstance(value, int)):
         return pa.float64()
     return pa.string()
-
-
-def _arrays(tensors: Mapping[str, Tensor]) -> Columns:
-    return {
-        name: tensor.cpu().double().numpy() if tensor.is_floating_point() else tensor.cpu().numpy()
-        for name, tensor in tensors.items()
-    }

@@ -11,20 +11,23 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from mechpatch.axes import Logits, SiteVectors
+from mechpatch.axes import SiteVectors
 from mechpatch.experiments.cells import patch_of
 from mechpatch.experiments.experiment import Experiment
 from mechpatch.experiments.layouts import pair_layouts
 from mechpatch.experiments.running.donors import PICKS, Question, Recipients, picked
 from mechpatch.experiments.running.engines import ENGINES, Runner
+from mechpatch.experiments.running.judged import Asked, Judged, judge
 from mechpatch.experiments.running.records import OUTCOME, Columns
 from mechpatch.experiments.spec import Spec
 from mechpatch.kinds import Cell
 from mechpatch.kinds.cells import ALL
-from mechpatch.metrics import Continues, answer_logprob, given_by, outcome
+from mechpatch.metrics import Continues, given_by, outcome
 from mechpatch.pairs import Pair
 from mechpatch.pairs.counterfactual import answer_with, given_answers, step_values
 from mechpatch.patching import Batch, collate
+from mechpatch.patching.patch import Patch
+from mechpatch.patching.together import Predictions
 from mechpatch.reprs import short_repr
 from mechpatch.thoughts import Layout
 
@@ -122,21 +125,26 @@ def third_answers(
         layouts = [pair_layouts(experiment.model, experiment.spec, pair)[side] for pair in pairs]
         batch = collate(layouts, experiment.model.device)
         runner = start(batch, layouts)
-        targets = batch.targets[:, 1 - side]
-        none = torch.tensor([answer is None for answer in answers], device=targets.device)
-        before = _logprob(runner.baseline.logits[:, 1 - side], targets)
-        patches = {patch_of(cell, batch.sites): None for cell in cells}
-        for patch, run in runner.sweep(hook, source, [*patches], {}):
-            logits = run.logits[:, 1 - side]
-            after = _logprob(logits, targets)
-            third = Third(
-                answers=answers,
-                targets=targets,
-                top=logits.argmax(-1),
-                logprob=after.masked_fill(none.to(after.device), torch.nan),
-                change=(after - before).masked_fill(none.to(after.device), torch.nan),
-            )
-            found |= {cell: third for cell in cells if patch_of(cell, batch.sites) == patch}
+        asked = Asked.of(batch.targets, side)
+        logits = runner.baseline.logits
+        unpatched = judge(Predictions.of(logits, logits), asked)
+        none = torch.tensor([answer is None for answer in answers])
+        before = unpatched.logprob[0, :, 1 - side].cpu()
+        by_patch: dict[Patch, list[Cell]] = {}
+        for cell in cells:
+            by_patch.setdefault(patch_of(cell, batch.sites), []).append(cell)
+        for ran in runner.sweep(hook, source, [*by_patch], {}):
+            judged = judge(ran.predictions, asked, unpatched)
+            after = judged.logprob[:, :, 1 - side].cpu()
+            for run, patch in enumerate(ran.patches):
+                third = Third(
+                    answers=answers,
+                    targets=asked.targets[:, 1 - side],
+                    top=judged.top[run, :, 1 - side],
+                    logprob=after[run].masked_fill(none, torch.nan),
+                    change=(after[run] - before).masked_fill(none, torch.nan),
+                )
+                found |= dict.fromkeys(by_patch[patch], third)
     return found
 
 
@@ -153,21 +161,21 @@ def recorded_start(experiment: Experiment, memory: int) -> Start:
     return start
 
 
-def third_columns(batch: Batch, logits: Logits, third: Third, continues: Continues, recipient: int) -> Columns:
+def third_columns(judged: Judged, run: int, third: Third, continues: Continues) -> Columns:
     """What the records say of a patched run and its expected answers: the outcome among all three, and their columns.
 
     Args:
-        batch, logits: the run with the pair's own two answers.
+        judged: runs with the pairs' own two answers.
+        run: which of them is the patched run.
         continues: of the three answers.
-        recipient: which question is patched, 0 clean or 1 corrupted.
     """
-    wanted, top = third.targets, logits.argmax(-1)
-    size = max(batch.targets.shape[-1], wanted.shape[-1])
-    targets = torch.cat([_longer(batch.targets, size, -1), _longer(wanted, size, -1)[:, None]], dim=1)
+    own, top, wanted = judged.asked.targets, judged.top[run], third.targets
+    size = max(own.shape[-1], wanted.shape[-1])
+    targets = torch.cat([_longer(own, size, -1), _longer(wanted, size, -1)[:, None]], dim=1)
     given = given_by(torch.cat([_longer(top, size), _longer(third.top, size)[:, None]], dim=1), targets, continues)
     given[:, 2] &= torch.tensor([answer is not None for answer in third.answers], device=given.device)
     return {
-        OUTCOME: outcome(given, recipient).cpu().numpy(),
+        OUTCOME: outcome(given, judged.asked.recipient).cpu().numpy(),
         "expected_logprob": third.logprob.numpy(),
         "expected_logprob_change": third.change.numpy(),
     }
@@ -186,9 +194,3 @@ def _asking(pair: Pair, other: int, answer: str | None) -> Pair:
     if other == 0:
         return replace(pair, clean=replace(pair.clean, answer=answer))
     return replace(pair, corrupted=replace(pair.corrupted, answer=answer))
-
-
-def _logprob(
-    logits: Float[Tensor, "pair position vocab"], targets: Int[Tensor, "pair position"]
-) -> Float[Tensor, " pair"]:
-    return answer_logprob(logits[:, None], targets[:, None])[:, 0].cpu()

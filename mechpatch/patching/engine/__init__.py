@@ -9,4 +9,5 @@ from mechpatch.patching.engine.runs import MEMORY as MEMORY
 from mechpatch.patching.engine.runs import base_run as base_run
 from mechpatch.patching.engine.runs import relay as relay
 from mechpatch.patching.engine.runs import sweep as sweep
+from mechpatch.patching.engine.runs import together as together
 from mechpatch.patching.engine.saying import speaking as speaking

@@ -17,8 +17,8 @@ def chunking(memory: int, rows: int, logits: int) -> tuple[int, int]:
 
 
 def bytes_of_logits(base: BaseRun) -> int:
-    """Bytes of one patch's logits, all pairs: just unembedded, spread over pairs, and made before."""
-    return 4 * base.logits.nbytes
+    """Bytes of one patch's logits, all pairs, and of what they are made from."""
+    return 2 * base.logits.nbytes
 
 
 def bytes_of_rows(base: BaseRun, hook: str = "resid_post", say: int = 0) -> int:

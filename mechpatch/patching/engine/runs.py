@@ -30,6 +30,7 @@ from mechpatch.patching.engine.watch import Patcher, Recorder, Watch
 from mechpatch.patching.engine.waves import Handed, Wave, base_runs, on_device, patched_runs, wave_of
 from mechpatch.patching.patch import Patch, RelayStep
 from mechpatch.patching.rollout import Outcome
+from mechpatch.patching.together import Predictions, Together
 from mechpatch.points import HookPoint, point_of
 
 MEMORY = 2**30  # bytes for one chunk of patches, beside model and base run
@@ -51,7 +52,8 @@ def base_run(model: HookedTransformer, head: LatentHead | None, batch: Batch, ho
     waves += [wave_of(tree, runs, stage, 0, depth, window=window) for stage in later]
     waves = on_device(waves, base.stream.device)
     h = _climb(base, waves, base.cache[..., 0, :0, :], base.cache, Recorder(base))
-    _predict(base, runs.number, waves[-1], h, base.logits[None])
+    rows, at = _predict(base, runs.number, waves[-1], h)
+    base.logits.copy_(rows[at[0].to(rows.device)])  # every place of an unpatched run has a row
     return base
 
 
@@ -65,6 +67,26 @@ def sweep(
 ) -> Iterator[tuple[Patch, Outcome]]:
     """Run each patch as if alone.
 
+    Args: as `together`.
+
+    Yields:
+        The patch, and its run with the hook point's vectors of the patch's first layer at every site; and with what it
+        says, where the base run was asked (`saying.speaking`).
+    """
+    for ran in together(base, donor, patches, memory, hook, handed):
+        yield from ran.outcomes()
+
+
+def together(
+    base: BaseRun,
+    donor: SiteVectors,
+    patches: Sequence[Patch],
+    memory: int = MEMORY,
+    hook: str = "resid_post",
+    handed: Mapping[int, int] | None = None,
+) -> Iterator[Together]:
+    """Run each patch as if alone, many at once.
+
     Args:
         handed: patches of one site and layer that do not write the donor's vector but what the run of an earlier patch
             has there itself; their places in `patches`, and that one's.
@@ -73,8 +95,7 @@ def sweep(
         memory: bytes that a chunk of patches may take, see `chunking`; a chunk that does not fit after all is halved.
 
     Yields:
-        The patch, and its run with the hook point's vectors of the patch's first layer at every site; and with what it
-        says, where the base run was asked (`saying.speaking`).
+        Runs in the order of the patches, as many as have their logits made at once.
 
     Raises:
         SpecError: not even one patch fits into the memory there is; the base run does not hold the hook point; or a
@@ -101,11 +122,11 @@ def sweep(
         known = {at: kept[giver] for at, giver in mine.items() if giver < done}
         inside = {at: giver - done for at, giver in mine.items() if giver >= done}
         try:
-            for outcome in _run_chunk(base, source, chunk, same, at_once, point, known, inside):
-                if done in givers:
-                    kept[done] = outcome.vectors[hook][:, 0, 0].clone()
-                yield patches[done], outcome
-                done += 1
+            for ran in _run_chunk(base, source, chunk, same, at_once, point, known, inside):
+                there = range(done, done + len(ran.patches))
+                kept |= {at: ran.vectors[at - done, :, 0].clone() for at in there if at in givers}
+                yield ran
+                done = there.stop
         except RuntimeError as error:
             if not any(sign in str(error) for sign in ("out of memory", "DefaultCPUAllocator")):
                 raise
@@ -169,8 +190,8 @@ def _run_chunk(
     point: HookPoint,
     known: Mapping[int, Float[Tensor, "pair site *vector"]],
     inside: Mapping[int, int],
-) -> Iterator[Outcome]:
-    """The outcomes of a chunk of patches, whose logits are made for `at_once` of them together.
+) -> Iterator[Together]:
+    """The runs of a chunk of patches, whose logits are made for `at_once` of them together.
 
     Args:
         known, inside: patches that are handed what they write, by their places in the chunk: what the run of a patch
@@ -213,15 +234,21 @@ def _run_chunk(
     for at, giver in inside.items():  # where nothing hears what is written, there is no run and no row
         there = _written(patches[at])
         vectors[at][there] = vectors[giver][there]
-    both = vectors[:, :, None, None].expand(-1, -1, 2, -1, *vectors.shape[2:])
-    done = 0
-    for number, each in zip(runs.number.split(at_once), both.split(at_once), strict=True):
-        logits = base.logits.repeat(len(number), 1, 1, 1, 1)
-        if h is not None:
-            _predict(base, number, waves[-1], h, logits)
-        for one, found in zip(logits, each, strict=True):
-            yield Outcome(one, {point.name: found}, None if said is None else said[done])
-            done += 1
+    both = vectors[:, :, None].expand(-1, -1, 2, *vectors.shape[2:])
+    for start in range(0, len(patches), at_once):
+        some = slice(start, start + at_once)
+        number = runs.number[some]
+        if h is None:  # nothing is changed
+            rows, at = base.logits.new_empty(0, base.logits.shape[-1]), torch.full((len(number), *tree.reads.shape), -1)
+        else:
+            rows, at = _predict(base, number, waves[-1], h)
+        yield Together(
+            patches=patches[some],
+            predictions=Predictions(rows, at, base.logits),
+            hook=point.name,
+            vectors=both[some],
+            said=None if said is None else [*said[some]],
+        )
 
 
 def _written(patch: Patch) -> tuple[Any, ...]:
@@ -277,19 +304,13 @@ def _climb(
 
 
 def _predict(
-    base: BaseRun,
-    number: Int[Tensor, "patch pair"],
-    wave: Wave,
-    h: Resid,
-    logits: Float[Tensor, "patch pair 2 position vocab"],
-) -> None:
-    """Set `logits` wherever a run has a row of its own; a row that is read twice is unembedded once.
+    base: BaseRun, number: Int[Tensor, "patch pair"], wave: Wave, h: Resid
+) -> tuple[Float[Tensor, "row vocab"], Int[Tensor, "patch pair 2 position"]]:
+    """Logits wherever a run has a row of its own, and the row of each place, -1 elsewhere; see `Predictions`.
 
     Args:
         number: see `Runs.number`.
     """
     row = wave.row[number[:, :, None, None], base.tree.reads]
-    at = (row >= 0).nonzero(as_tuple=True)
-    used, which = row[at].unique(return_inverse=True)
-    found = base.model.logits(h[used.to(h.device)])
-    logits[tuple(each.to(h.device) for each in at)] = found[which.to(h.device)]
+    used, which = row[row >= 0].unique(return_inverse=True)
+    return base.model.logits(h[used.to(h.device)]), torch.full_like(row, -1).masked_scatter(row >= 0, which)

@@ -2,10 +2,15 @@
 
 from dataclasses import replace
 
-from mechpatch.experiments.running.patched import runs_of
+import pytest
+import torch
+from helpers import WithoutFloat64
+
+from mechpatch.experiments.running.patched import Runs, Similarities, runs_of
 from mechpatch.kinds import KINDS
 from mechpatch.kinds.cells import Cell, Frame
 from mechpatch.patching.patch import Patch
+from mechpatch.patching.together import Predictions, Together
 
 SITES = ("bot", "t0", "t1", "t2", "eot", "answer")
 FRAME = Frame(n_layers=2, layers=(0, 1), sites=SITES, thoughts=("t0", "t1", "t2"), feedback=True)
@@ -58,3 +63,33 @@ def test_heads_and_widths_are_runs_of_their_own():
     assert runs_of(asked, SITES).patches == [
         Patch(0, (1,)), Patch(0, (1,), head=0), Patch(0, (1,), head=1), Patch(0, (1,), width=2),
     ]  # fmt: skip
+
+
+def test_cosines_are_those_of_what_each_cell_names():
+    """Of the donor's vectors where they are written, of the run's own where they are handed on, and of what the step
+    before left where a chain goes on; a device need not know float64."""
+    sites, generator = 3, torch.Generator().manual_seed(0)
+    clean, corrupted, donor = torch.randn(
+        3, 2, 2, 2, sites, 8, generator=generator
+    )  # pair, answer, layer, site, d_model
+    ran_has = torch.randn(3, 2, 1, sites, 8, generator=generator).expand(-1, -1, 2, -1, -1)  # run, pair, answer, site
+    written = next(cell for cell in cells("position") if (cell.layer, cell.site) == (1, "t0"))
+    chain = [cell for cell in cells("cumulative") if cell.layer == 1][:2]
+    patches = [Patch(1, (0, 1)), Patch(1, (2,)), Patch(1, (0, 1, 2))]
+    runs = Runs([*patches], {1: 0}, [[written, chain[0]], [replace(written, site="t1")], [chain[1]]])
+    logits = torch.zeros(2, 2, 1, 5)
+    ran = Together(patches=patches, predictions=Predictions.of(logits, logits), hook="resid_post", vectors=ran_has)
+    expected = [
+        (donor[:, 0, 1, :2], [0, 1]),  # written
+        (corrupted[:, 0, 1, 1:2], [1]),  # the first step of a chain: what the unpatched run has at its last site
+        (ran_has[1, :, 0, 2:], [2]),  # handed on
+        (ran_has[0, :, 0, 2:], [2]),  # the next step of the chain: what the step before has there
+    ]
+    for kind in (torch.Tensor, WithoutFloat64):
+        sides = [each.as_subclass(kind) for each in (clean, corrupted)]
+        found = [*Similarities(donor.as_subclass(kind), sides, 1).of(ran, 0, runs)]
+        for cosines, (vectors, there) in zip(found, expected, strict=True):
+            for of_side, side in zip(cosines, (clean, corrupted), strict=True):
+                by_hand = torch.cosine_similarity(vectors, side[:, 0, 1, there], dim=-1).mean(-1)
+                assert of_side == pytest.approx(by_hand.numpy(), abs=1e-6)
+    assert found[1][1] == pytest.approx([1, 1])  # the unpatched run is the corrupted one

@@ -12,7 +12,6 @@ import pyarrow.compute as pc
 import pytest
 import torch
 from commands import mechpatch
-from helpers import WithoutFloat64
 from models_under_test import make_pair
 
 from mechpatch import catalogue
@@ -23,7 +22,6 @@ from mechpatch.experiments.layouts import pair_layouts, run_predicates
 from mechpatch.experiments.running.activations import UnpatchedRuns
 from mechpatch.experiments.running.batches import BatchRunner
 from mechpatch.experiments.running.donors import Recipients, gaussian
-from mechpatch.experiments.running.records import similarity_columns
 from mechpatch.experiments.running.run import run_experiment
 from mechpatch.experiments.spec import Spec, parse_experiments
 from mechpatch.kinds.cells import KEY
@@ -452,12 +450,6 @@ def test_what_cannot_be_run_is_refused_before_anything_runs(demo_model, shipped_
         Experiment.prepare(demo_model, Spec(experiments=("position",), sites=("bot",), thoughts="text"), shipped_pairs)
     with pytest.raises(ThoughtError, match="no pair is left"):
         Experiment.prepare(demo_model, Spec(experiments=("layer",)), [])
-
-
-def test_columns_are_made_on_a_device_without_float64():
-    vectors = torch.randn(2, 2, 1, 8).as_subclass(WithoutFloat64)
-    columns = similarity_columns(vectors, vectors, -vectors)
-    assert columns["bias"] == pytest.approx([2, 2])
 
 
 def test_answers_may_be_words(demo_model, shipped_pairs, tmp_path):

@@ -455,7 +455,7 @@ def test_a_chunk_keeps_to_its_memory(tiny: Case, monkeypatch: pytest.MonkeyPatch
     sizes = failing(monkeypatch, RuntimeError("unused"), len(patches))
     made: list[int] = []
     real = engine._predict
-    monkeypatch.setattr(engine, "_predict", lambda *given: (made.append(len(given[1])), real(*given)))
+    monkeypatch.setattr(engine, "_predict", lambda *given: (made.append(len(given[1])), real(*given))[1])
     base = base_of(tiny)
     monkeypatch.setattr(engine, "bytes_of_rows", lambda *_: 10)
     monkeypatch.setattr(engine, "bytes_of_logits", lambda base: 100)
@@ -479,10 +479,10 @@ def test_memory_that_runs_out_among_the_logits_loses_nothing(tiny: Case, monkeyp
     base, real, calls = base_of(tiny), engine._predict, iter(range(99))
     expected = list(engine.sweep(base, tiny.donor, patches))
 
-    def third_fails(*given: Any) -> None:
+    def third_fails(*given: Any) -> Any:
         if next(calls) == 2:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        real(*given)
+        return real(*given)
 
     monkeypatch.setattr(engine, "_predict", third_fails)
     memory = 6 * engine.bytes_of_rows(base) + engine.bytes_of_logits(base)
