@@ -4,7 +4,7 @@ Its questions were recorded alone and are put together here, so a batch depends 
 was computed before it: a resumed run gives the numbers of an uninterrupted one.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from mechpatch.experiments.experiment import Experiment
 from mechpatch.experiments.layouts import with_thoughts
-from mechpatch.experiments.running.activations import SIDES, UnpatchedRuns
+from mechpatch.experiments.running.activations import UnpatchedRuns
 from mechpatch.experiments.running.continuations import Openings
 from mechpatch.experiments.running.donors import (
     DONOR_FUNCTIONS,
@@ -24,19 +24,11 @@ from mechpatch.experiments.running.donors import (
     vectors_of,
 )
 from mechpatch.experiments.running.engines import ENGINES
-from mechpatch.experiments.running.finite import Written, require_finite
-from mechpatch.experiments.running.footprint import footprint_of_batch
-from mechpatch.experiments.running.judged import Asked, judge
+from mechpatch.experiments.running.finite import Written
 from mechpatch.experiments.running.numerics import EngineCheck, Rounding
 from mechpatch.experiments.running.patched import Similarities, runs_of, together, written_into
-from mechpatch.experiments.running.records import (
-    Gathered,
-    RecordBuilder,
-    Unpatched,
-    answer_columns,
-    effect_columns,
-    similarity_columns,
-)
+from mechpatch.experiments.running.ready import Ready, prepare
+from mechpatch.experiments.running.records import Gathered, RecordBuilder, similarity_columns
 from mechpatch.experiments.running.saying import Speech
 from mechpatch.experiments.running.stopwatch import Stopwatch
 from mechpatch.experiments.running.third import (
@@ -47,12 +39,12 @@ from mechpatch.experiments.running.third import (
     third_answers,
     third_columns,
 )
-from mechpatch.experiments.spec import FIRST, recipient
+from mechpatch.experiments.spec import recipient
 from mechpatch.kinds import Cell
 from mechpatch.metrics import Continues
 from mechpatch.pairs import Pair
 from mechpatch.patching import Outcome, collate, reference
-from mechpatch.patching.engine.recording import Recording, stack_logits, stack_vectors
+from mechpatch.patching.engine.recording import Recording
 from mechpatch.patching.say import Said
 from mechpatch.patching.together import Predictions
 from mechpatch.patching.wide import float64_device
@@ -177,100 +169,80 @@ class BatchRunner:
         donors: Mapping[str, Sequence[Cell]],
         recorded: Sequence[tuple[Recording, Recording]],
     ) -> Iterator[Part]:
-        spec, model, side = self.experiment.spec, self.experiment.model, recipient(direction)
-        batch, other = (
-            collate([self.experiment.layouts[index][each] for index in indices], model.device)
-            for each in (side, 1 - side)
-        )
-        memory = footprint_of_batch(self.experiment, indices).chunk
-        kept = [[pair[each] for pair in recorded] for each in (0, 1)]
-        say = self.speech and self.speech.say
-        runner = ENGINES[spec.engine].runner(model.hooked, model.head, batch, kept[side], memory, spec.hooks, say)
-        baseline = runner.baseline
-        names = [self.experiment.pairs[index].pair_id for index in indices]
-        layouts = [[self.experiment.layouts[index][each] for index in indices] for each in (0, 1)]
-        vectors = {hook: [stack_vectors(each, hook) for each in kept] for hook in spec.hooks}
-        for hook, sides in vectors.items():
-            sides[side] = baseline.vectors[hook]
-        given = (baseline.logits, *baseline.vectors.values())
-        require_finite(model, layouts[side], names, given, f"the unpatched {SIDES[side]} run")
-        pairs = [self.experiment.pairs[index] for index in indices]
-        continues = self.openings.after([(pair.clean.answer, pair.corrupted.answer) for pair in pairs])
-        values = [answer_columns(baseline.logits, batch, side, continues)]
-        given = (stack_logits(kept[1 - side], other), *(sides[1 - side] for sides in vectors.values()))
-        require_finite(model, layouts[1 - side], names, given, f"the unpatched {SIDES[1 - side]} run")
-        values.insert(1 - side, answer_columns(given[0], other, 1 - side, continues))
-        del given  # at a large vocabulary its logits are worth a patch
-        asked = Asked.of(batch.targets, side)
-        read = asked.targets[:, side] >= 0
-        if spec.distances == FIRST:
-            read[:, 1:] = False
-        unpatched = Unpatched(
-            mask=read,
-            baseline=baseline.logits,
-            judged=judge(Predictions.of(baseline.logits, baseline.logits), asked),
-            values=(values[0], values[1]),
-            recipient=side,
-        )
+        spec = self.experiment.spec
+        ready = prepare(self.experiment, direction, indices, recorded, self.openings, self.speech and self.speech.say)
         checked = self._checked(direction, indices, donors)
-        own = self.experiment.own.metrics
         for donor, cells in donors.items():
             gathered = Gathered(cells, donor, len(indices), spec.own_names("metric"))
-            check = EngineCheck(model=model, seed=spec.seed)
-            for cell, outcome in self.watch.each("patched", self._varied(indices, side, cells)):
-                require_finite(model, layouts[side], names, [outcome.logits], f"{cell.name}, {direction}")
-                with self.watch.measure("records"):
-                    predictions = Predictions.of(outcome.logits, baseline.logits)
-                    _, columns, _ = effect_columns(predictions, batch, unpatched, continues, spec.min_gap, own)
-                    gathered.add([cell], columns, said=[self._texts(outcome.said)])
-                self.tick(len(indices))
+            check = EngineCheck(model=self.experiment.model, seed=spec.seed)
+            self._vary(ready, cells, gathered)
             for (hook, step), there in together(donor, cells).items():
-                sides = vectors[hook]
                 everyone = self.everyone[direction, hook]
-                into = Recipients(everyone=everyone, indices=indices, baseline=sides[side], step=step)
-                source, present = vectors_of(donor, self.donors[donor], into)
-                taken = _names_of(donor, into)
-                with self.watch.measure("patched"):
-                    expected = expected_answers(self.experiment, donor, into, there)
-                    start = recorded_start(self.experiment, memory)
-                    thirds = third_answers(self.experiment, side, indices, hook, source, expected, start)
-                runs, done = runs_of(there, batch.sites), 0
-                similarities = Similarities(source, sides, side)
-                swept = runner.sweep(hook, source, runs.patches, runs.handed)
-                for ran in self.watch.each("patched", swept):
-                    with self.watch.measure("records"):
-                        judged, of_runs, finite = effect_columns(
-                            ran.predictions, batch, unpatched, continues, spec.min_gap, own
-                        )
-                    mine = [(run, cell) for run in range(len(ran.patches)) for cell in runs.cells[done + run]]
-                    for run, cell in mine:
-                        if finite[run].all() and (donor, cell) not in checked:
-                            continue
-                        where = f"{cell.name}, {direction}, donor {donor}"
-                        vectors_in = written_into(ran, run, source, done + run in runs.handed)
-                        written, logits = Written(ran.patches[run], vectors_in, hook), ran.predictions.logits(run)
-                        require_finite(model, layouts[side], names, [logits], where, written)
-                        with self.watch.measure("checks"):
-                            check.compare(batch, layouts[side], names, written, logits, where)
-                    with self.watch.measure("records"):
-                        of_run = [run for run, _ in mine]
-                        columns = {name: values[of_run] for name, values in of_runs.items()}
-                        columns |= similarity_columns([*similarities.of(ran, done, runs)])
-                        answers: list[Answers | None] = []
-                        for at, (run, cell) in enumerate(mine):
-                            third = thirds.get(cell)
-                            answers.append(third and third.answers)
-                            if third is not None:
-                                more = third_columns(judged, run, third, self._three(pairs, third))
-                                for name, values in more.items():
-                                    columns[name][at] = values
-                        said = [None if ran.said is None else self._texts(ran.said[run]) for run in of_run]
-                        gathered.add([cell for _, cell in mine], columns, present, answers, taken, said)
-                    self.tick(len(mine) * len(indices))
-                    done += len(ran.patches)
+                own = ready.vectors[hook][ready.side]
+                into = Recipients(everyone=everyone, indices=indices, baseline=own, step=step)
+                self._patch(ready, donor, hook, into, there, checked, check, gathered)
             with self.watch.measure("records"):
-                table = pa.concat_tables(self.builder.tables(direction, indices, gathered, unpatched))
+                table = pa.concat_tables(self.builder.tables(direction, indices, gathered, ready.unpatched))
             yield Part(direction, donor, cells, table, check.found)
+
+    def _vary(self, ready: Ready, cells: Sequence[Cell], gathered: Gathered) -> None:
+        """Run the cells in which nothing is written and another number of thoughts is run."""
+        for cell, outcome in self.watch.each("patched", self._varied(ready.indices, ready.side, cells)):
+            ready.require_finite([outcome.logits], f"{cell.name}, {ready.direction}")
+            with self.watch.measure("records"):
+                _, columns, _ = ready.measured(Predictions.of(outcome.logits, ready.unpatched.baseline))
+                gathered.add([cell], columns, said=[self._texts(outcome.said)])
+            self.tick(len(ready.indices))
+
+    def _patch(
+        self,
+        ready: Ready,
+        donor: str,
+        hook: str,
+        into: Recipients,
+        cells: Sequence[Cell],
+        checked: Container[tuple[str, Cell]],
+        check: EngineCheck,
+        gathered: Gathered,
+    ) -> None:
+        """Run cells that are written with the same vectors."""
+        source, present = vectors_of(donor, self.donors[donor], into)
+        taken = _names_of(donor, into)
+        with self.watch.measure("patched"):
+            expected = expected_answers(self.experiment, donor, into, cells)
+            start = recorded_start(self.experiment, ready.memory)
+            thirds = third_answers(self.experiment, ready.side, ready.indices, hook, source, expected, start)
+        runs, done = runs_of(cells, ready.batch.sites), 0
+        similarities = Similarities(source, ready.vectors[hook], ready.side)
+        swept = ready.runner.sweep(hook, source, runs.patches, runs.handed)
+        for ran in self.watch.each("patched", swept):
+            with self.watch.measure("records"):
+                judged, of_runs, finite = ready.measured(ran.predictions)
+            mine = [(run, cell) for run in range(len(ran.patches)) for cell in runs.cells[done + run]]
+            for run, cell in mine:
+                if finite[run].all() and (donor, cell) not in checked:
+                    continue
+                where, handed = f"{cell.name}, {ready.direction}, donor {donor}", done + run in runs.handed
+                written = Written(ran.patches[run], written_into(ran, run, source, handed), hook)
+                logits = ran.predictions.logits(run)
+                ready.require_finite([logits], where, written)
+                with self.watch.measure("checks"):
+                    check.compare(ready.batch, ready.layouts, ready.names, written, logits, where)
+            with self.watch.measure("records"):
+                of_run = [run for run, _ in mine]
+                columns = {name: values[of_run] for name, values in of_runs.items()}
+                columns |= similarity_columns([*similarities.of(ran, done, runs)])
+                answers: list[Answers | None] = [None] * len(mine)
+                for at, (run, cell) in enumerate(mine):
+                    if (third := thirds.get(cell)) is not None:
+                        answers[at] = third.answers
+                        of_third = third_columns(judged, run, third, self._three(ready.pairs, third))
+                        for name, values in of_third.items():
+                            columns[name][at] = values
+                said = [None if ran.said is None else self._texts(ran.said[run]) for run in of_run]
+                gathered.add([cell for _, cell in mine], columns, present, answers, taken, said)
+            self.tick(len(mine) * len(ready.indices))
+            done += len(ran.patches)
 
     def _texts(self, said: Said | None) -> list[str] | None:
         return None if said is None or self.speech is None else self.speech.texts(said)

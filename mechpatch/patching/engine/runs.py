@@ -305,7 +305,7 @@ def _climb(
 
 def _predict(
     base: BaseRun, number: Int[Tensor, "patch pair"], wave: Wave, h: Resid
-) -> tuple[Float[Tensor, "row vocab"], Int[Tensor, "patch pair 2 position"]]:
+) -> tuple[Float[Tensor, "made vocab"], Int[Tensor, "patch pair 2 position"]]:
     """Logits wherever a run has a row of its own, and the row of each place, -1 elsewhere; see `Predictions`.
 
     Args:
