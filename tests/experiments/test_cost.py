@@ -12,6 +12,7 @@ from mechpatch.experiments import cost
 from mechpatch.experiments.cost import Plan, Timing, make_plan, predict
 from mechpatch.experiments.counted import Counts, count
 from mechpatch.experiments.experiment import Experiment
+from mechpatch.experiments.running import run
 from mechpatch.experiments.running.activations import UnpatchedRuns
 from mechpatch.experiments.running.batches import BatchRunner, Todo
 from mechpatch.experiments.running.footprint import footprint_of_batch
@@ -124,7 +125,7 @@ def test_the_reference_is_counted_as_plain_runs(experiment, say):
 
 
 @pytest.mark.parametrize("parallel", [False, True])
-def test_the_reference_is_forecast_for_any_model(shipped_pairs, demo_model, tmp_path, caplog, parallel):
+def test_the_reference_is_forecast_for_any_model(shipped_pairs, demo_model, tmp_path, caplog, monkeypatch, parallel):
     """After its first batch; the fast engine reads a Llama's weights, and plain hooks run any model."""
     cfg = HookedTransformerConfig(
         n_layers=2, d_model=16, n_heads=2, d_head=8, d_mlp=24, n_ctx=128, d_vocab=demo_model.hooked.cfg.d_vocab,
@@ -139,9 +140,11 @@ def test_the_reference_is_forecast_for_any_model(shipped_pairs, demo_model, tmp_
     whole, tokens = count(experiment), sum(layout.length for layouts in experiment.layouts for layout in layouts)
     assert whole.unpatched.token_layers > 2 * tokens
     assert whole.unpatched.flops > 2 * 2 * tokens * (4 * 16 * 16 + 2 * 16 * 24)
-    with caplog.at_level("INFO"), open_run(tmp_path / "run", {}) as directory:
-        run_experiment(experiment, directory, None)
-    assert "expected to take" in caplog.text
+    for short, told in ((1e9, False), (0.0, True)):  # what a short run takes nobody counts
+        monkeypatch.setattr(run, "SHORT", short)
+        with caplog.at_level("INFO"), open_run(tmp_path / str(short), {}) as directory:
+            run_experiment(experiment, directory, None)
+        assert ("expected to take" in caplog.text) == told
 
 
 def test_a_long_pair_is_timed_on_some_of_its_layers(experiment, made, monkeypatch):

@@ -64,7 +64,7 @@ def runs_of(cells: Sequence[Cell], sites: Sequence[str]) -> Runs:
 
 def written_into(
     ran: Together, run: int, source: SiteVectors, handed: bool
-) -> Float[Tensor, "pair 2 layer site *written"]:
+) -> Float[Tensor, "pair 2 patched_layer patched_site *written"]:
     """What one of the runs was written, at the layers and sites of its patch; of its head alone where it has one.
 
     Args:

@@ -40,6 +40,8 @@ from mechpatch.storage.results import RunDirectory
 
 log = logging.getLogger(__name__)
 
+SHORT = 30.0  # seconds: of a run that takes no longer nobody counts what is left
+
 
 @dataclass(frozen=True, slots=True)
 class Pace:
@@ -112,10 +114,10 @@ def run_experiment(
             table = rows(directory, find(experiment, held.batch, shards))
             each = round(sum(took[number].seconds.values()) / len(held.batch), 3)
             for index in held.batch:
-                row = headline(table.filter(pc.field("pair_index") == index)) | {"seconds": each}
+                row = headline(table.filter(pc.equal(table["pair_index"], index))) | {"seconds": each}
                 log.info("pair %s", " ".join(f"{key}={value}" for key, value in row.items()))
                 pair_done(row)
-            if expected is None and len(missing) > 1:
+            if expected is None and len(missing) > 1 and each * len(held.batch) * len(missing) > SHORT:
                 first = Timing(count(experiment, [held.missing]), dict(took[number].seconds))
                 whole_work = count(experiment, [each.missing for each in missing])
                 expected = predict(first, first, whole_work, len(missing)) / run_batches.at_once
