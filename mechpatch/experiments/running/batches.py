@@ -239,7 +239,8 @@ class BatchRunner:
                         of_third = third_columns(judged, run, third, self._three(ready.pairs, third))
                         for name, values in of_third.items():
                             columns[name][at] = values
-                said = [None if ran.said is None else self._texts(ran.said[run]) for run in of_run]
+                texts = [self._texts(said) for said in ran.said or [None] * len(ran.patches)]
+                said = [texts[run] for run in of_run]
                 gathered.add([cell for _, cell in mine], columns, present, answers, taken, said)
             self.tick(len(mine) * len(ready.indices))
             done += len(ran.patches)
