@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from mechpatch.experiments.cost import Timing, predict
 from mechpatch.experiments.counted import count
@@ -114,7 +113,7 @@ def run_experiment(
             table = rows(directory, find(experiment, held.batch, shards))
             each = round(sum(took[number].seconds.values()) / len(held.batch), 3)
             for index in held.batch:
-                row = headline(table.filter(pc.equal(table["pair_index"], index))) | {"seconds": each}
+                row = headline(table.filter(pa.array(table["pair_index"].to_numpy() == index))) | {"seconds": each}
                 log.info("pair %s", " ".join(f"{key}={value}" for key, value in row.items()))
                 pair_done(row)
             if expected is None and len(missing) > 1 and each * len(held.batch) * len(missing) > SHORT:

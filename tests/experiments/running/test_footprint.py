@@ -13,6 +13,7 @@ from torch.utils._pytree import tree_leaves
 
 from mechpatch.errors import SpecError
 from mechpatch.experiments.experiment import Experiment
+from mechpatch.experiments.running import batches
 from mechpatch.experiments.running.activations import UnpatchedRuns
 from mechpatch.experiments.running.batches import BatchRunner, Todo
 from mechpatch.experiments.running.footprint import (
@@ -102,7 +103,7 @@ class Live(TorchDispatchMode):
         ("fast", "mlp_out", None), ("fast", "resid_post", 40), ("reference", "resid_post", 3),
     ],
 )  # fmt: skip
-def test_tensors_take_no_more_than_is_counted(demo_model, shipped_pairs, engine, hook, say):
+def test_tensors_take_no_more_than_is_counted(demo_model, shipped_pairs, monkeypatch, engine, hook, say):
     """At a large vocabulary: with the fast engine logits take most, with plain hooks the work on one patch."""
     hooked = to_hooked(tiny_llama(vocab_size=32_000, max_position_embeddings=128), 128)
     model = replace(demo_model, hooked=hooked, head=LatentHead({}), n_latents=2)
@@ -110,15 +111,17 @@ def test_tensors_take_no_more_than_is_counted(demo_model, shipped_pairs, engine,
     spec = replace(spec, say=say)
     experiment = Experiment.prepare(model, spec, shipped_pairs[:2])
     (indices,) = experiment.batches
-    counted, between = footprint_of_batch(experiment, indices), []
+    counted, done = footprint_of_batch(experiment, indices), list[int]()
+    held, runs_of = list[int](), batches.runs_of
     with Live() as live:
+        monkeypatch.setattr(batches, "runs_of", lambda *given: (held.append(live.now), runs_of(*given))[1])
         runs = UnpatchedRuns(model, experiment.layouts, engine, None, spec.hooks)
-        runner = BatchRunner.prepare(experiment, runs, lambda cells: between.append(live.now))
+        runner = BatchRunner.prepare(experiment, runs, done.append)
         list(runner.run(Todo.whole(experiment, indices)))
-    if engine == "fast":  # the logits of all patches are made together, and kept until the last has been told
-        held = min(between) - len(between) * counted.logits / 4
-        assert held == pytest.approx(counted.batch, rel=0.15)
-    chunk = counted.peak(len(between)) - counted.process - counted.batch
+    if engine == "fast":  # just before anything is patched
+        assert held == [pytest.approx(counted.batch, rel=0.15)]
+    patches = sum(done) // len(indices)
+    chunk = counted.peak(patches) - counted.process - counted.batch
     assert live.most - counted.batch <= chunk <= 3 * (live.most - counted.batch)
 
 
