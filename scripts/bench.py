@@ -37,6 +37,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shape", choices=("demo", "1b", "medium", "tiny"), default="demo")
     parser.add_argument("--dtype", choices=DTYPES, default="float32")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS, help="of thoughts")
     parser.add_argument("--thoughts", nargs="+", type=int, default=[5, 6])
     parser.add_argument("--question", type=int, default=100, help="tokens")
@@ -53,7 +54,7 @@ def main() -> None:
     torch.set_float32_matmul_precision("highest")
     journal = Journal(args.out)
     say(f"making the {args.shape} model")
-    model = make_model(args.shape, DTYPES[args.dtype])
+    model = make_model(args.shape, DTYPES[args.dtype], device=args.device)
     key = {"shape": args.shape, "dtype": args.dtype}
     try:
         if args.scaling:

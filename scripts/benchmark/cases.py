@@ -44,23 +44,25 @@ class Model:
         return self.hooked.cfg.n_layers
 
 
-def make_model(shape: str, dtype: torch.dtype = torch.float32, n_ctx: int = 1024) -> Model:
+def make_model(shape: str, dtype: torch.dtype = torch.float32, n_ctx: int = 1024, device: str = "cpu") -> Model:
     """The demo model, or random weights in memory."""
     if shape == DEMO:
-        return demo_model(dtype)
+        return demo_model(dtype, device)
     config = SHAPES[shape]
     weights = {name: draw(name, each, dtype) for name, each in base_shapes(config)[0].items()}
     hf = build(config, weights, shape)
+    torch.nn.Module.to(hf, device)
     d_model = config.hidden_size
     shapes = {"1.weight": (HEAD_DIM, d_model), "1.bias": (HEAD_DIM,), "3.weight": (d_model, HEAD_DIM)}
     shapes |= {"3.bias": (d_model,), "ln.weight": (d_model,), "ln.bias": (d_model,)}
     head = LatentHead({f"prj.{name}": draw(f"prj.{name}", each, dtype) for name, each in shapes.items()})
+    torch.nn.Module.to(head, device)
     return Model(hf=hf, hooked=to_hooked(hf, n_ctx), head=head)
 
 
-def demo_model(dtype: torch.dtype) -> Model:
+def demo_model(dtype: torch.dtype, device: str) -> Model:
     """The shipped model; its merged weights are put back under Hugging Face's names, not copied."""
-    loaded = load_model(DEMO, dtype=str(dtype).removeprefix("torch."), device="cpu")
+    loaded = load_model(DEMO, dtype=str(dtype).removeprefix("torch."), device=device)
     decoder = read_decoder(loaded.hooked)
     config = LlamaConfig.from_pretrained(DEMO_FOLDER / "base")
     config.vocab_size = len(decoder.embed)
@@ -124,7 +126,7 @@ class Case:
     @cached_property
     def batch(self) -> Batch:
         """The corrupted questions."""
-        return collate([corrupted for _, corrupted in self.layouts])
+        return collate([corrupted for _, corrupted in self.layouts], self.model.hooked.W_E.device)
 
     @property
     def thoughts(self) -> tuple[int, ...]:

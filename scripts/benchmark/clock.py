@@ -15,12 +15,20 @@ Found = TypeVar("Found")
 
 def timed(call: Callable[[], Found]) -> tuple[Found, dict[str, float]]:
     """What it gives, and its `seconds`, `cpu` seconds of this process, share of all cores `others` took (Linux)."""
+    _wait()
     before, started, used = _busy(), time.perf_counter(), time.process_time()
     with torch.no_grad():
         found = call()
+    _wait()
     seconds, cpu = time.perf_counter() - started, time.process_time() - used
     others = max(0.0, _busy() - before - cpu) / (seconds * (os.cpu_count() or 1)) if before else 0.0
     return found, {"seconds": seconds, "cpu": cpu, "others": round(others, 3)}
+
+
+def _wait() -> None:
+    """Until a GPU has done what it was asked."""
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
 
 
 def _busy() -> float:

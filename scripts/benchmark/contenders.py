@@ -66,6 +66,7 @@ def copied_model(model: Model) -> HookedTransformer:
         center_unembed=False,
         fold_value_biases=False,
     )
+    torch.nn.Module.to(copied, model.hooked.W_E.device)
     for mine, ours in zip(copied.blocks, model.hooked.blocks, strict=True):  # its own tables differ in the fifth digit
         mine.attn.rotary_cos, mine.attn.rotary_sin = ours.attn.rotary_cos, ours.attn.rotary_sin
     return copied.eval().requires_grad_(False)
@@ -91,7 +92,9 @@ def generic_patching(case: Case, donor: SiteVectors) -> Run:
     tokens, reads = rows_of(case), case.batch.reads[0]
     columns = case.batch.columns[0, 0]
     clean = {
-        f"blocks.{layer}.hook_resid_post": torch.zeros(2, tokens.shape[1], donor.shape[-1], dtype=donor.dtype)
+        f"blocks.{layer}.hook_resid_post": torch.zeros(
+            2, tokens.shape[1], donor.shape[-1], dtype=donor.dtype, device=donor.device
+        )
         for layer in range(case.model.depth)
     }
     for layer, stream in enumerate(clean.values()):

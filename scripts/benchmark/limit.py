@@ -213,7 +213,7 @@ def measure_rates(model: Model, rows: Sequence[int] = ROWS, tries: int = 4) -> d
                 if name == "unembed" and size > UNEMBED_ROWS:
                     continue
                 weight = weights[next(turns) % len(weights)]
-                x = torch.randn(size, weight.shape[1], dtype=weight.dtype)
+                x = torch.randn(size, weight.shape[1], dtype=weight.dtype, device=weight.device)
                 _, taken = timed(partial(F.linear, x, weight))
                 for clock, rates in found.items():
                     rates[name][size] = max(2 * size * weight.numel() / taken[clock], rates[name].get(size, 0.0))

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from memory import reset_peak, status
 from torch import Tensor
 
@@ -66,12 +67,10 @@ class Group:
 
     def _engine(self) -> list[dict[str, Any]]:
         """Both unpatched runs, then the position sweep; memory above what was resident before, weights included."""
-        resident = status("VmRSS")
-        with contextlib.suppress(OSError):
-            reset_peak()
+        resident = _reset()
         (base, donor), unpatched = timed(self.case.base_runs)
         logits, swept = timed(lambda: sweep(base, donor, self.case.position()))
-        memory = status("VmHWM") - resident
+        memory = (torch.cuda.max_memory_allocated() if torch.cuda.is_initialized() else status("VmHWM")) - resident
         self.exact = (donor, logits)
         patches = len(self.case.position())
         work = limit.sweep_work(self.case, self.case.position())
@@ -105,6 +104,16 @@ class Group:
         count = min(self.cells, len(patches))
         places = [(place * depth // count + number) % depth for place in range(count)]
         return [Patch(layer, (thoughts[(place + number) % len(thoughts)],)) for place, layer in enumerate(places)]
+
+
+def _reset() -> int:
+    """Bytes that are held, by this process or on its GPU; the peak counts from here."""
+    if torch.cuda.is_initialized():
+        torch.cuda.reset_peak_memory_stats()
+        return torch.cuda.memory_allocated()
+    with contextlib.suppress(OSError):
+        reset_peak()
+    return status("VmRSS")
 
 
 def sweep(base: engine.BaseRun, donor: SiteVectors, patches: Sequence[Patch]) -> dict[Patch, Tensor]:
