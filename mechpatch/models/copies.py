@@ -22,15 +22,14 @@ from mechpatch.models.heads import LatentHead
 from mechpatch.models.merged import make_merged, merged_settings
 from mechpatch.models.outline import Outline
 from mechpatch.storage.atomic import replacing, writing
+from mechpatch.storage.cache_folder import MERGED
 
 log = logging.getLogger(__name__)
-
-FOLDER = "merged"  # in the cache folder
 
 
 def copy_of(cache: Path, fingerprint: str) -> Path:
     """Where the copy of a model lies."""
-    return cache / FOLDER / f"{fingerprint}.safetensors"
+    return cache / MERGED / f"{fingerprint}.safetensors"
 
 
 def is_worth_a_copy(found: Outline, dtype: torch.dtype) -> bool:

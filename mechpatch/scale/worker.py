@@ -11,7 +11,7 @@ import torch
 
 from mechpatch.errors import CheckpointError
 from mechpatch.experiments.running.batches import Todo
-from mechpatch.experiments.running.where import Here, Ran
+from mechpatch.experiments.running.where import Ran, Ready
 from mechpatch.models import ThoughtModel
 from mechpatch.models.copies import copy_of
 from mechpatch.models.load import load_source
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 class Worker:
-    """Runs batches of one order; it keeps the model, and nothing of one batch for the next."""
+    """Runs batches of one order, for which it keeps what they share: the model above all."""
 
     def __init__(self, path: Sequence[str]) -> None:
         """Look for modules where the driver does, too: what is the user's own may lie beside a script."""
@@ -34,18 +34,18 @@ class Worker:
         Raises:
             CheckpointError: the files here make another model.
         """
-        self._cache = order.cache
         torch.set_num_threads(order.machine["threads"])
-        self._experiment = order.experiment(load_for(order))
+        experiment = order.experiment(load_for(order))
         torch.set_float32_matmul_precision(order.precision)
         if "bf16_reduction" in order.machine:
             torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = order.machine["bf16_reduction"]
             torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = order.machine["fp16_reduction"]
-        return here(), settings(self._experiment.model.device)
+        self._ready = Ready.of(experiment, order.cache, lambda cells: None)
+        return here(), settings(experiment.model.device)
 
     def run(self, todo: Todo) -> Sequence[Ran]:
         """All parts of one batch."""
-        return [*Here(self._cache)(self._experiment, [todo], lambda cells: None)]
+        return [*self._ready.run(0, todo)]
 
 
 def here() -> str:

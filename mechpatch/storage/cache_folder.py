@@ -19,6 +19,7 @@ from mechpatch.errors import StorageError
 
 LIMIT_GB = 5.0
 LIMIT_VARIABLE = "MECHPATCH_CACHE_LIMIT"
+MERGED = "merged"  # folder in it of merged weights, which no limit holds and nothing but the user deletes
 FILE = re.compile(r"[0-9a-f]{16}\.safetensors")
 
 

@@ -1,7 +1,11 @@
 """One merged copy for all processes: the same model, written once, and of no harm where it is damaged or cannot be."""
 
-import pytest
+import json
 
+import pytest
+from typer.testing import CliRunner
+
+from mechpatch import cli
 from mechpatch.errors import CheckpointError
 from mechpatch.experiments.experiment import Experiment
 from mechpatch.experiments.spec import Spec
@@ -22,6 +26,10 @@ def test_a_merged_model_is_written_once_and_is_the_same(demo_model, tmp_path):
         assert (found.fingerprint, found.about) == (demo_model.fingerprint, demo_model.about)
         times.append(copy.stat().st_mtime_ns)
     assert times[0] == times[1]
+    shown = CliRunner().invoke(cli.app, ["cache", "--cache", str(tmp_path), "--json"])
+    assert json.loads(shown.output)["bytes"] == copy.stat().st_size
+    CliRunner().invoke(cli.app, ["cache", "--cache", str(tmp_path), "--clear"])
+    assert not copy.exists()
 
 
 def test_files_that_are_mapped_themselves_are_not_copied(tmp_path):

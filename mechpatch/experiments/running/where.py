@@ -4,7 +4,7 @@ A batch depends on pairs and spec alone, so its parts may come in any order and 
 holds the lock of the run directory and is the only one that writes to it.
 """
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -13,6 +13,7 @@ from mechpatch.experiments.experiment import Experiment
 from mechpatch.experiments.running.activations import UnpatchedRuns
 from mechpatch.experiments.running.batches import BatchRunner, Part, Tick, Todo
 from mechpatch.patching.settings import settings
+from mechpatch.reprs import short_repr
 
 
 class Ran(NamedTuple):
@@ -46,6 +47,32 @@ class RunBatches(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Ready:
+    """A process that can run the batches of an experiment: what they share is made once, and kept from one to the next.
+
+    Attributes:
+        machine: the settings of this process, see `patching.settings`.
+    """
+
+    runner: BatchRunner
+    machine: Mapping[str, Any]
+
+    __repr__ = short_repr
+
+    @classmethod
+    def of(cls, experiment: Experiment, cache: Path | None, tick: Tick) -> "Ready":
+        """Make what all batches share; `cache` is the folder of unpatched activations, None for none."""
+        model, spec, groups = experiment.model, experiment.spec, experiment.groups
+        runs = UnpatchedRuns(model, experiment.layouts, spec.engine, cache, spec.hooks, groups)
+        return cls(BatchRunner.prepare(experiment, runs, tick), settings(model.device, experiment.memory))
+
+    def run(self, number: int, todo: Todo) -> Iterator[Ran]:
+        """The parts of a batch that has this number."""
+        for part in self.runner.run(todo):
+            yield Ran(number, part, self.runner.watch.lap(), self.machine)
+
+
 @dataclass(frozen=True, slots=True)
 class Here:
     """Runs batches in this process, one after the other.
@@ -59,10 +86,6 @@ class Here:
 
     def __call__(self, experiment: Experiment, todos: Sequence[Todo], tick: Tick) -> Generator[Ran, None, None]:
         """The parts of the batches, in their order."""
-        model, spec, groups = experiment.model, experiment.spec, experiment.groups
-        runs = UnpatchedRuns(model, experiment.layouts, spec.engine, self.cache, spec.hooks, groups)
-        runner = BatchRunner.prepare(experiment, runs, tick)
-        machine = settings(model.device, experiment.memory)
+        ready = Ready.of(experiment, self.cache, tick)
         for number, todo in enumerate(todos):
-            for part in runner.run(todo):
-                yield Ran(number, part, runner.watch.lap(), machine)
+            yield from ready.run(number, todo)
