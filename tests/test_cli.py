@@ -285,6 +285,7 @@ MISTAKES = {
     "a checkpoint's name too long": (["--model", BASE, "--codi", "x" * 5000], "not a path"),
     "a file of pairs that is too long a name": (["--pairs", "x" * 5000], "File name too long"),
     "a negative seed": (["--seed", "-1"], "seed is -1"),
+    "workers without a cluster": (["--workers", "2"], "--workers 2: belongs to a cluster; say which one with --ray"),
 }
 
 

@@ -17,6 +17,7 @@ TOPICS = {
     "reading-a-report": "what to believe, and what not",
     "published-studies": "what was published, and the commands that measure the same on your checkpoint",
     "at-scale": "plans, memory, resuming, growing",
+    "scale": "Ray: several processes or machines, what they need, what they take, and where it bends",
 }
 
 
