@@ -95,9 +95,9 @@ def cpu_of_workers() -> Iterator[dict[int, float]]:
 
     def look() -> None:
         while not over.wait(0.2):
-            for process in psutil.process_iter(["cmdline"]):
+            for process in psutil.Process().children(recursive=True):
                 try:
-                    if "ray::Worker" in "".join(process.info["cmdline"] or ()):
+                    if "ray::Worker" in "".join(process.cmdline()):
                         found[process.pid] = sum(process.cpu_times()[:2])
                 except psutil.NoSuchProcess:
                     continue

@@ -26,6 +26,7 @@ from mechpatch.experiments.running.footprint import bytes_of_weights, footprint_
 from mechpatch.storage.results import open_run
 
 LONG = 10.0  # seconds that a plan may take for one timing
+COUNTED = 16  # batches that are counted to foresee all
 ROW_BYTES = 60  # of a compressed record, measured on the demo
 
 
@@ -90,6 +91,16 @@ def predict(small: Timing, large: Timing, whole: Counts, batches: int) -> float:
             rate = took_many / many if many else 0.0
         seconds += rate * work + batches * (took_many - rate * many)
     return seconds
+
+
+def foresee(experiment: Experiment, first: Timing, todos: Sequence[Todo]) -> float:
+    """Seconds that batches take one after the other, if one of them took what was timed.
+
+    Of many batches some are counted, evenly chosen: to count them all would keep a cluster waiting.
+    """
+    some = todos[:: -(-len(todos) // COUNTED)]
+    share = sum(todo.work for todo in todos) / sum(todo.work for todo in some)
+    return predict(first, first, count(experiment, some), len(some)) * share
 
 
 def make_plan(experiment: Experiment) -> Plan:

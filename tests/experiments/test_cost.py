@@ -9,7 +9,7 @@ import torch
 from transformer_lens import HookedTransformer, HookedTransformerConfig
 
 from mechpatch.experiments import cost
-from mechpatch.experiments.cost import Plan, Timing, make_plan, predict
+from mechpatch.experiments.cost import Plan, Timing, foresee, make_plan, predict
 from mechpatch.experiments.counted import Counts, count
 from mechpatch.experiments.experiment import Experiment
 from mechpatch.experiments.running import run
@@ -201,3 +201,17 @@ def test_a_plan_is_of_its_run(experiment, made, demo_model):
     assert made.answered == made.calibrated_on > 0  # both sides of every shipped pair are answered right
     assert made.seconds > 0
     assert made.as_json()["counts"]["records"] == made.counts.records
+
+
+def test_of_many_batches_some_are_counted(demo_model, shipped_pairs, monkeypatch):
+    """And what all take is foreseen nearly as if all were."""
+    spec = Spec(experiments=("layer",), layers=(1,), batch_size=1, checks=0)
+    small = Experiment.prepare(demo_model, spec, shipped_pairs[:7])
+    todos = [Todo.whole(small, batch) for batch in small.batches]
+    counted = []
+    monkeypatch.setattr(cost, "count", lambda experiment, some: (counted.append(len(some)), count(experiment, some))[1])
+    first = Timing(count(small, todos[:1]), {"unpatched": 3.0, "patched": 5.0, "checks": 0.0, "records": 1.0})
+    exact = foresee(small, first, todos)
+    monkeypatch.setattr(cost, "COUNTED", 3)
+    assert foresee(small, first, todos) == pytest.approx(exact, rel=0.1)
+    assert counted == [7, 3]

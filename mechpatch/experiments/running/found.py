@@ -113,7 +113,8 @@ def arrange(table: pa.Table, experiment: Experiment) -> pa.Table:
 
 def superseded(experiment: Experiment, shards: Iterable[Shard]) -> list[Shard]:
     """Shards of batches that are there with more pairs."""
-    return [shard for shard in shards if any(set(shard.about["pairs"]) < set(batch) for batch in experiment.batches)]
+    batches = [{*batch} for batch in experiment.batches]
+    return [shard for shard in shards if any({*shard.about["pairs"]} < batch for batch in batches)]
 
 
 def describe(experiment: Experiment, shards: Sequence[Shard], found: Sequence[Held]) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from mechpatch.experiments.cost import Timing, predict
+from mechpatch.experiments.cost import Timing, foresee
 from mechpatch.experiments.counted import count
 from mechpatch.experiments.experiment import Experiment
 from mechpatch.experiments.running.batches import Tick
@@ -118,8 +118,8 @@ def run_experiment(
                 pair_done(row)
             if expected is None and len(missing) > 1 and each * len(held.batch) * len(missing) > SHORT:
                 first = Timing(count(experiment, [held.missing]), dict(took[number].seconds))
-                whole_work = count(experiment, [each.missing for each in missing])
-                expected = predict(first, first, whole_work, len(missing)) / run_batches.at_once
+                todos = [held.missing for held in missing]
+                expected = foresee(experiment, first, todos) / run_batches.at_once
                 log.info("expected to take %.1f s in all", expected)
     assert not any(left), f"parts of {sum(map(bool, left))} batches were not given"
     whole = [find(experiment, batch, shards) for batch in experiment.batches]
