@@ -31,11 +31,9 @@ def alike(mine: Any, theirs: Any) -> bool:
 
 LATENT = {"n_thoughts": 2, "sites": ("t1",)}
 SPECS = {
-    "relays handed inside waves, heads, thoughts": spec_of(
-        "position", "relay", hooks=("resid_post", "kv", "thought"), **LATENT
-    ),
+    "relays handed inside waves, and thoughts": spec_of("position", "relay", hooks=("resid_post", "thought"), **LATENT),
     "one patch a chunk": spec_of("relay", memory=1, **LATENT),
-    "placeholder": spec_of("layer", "relay", thoughts="placeholder", n_thoughts=2, nulls=("other_pair", "zero")),
+    "placeholder": spec_of("relay", thoughts="placeholder", n_thoughts=2, nulls=("other_pair",)),
     "text": spec_of("position", thoughts="text"),
     "heads": spec_of("position", hooks=("k",), **LATENT),
     "plain hooks": spec_of("layer", engine="reference", thoughts="placeholder", n_thoughts=1),

@@ -10,8 +10,7 @@ weights are read once for all of them. Without feedback one wave does it. With l
 each thought, because its input is the hidden state of the one before, and a last one for both continuations.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -26,7 +25,7 @@ from mechpatch.patching.engine.block import Grid, Resid, run_block
 from mechpatch.patching.engine.chunks import bytes_of_logits, bytes_of_rows, chunking
 from mechpatch.patching.engine.saying import own_cache, patched_said
 from mechpatch.patching.engine.tree import repeated
-from mechpatch.patching.engine.watch import Patcher, Recorder, Watch
+from mechpatch.patching.engine.watch import Patcher, Recorder, Watch, givers_of, heads_of, places_of
 from mechpatch.patching.engine.waves import Handed, Wave, base_runs, on_device, patched_runs, wave_of
 from mechpatch.patching.patch import Patch, RelayStep
 from mechpatch.patching.rollout import Outcome
@@ -200,16 +199,14 @@ def _run_chunk(
     tree, depth = base.tree, len(base.model.blocks)
     # At every site: the donor's vector where it is written, and the base run's until a run produces another.
     vectors = base.vectors(point.name)[:, [patch.layer for patch in patches]].transpose(0, 1).contiguous()
-    changed: dict[int, Handed] = {}
-    for at, (each, patch) in enumerate(zip(vectors, patches, strict=True)):
-        there = _written(patch)
-        if at in known:
-            changed[at] = (each[there] != known[at][there]).flatten(1).any(1).cpu()
-            each[there] = known[at][there]
-        elif at in inside:
-            changed[at] = inside[at]
-        else:
-            each[there] = source[:, patch.layer][there]
+    written = [places_of(patch) for patch in patches]
+    changed: dict[int, Handed] = {at: inside[at] for at in sorted(inside)}
+    if known:
+        differs = [(vectors[at][written[at]] != given[written[at]]).flatten(1).any(1) for at, given in known.items()]
+        changed = dict(zip(known, torch.stack(differs).cpu(), strict=True)) | changed
+    for at, (each, patch, there) in enumerate(zip(vectors, patches, written, strict=True)):
+        if at not in inside:
+            each[there] = (known[at] if at in known else source[:, patch.layer])[there]
     runs = patched_runs(tree, patches, same, point, changed)
 
     h, waves = None, []
@@ -219,21 +216,20 @@ def _run_chunk(
         waves = [wave_of(tree, runs, each, tree.first, depth, window=window, point=point) for each in stages]
         waves = on_device(waves, device)
         own = own_cache(base, int(runs.rank.max()) + 1)
-        chosen = _chosen(patches, same.shape[3]).to(device) if point.heads else None
+        chosen = heads_of(patches, same.shape[3]).to(device) if point.heads else None
         watch = Patcher(
             base=base,
             point=point,
             source=source,
             chosen=chosen,
             vectors=vectors,
-            handed=_givers(len(patches), known, inside).to(device) if changed else None,
+            handed=givers_of(len(patches), known, inside).to(device) if changed else None,
         )
         h = _climb(base, waves, base.cache[..., 0, : tree.first, :], own, watch)
         said = patched_said(base, runs, waves[-1], h, own, len(patches), at_once)
         del own  # the logits need the memory
     for at, giver in inside.items():  # where nothing hears what is written, there is no run and no row
-        there = _written(patches[at])
-        vectors[at][there] = vectors[giver][there]
+        vectors[at][written[at]] = vectors[giver][written[at]]
     both = vectors[:, :, None].expand(-1, -1, 2, *vectors.shape[2:])
     for start in range(0, len(patches), at_once):
         some = slice(start, start + at_once)
@@ -249,23 +245,6 @@ def _run_chunk(
             vectors=both[some],
             said=None if said is None else [*said[some]],
         )
-
-
-def _written(patch: Patch) -> tuple[Any, ...]:
-    """Where a patch writes, among the vectors of its layer: [pair, site, *vector]."""
-    return (slice(None), patch.sites, *(() if patch.head is None else (patch.head,)))
-
-
-def _givers(count: int, known: Iterable[int], inside: Mapping[int, int]) -> Int[Tensor, " patch"]:
-    """See `Patcher.handed`."""
-    given = {at: at for at in known} | dict(inside)
-    return torch.tensor([given.get(at, -1) for at in range(count)])
-
-
-def _chosen(patches: Sequence[Patch], n_heads: int) -> Bool[Tensor, "patch head"]:
-    """Which heads each patch writes."""
-    heads = range(n_heads)
-    return torch.tensor([[patch.head in (None, head) for head in heads] for patch in patches])
 
 
 def _climb(

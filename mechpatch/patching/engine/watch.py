@@ -1,8 +1,9 @@
 """What happens to the rows of a wave on their way up beside the work of the blocks: they are recorded, or patched."""
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -11,6 +12,7 @@ from torch import Tensor
 from mechpatch.patching.engine.base import BaseRun
 from mechpatch.patching.engine.block import Resid, Tap, untouched
 from mechpatch.patching.engine.waves import Wave
+from mechpatch.patching.patch import Patch
 from mechpatch.points import POINTS, HookPoint
 from mechpatch.reprs import short_repr
 
@@ -152,3 +154,26 @@ def _part(point: HookPoint, hook: str) -> tuple[int, ...]:
 def _place(row: Int[Tensor, " _"], useful: Int[Tensor, " useful"] | None) -> Int[Tensor, " _"]:
     """Rows by their place among the useful ones, where no other is computed; all of them are useful."""
     return row if useful is None else torch.searchsorted(useful, row)
+
+
+def places_of(patch: Patch) -> tuple[Any, ...]:
+    """Where a patch writes, among the vectors of its layer: [pair, site, *vector]."""
+    row = range(min(patch.sites, default=0), max(patch.sites, default=-1) + 1)
+    sites = slice(row.start, row.stop) if patch.sites == (*row,) else patch.sites  # a slice is no index to be copied
+    return (slice(None), sites, *(() if patch.head is None else (patch.head,)))
+
+
+def givers_of(count: int, known: Iterable[int], inside: Mapping[int, int]) -> Int[Tensor, " patch"]:
+    """`Patcher.handed` of so many patches.
+
+    Args:
+        known, inside: see `runs._run_chunk`.
+    """
+    given = {at: at for at in known} | dict(inside)
+    return torch.tensor([given.get(at, -1) for at in range(count)])
+
+
+def heads_of(patches: Sequence[Patch], n_heads: int) -> Bool[Tensor, "patch head"]:
+    """`Patcher.chosen` of some patches."""
+    heads = range(n_heads)
+    return torch.tensor([[patch.head in (None, head) for head in heads] for patch in patches])
