@@ -192,6 +192,7 @@ def run(
     cache: str | Path | None = None,
     include_incorrect: bool = False,
     mixed: bool = False,
+    product: str = "auto",
     ray: str | None = None,
     workers: int | None = None,
     gpus_per_worker: int | float | None = None,
@@ -209,6 +210,7 @@ def run(
         cache: folder of unpatched runs; None for none.
         include_incorrect: let pairs that the unpatched model gets wrong into means and figures.
         mixed: go on with a run that was begun with other threads, libraries or devices; recorded, and reported.
+        product: library of the engine's products on a CPU: torch, onednn, or auto for the faster one.
         ray: run the batches on a Ray cluster: local, auto or HOST:PORT, see `mechpatch guide scale`; None for here.
         workers, gpus_per_worker: of that cluster, see `mechpatch.scale.Cluster`.
         settings: further fields of `Spec`: hooks, layers, sites, subsets, window, directions, thoughts, n_thoughts,
@@ -249,7 +251,14 @@ def run(
         cluster = Cluster(address=ray, workers=workers, gpus_per_worker=gpus_per_worker, cache=where, mixed=mixed)
     if out is None:
         kept = workflow.run_in_memory(
-            model, spec, file, cache=where, include_incorrect=include_incorrect, own=own, run_batches=cluster
+            model,
+            spec,
+            file,
+            cache=where,
+            include_incorrect=include_incorrect,
+            own=own,
+            product=product,
+            run_batches=cluster,
         )
         return Run(kept)
     workflow.run_to_directory(
@@ -262,6 +271,7 @@ def run(
         own=own,
         drawn=False,
         mixed=mixed,
+        product=product,
         run_batches=cluster,
     )
     return open_run(out)

@@ -14,6 +14,7 @@ import pyarrow as pa
 from mechpatch.experiments.cost import Plan, make_plan
 from mechpatch.experiments.described import describe_pairs, describe_run
 from mechpatch.experiments.experiment import Experiment
+from mechpatch.experiments.fastest import AUTO, library_for
 from mechpatch.experiments.growth import beyond, join, spec_from
 from mechpatch.experiments.pair_file import PairFile as PairFile
 from mechpatch.experiments.pair_file import read_pairs as read_pairs
@@ -29,7 +30,9 @@ from mechpatch.experiments.spec import Spec
 from mechpatch.inspection.inspect import inspect_pairs
 from mechpatch.kinds import tell
 from mechpatch.models import ThoughtModel
+from mechpatch.names import PRODUCT
 from mechpatch.own import NOTHING, Own
+from mechpatch.patching.engine.product import TORCH, use
 from mechpatch.patching.memory import Memory, peak_memory
 from mechpatch.reprs import short_repr
 from mechpatch.stats import RunFacts, RunSummary, Summary, summarise, write_summary
@@ -107,6 +110,7 @@ def run_to_directory(
     own: Own = NOTHING,
     drawn: bool = True,
     mixed: bool = False,
+    product: str = AUTO,
     say: Callable[[str], None] = lambda text: None,
     run_batches: RunBatches | None = None,
 ) -> Finished:
@@ -122,15 +126,18 @@ def run_to_directory(
         own: metrics, donors and kinds of the user's own that `spec` names.
         drawn: write figures.
         mixed: go on with a run that was begun under other settings of machine and torch, see `experiments.pinned`.
+        product: the library of the engine's matrix products, see `library_for`; a run that is there keeps its own.
         say: told what was there, before anything is run.
         run_batches: runs the batches; by default in this process.
     """
     observer = observer or null_observer()
     experiment = _ready(model, spec, pairs, own)
     started = time.monotonic()
+    use(library_for(model, spec.engine, product, cache))
     described = describe_run(model, spec, pairs, command, own)
     with open_run(out, described, partial(join, mixed=mixed)) as directory, log_to(out):
         held, memory = directory.spec, Memory.recorded(directory.spec["machine"])
+        use(directory.spec["machine"].get(PRODUCT, TORCH))
         experiment = fitted(experiment.grown(spec_from(held["spec"]), {*held["pairs"]["run"]}, memory), mixed)
         require_memory(experiment)
         spec = experiment.spec
@@ -168,11 +175,13 @@ def run_in_memory(
     include_incorrect: bool = False,
     own: Own = NOTHING,
     progress: Progress | None = None,
+    product: str = AUTO,
     run_batches: RunBatches | None = None,
 ) -> Kept:
     """As `run_to_directory`, without a directory: nothing is written but the cache, if there is one."""
     experiment = _ready(model, spec, pairs, own)
     started = time.monotonic()
+    use(library_for(model, spec.engine, product, cache))
     directory = MemoryRun(describe_run(model, spec, pairs, (), own))
     records, pace = _run(experiment, directory, cache, progress, lambda row: None, log.info, run_batches)
     summary = _summary(experiment, records, pace, pairs, include_incorrect, started, None)

@@ -68,6 +68,15 @@ def run(
             help="Go on with a run that was begun with other threads, libraries or devices; recorded, and reported.",
         ),
     ] = False,
+    product: Annotated[
+        str,
+        option(
+            "--product",
+            panel=RUNNING,
+            metavar="NAME",
+            help="Library of the engine's matrix products on a CPU: torch, onednn, or auto for the faster one.",
+        ),
+    ] = "auto",
     as_json: Json = False,
 ) -> None:
     """Run experiments over all pairs, and leave records, figures and a summary in a directory.
@@ -107,6 +116,7 @@ def run(
             inspected=inspect,
             report=report or wandb,
             mixed=mixed,
+            product=product,
             run_batches=cluster,
         )
     observer.finish()

@@ -2,8 +2,8 @@
 
 `spec.json` keeps, as `machine`, the settings of `patching.settings` that a run was begun under, and every shard those
 under which it was computed. Other settings give other last digits, so a run goes on under its own, unless a mixture was
-asked for. Memory is obeyed instead: chunks are cut as they were when the run began, wherever that fits. What an older
-run did not record is not compared.
+asked for. Memory and the library of the engine's products are obeyed instead: chunks are cut as they were when the run
+began, wherever that fits. What an older run did not record is not compared.
 """
 
 from collections.abc import Iterable, Mapping
@@ -11,7 +11,8 @@ from typing import Any
 
 from mechpatch.errors import SpecError
 from mechpatch.formats import amount
-from mechpatch.names import LIBRARIES, MEMORY, PRECISIONS
+from mechpatch.names import LIBRARIES, MEMORY, PRECISIONS, PRODUCT
+from mechpatch.patching.engine.product import TORCH
 
 # What each setting is called, and how a run's own is had again.
 NAMES = {
@@ -30,16 +31,18 @@ NAMES = {
         "sums of float16 products in float16",
         "torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = {}",
     ),
+    PRODUCT: ("library of the engine's products", "--product {}"),
     "memory": ("memory", "--max-memory"),
     "chunk": ("memory for a chunk of patches", "a machine that has it"),
 }
+OBEYED = (*MEMORY, PRODUCT)
 MIXED = "or give --mixed, which goes on all the same: the parts are recorded, and the report says so"
 
 
 def recorded(described: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that a run was begun under, as far as it recorded them."""
     versions = {name: value for name, value in described["versions"].items() if name in LIBRARIES}
-    return versions | described["machine"]
+    return {PRODUCT: TORCH} | versions | described["machine"]  # there was no other when it was not recorded
 
 
 def pin(found: Mapping[str, Any], asked: Mapping[str, Any], mixed: bool) -> dict[str, Any]:
@@ -60,8 +63,8 @@ def pin(found: Mapping[str, Any], asked: Mapping[str, Any], mixed: bool) -> dict
 
 
 def require_same_settings(had: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """Refuse to go on under other settings than a run was begun under; memory aside. Raises `SpecError`."""
-    if different := [name for name in differing(had, now) if name not in MEMORY]:
+    """Refuse to go on under other settings than a run was begun under. Raises `SpecError`."""
+    if different := [name for name in differing(had, now) if name not in OBEYED]:
         lines = [f"  {NAMES[name][0]}: the run has {had[name]}, here it is {now[name]}" for name in different]
         ways = "; ".join(_way(name, had[name]) for name in different)
         last = f"take those of the run ({ways}), choose another folder, {MIXED}"

@@ -12,7 +12,8 @@ from typing import Any
 
 import torch
 
-from mechpatch.names import LIBRARIES, MEMORY, PRECISIONS
+from mechpatch.names import LIBRARIES, MEMORY, PRECISIONS, PRODUCT
+from mechpatch.patching.engine import product
 from mechpatch.patching.memory import Memory
 
 CPU_INFO = Path("/proc/cpuinfo")
@@ -32,6 +33,7 @@ def settings(device: torch.device, memory: Memory | None = None) -> dict[str, An
         "fp32_precision": _fp32_precision(device),
         "matrix_library": _matrix_library(device),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        PRODUCT: product.current(),
     }
     if device.type == "cuda":
         products = torch.backends.cuda.matmul

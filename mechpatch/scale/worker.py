@@ -15,6 +15,8 @@ from mechpatch.experiments.running.where import Ran, Ready
 from mechpatch.models import ThoughtModel
 from mechpatch.models.copies import copy_of
 from mechpatch.models.load import load_source
+from mechpatch.names import PRODUCT
+from mechpatch.patching.engine.product import TORCH, use
 from mechpatch.patching.settings import settings
 from mechpatch.scale.order import Order
 
@@ -35,6 +37,7 @@ class Worker:
             CheckpointError: the files here make another model.
         """
         torch.set_num_threads(order.machine["threads"])
+        use(order.machine.get(PRODUCT, TORCH))
         experiment = order.experiment(load_for(order))
         torch.set_float32_matmul_precision(order.precision)
         if "bf16_reduction" in order.machine:

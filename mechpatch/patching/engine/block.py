@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
+from mechpatch.patching.engine.product import linear
 from mechpatch.reprs import short_repr
 
 Resid = Float[Tensor, "row d_model"]
@@ -51,7 +52,7 @@ class Linear:
     __repr__ = short_repr
 
     def __call__(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.weight, self.bias)
+        return linear(x, self.weight, self.bias)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
