@@ -30,9 +30,9 @@ from mechpatch.experiments.spec import Spec
 from mechpatch.inspection.inspect import inspect_pairs
 from mechpatch.kinds import tell
 from mechpatch.models import ThoughtModel
-from mechpatch.names import PRODUCT
+from mechpatch.names import PRODUCT, TORCH
 from mechpatch.own import NOTHING, Own
-from mechpatch.patching.engine.product import TORCH, use
+from mechpatch.patching.engine.product import use
 from mechpatch.patching.memory import Memory, peak_memory
 from mechpatch.reprs import short_repr
 from mechpatch.stats import RunFacts, RunSummary, Summary, summarise, write_summary

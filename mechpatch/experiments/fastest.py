@@ -8,9 +8,9 @@ import torch
 
 from mechpatch.errors import SpecError, StorageError
 from mechpatch.models import ThoughtModel
-from mechpatch.names import not_known
+from mechpatch.names import TORCH, not_known
 from mechpatch.patching.engine.decoder import read_decoder
-from mechpatch.patching.engine.product import PRODUCTS, TORCH, available, faster, measured, takes
+from mechpatch.patching.engine.product import PRODUCTS, available, faster, measured, takes
 from mechpatch.patching.settings import settings
 from mechpatch.storage.atomic import write_json
 

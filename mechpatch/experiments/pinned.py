@@ -11,8 +11,7 @@ from typing import Any
 
 from mechpatch.errors import SpecError
 from mechpatch.formats import amount
-from mechpatch.names import LIBRARIES, MEMORY, PRECISIONS, PRODUCT
-from mechpatch.patching.engine.product import TORCH
+from mechpatch.names import LIBRARIES, MEMORY, PRECISIONS, PRODUCT, TORCH
 
 # What each setting is called, and how a run's own is had again.
 NAMES = {

@@ -15,8 +15,8 @@ from mechpatch.experiments.running.where import Ran, Ready
 from mechpatch.models import ThoughtModel
 from mechpatch.models.copies import copy_of
 from mechpatch.models.load import load_source
-from mechpatch.names import PRODUCT
-from mechpatch.patching.engine.product import TORCH, use
+from mechpatch.names import PRODUCT, TORCH
+from mechpatch.patching.engine.product import use
 from mechpatch.patching.settings import settings
 from mechpatch.scale.order import Order
 

@@ -1,4 +1,4 @@
-"""Which library multiplies matrices: the two agree up to rounding, only a clear winner is taken, and a run keeps its own."""
+"""Which library multiplies matrices: they agree up to rounding, a clear winner is taken, and a run keeps its own."""
 
 import json
 
@@ -10,8 +10,8 @@ import mechpatch as mp
 from mechpatch.errors import SpecError
 from mechpatch.experiments import fastest
 from mechpatch.experiments.fastest import library_for
+from mechpatch.names import ONEDNN, TORCH
 from mechpatch.patching.engine import product
-from mechpatch.patching.engine.product import ONEDNN, TORCH
 
 needs_onednn = pytest.mark.skipif(not product.available(), reason="this build of torch has no oneDNN")
 

@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mechpatch.errors import SpecError
+from mechpatch.names import ONEDNN, TORCH
 
-TORCH, ONEDNN = "torch", "onednn"
 LEAST = 2**22  # numbers of a matrix: with smaller ones a product is not what takes the time
 ROWS, ROUNDS = 512, 3  # of a product that is timed, as a wave has them
 FASTER = 1.25  # times: what must be won before another library is taken
