@@ -15,11 +15,8 @@ DTYPE_NAMES = ("float32", "float64", "bfloat16")
 # float32 products are computed in, and what `torch.set_float32_matmul_precision` calls it.
 LIBRARIES = ("torch", "transformers", "transformer-lens")
 MEMORY = ("memory", "chunk")
-PRODUCT, TORCH, ONEDNN = (
-    "product",
-    "torch",
-    "onednn",
-)  # the library that the engine calls, see `patching.engine.product`
+# Libraries of the engine's matrix products, see `patching.engine.product`.
+PRODUCT, TORCH, ONEDNN = "product", "torch", "onednn"
 PRECISIONS = {"ieee": "highest", "tf32": "high", "bf16": "medium"}
 # What each field of `Spec` is called on the command line; messages use these words.
 OPTIONS = {

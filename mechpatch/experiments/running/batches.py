@@ -27,7 +27,7 @@ from mechpatch.experiments.running.engines import ENGINES
 from mechpatch.experiments.running.finite import Written
 from mechpatch.experiments.running.numerics import EngineCheck, Rounding
 from mechpatch.experiments.running.patched import Similarities, runs_of, together, written_into
-from mechpatch.experiments.running.ready import Ready, prepare
+from mechpatch.experiments.running.prepared import PreparedBatch, prepare
 from mechpatch.experiments.running.records import Gathered, RecordBuilder, similarity_columns
 from mechpatch.experiments.running.saying import Speech
 from mechpatch.experiments.running.stopwatch import Stopwatch
@@ -170,33 +170,35 @@ class BatchRunner:
         recorded: Sequence[tuple[Recording, Recording]],
     ) -> Iterator[Part]:
         spec = self.experiment.spec
-        ready = prepare(self.experiment, direction, indices, recorded, self.openings, self.speech and self.speech.say)
+        prepared = prepare(
+            self.experiment, direction, indices, recorded, self.openings, self.speech and self.speech.say
+        )
         checked = self._checked(direction, indices, donors)
         for donor, cells in donors.items():
             gathered = Gathered(cells, donor, len(indices), spec.own_names("metric"))
             check = EngineCheck(model=self.experiment.model, seed=spec.seed)
-            self._vary(ready, cells, gathered)
+            self._vary(prepared, cells, gathered)
             for (hook, step), there in together(donor, cells).items():
                 everyone = self.everyone[direction, hook]
-                own = ready.vectors[hook][ready.side]
+                own = prepared.vectors[hook][prepared.side]
                 into = Recipients(everyone=everyone, indices=indices, baseline=own, step=step)
-                self._patch(ready, donor, hook, into, there, checked, check, gathered)
+                self._patch(prepared, donor, hook, into, there, checked, check, gathered)
             with self.watch.measure("records"):
-                table = pa.concat_tables(self.builder.tables(direction, indices, gathered, ready.unpatched))
+                table = pa.concat_tables(self.builder.tables(direction, indices, gathered, prepared.unpatched))
             yield Part(direction, donor, cells, table, check.found)
 
-    def _vary(self, ready: Ready, cells: Sequence[Cell], gathered: Gathered) -> None:
+    def _vary(self, prepared: PreparedBatch, cells: Sequence[Cell], gathered: Gathered) -> None:
         """Run the cells in which nothing is written and another number of thoughts is run."""
-        for cell, outcome in self.watch.each("patched", self._varied(ready.indices, ready.side, cells)):
-            ready.require_finite([outcome.logits], f"{cell.name}, {ready.direction}")
+        for cell, outcome in self.watch.each("patched", self._varied(prepared.indices, prepared.side, cells)):
+            prepared.require_finite([outcome.logits], f"{cell.name}, {prepared.direction}")
             with self.watch.measure("records"):
-                _, columns, _ = ready.measured(Predictions.of(outcome.logits, ready.unpatched.baseline))
+                _, columns, _ = prepared.measured(Predictions.of(outcome.logits, prepared.unpatched.baseline))
                 gathered.add([cell], columns, said=[self._texts(outcome.said)])
-            self.tick(len(ready.indices))
+            self.tick(len(prepared.indices))
 
     def _patch(
         self,
-        ready: Ready,
+        prepared: PreparedBatch,
         donor: str,
         hook: str,
         into: Recipients,
@@ -210,24 +212,24 @@ class BatchRunner:
         taken = _names_of(donor, into)
         with self.watch.measure("patched"):
             expected = expected_answers(self.experiment, donor, into, cells)
-            start = recorded_start(self.experiment, ready.memory)
-            thirds = third_answers(self.experiment, ready.side, ready.indices, hook, source, expected, start)
-        runs, done = runs_of(cells, ready.batch.sites), 0
-        similarities = Similarities(source, ready.vectors[hook], ready.side)
-        swept = ready.runner.sweep(hook, source, runs.patches, runs.handed)
+            start = recorded_start(self.experiment, prepared.memory)
+            thirds = third_answers(self.experiment, prepared.side, prepared.indices, hook, source, expected, start)
+        runs, done = runs_of(cells, prepared.batch.sites), 0
+        similarities = Similarities(source, prepared.vectors[hook], prepared.side)
+        swept = prepared.runner.sweep(hook, source, runs.patches, runs.handed)
         for ran in self.watch.each("patched", swept):
             with self.watch.measure("records"):
-                judged, of_runs, finite = ready.measured(ran.predictions)
+                judged, of_runs, finite = prepared.measured(ran.predictions)
             mine = [(run, cell) for run in range(len(ran.patches)) for cell in runs.cells[done + run]]
             for run, cell in mine:
                 if finite[run].all() and (donor, cell) not in checked:
                     continue
-                where, handed = f"{cell.name}, {ready.direction}, donor {donor}", done + run in runs.handed
+                where, handed = f"{cell.name}, {prepared.direction}, donor {donor}", done + run in runs.handed
                 written = Written(ran.patches[run], written_into(ran, run, source, handed), hook)
                 logits = ran.predictions.logits(run)
-                ready.require_finite([logits], where, written)
+                prepared.require_finite([logits], where, written)
                 with self.watch.measure("checks"):
-                    check.compare(ready.batch, ready.layouts, ready.names, written, logits, where)
+                    check.compare(prepared.batch, prepared.layouts, prepared.names, written, logits, where)
             with self.watch.measure("records"):
                 of_run = [run for run, _ in mine]
                 columns = {name: values[of_run] for name, values in of_runs.items()}
@@ -236,13 +238,13 @@ class BatchRunner:
                 for at, (run, cell) in enumerate(mine):
                     if (third := thirds.get(cell)) is not None:
                         answers[at] = third.answers
-                        of_third = third_columns(judged, run, third, self._three(ready.pairs, third))
+                        of_third = third_columns(judged, run, third, self._three(prepared.pairs, third))
                         for name, values in of_third.items():
                             columns[name][at] = values
                 texts = [self._texts(said) for said in ran.said or [None] * len(ran.patches)]
                 said = [texts[run] for run in of_run]
                 gathered.add([cell for _, cell in mine], columns, present, answers, taken, said)
-            self.tick(len(mine) * len(ready.indices))
+            self.tick(len(mine) * len(prepared.indices))
             done += len(ran.patches)
 
     def _texts(self, said: Said | None) -> list[str] | None:

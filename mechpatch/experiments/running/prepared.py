@@ -28,7 +28,7 @@ from mechpatch.thoughts import Layout
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Ready:
+class PreparedBatch:
     """A batch in one direction.
 
     Attributes:
@@ -73,7 +73,7 @@ def prepare(
     recorded: Sequence[tuple[Recording, Recording]],
     openings: Openings,
     say: Say | None,
-) -> Ready:
+) -> PreparedBatch:
     """Put the recordings of a batch together.
 
     Args:
@@ -113,7 +113,7 @@ def prepare(
         values=(values[0], values[1]),
         recipient=side,
     )
-    return Ready(
+    return PreparedBatch(
         experiment=experiment,
         direction=direction,
         indices=indices,
