@@ -27,7 +27,7 @@ from mechpatch.experiments.spec import Spec, parse_experiments
 from mechpatch.kinds.cells import KEY
 from mechpatch.models import load_model
 from mechpatch.pairs import Pair, Side, screen
-from mechpatch.patching import Outcome, engine, reference
+from mechpatch.patching import engine, reference
 from mechpatch.points import POINTS
 from mechpatch.storage.results import open_run, read_effects
 
@@ -116,13 +116,14 @@ def test_pairs_that_fit_alone_run_even_if_they_would_not_fit_together(engine_nam
 
 
 def test_a_wrong_engine_is_caught_by_its_checks(demo_model, shipped_pairs, tmp_path, monkeypatch):
-    exact = engine.sweep
+    exact = engine.together
 
-    def wrong(base, donor, patches, memory, hook, handed):
-        for patch, outcome in exact(base, donor, patches, memory, hook, handed):
-            yield patch, Outcome(outcome.logits + 0.01, outcome.vectors)
+    def wrong(*given):
+        for ran in exact(*given):
+            made = ran.predictions
+            yield replace(ran, predictions=replace(made, rows=made.rows + 0.01))
 
-    monkeypatch.setattr(engine, "sweep", wrong)
+    monkeypatch.setattr(engine, "together", wrong)
     with pytest.raises(NumericsError, match=r"the fast engine is wrong by 1\.0e-02 in a logit"):
         run(demo_model, shipped_pairs[:2], Spec(experiments=("layer",)), tmp_path / "run")
     run(demo_model, shipped_pairs[:2], Spec(experiments=("layer",), checks=0), tmp_path / "unchecked")
@@ -274,7 +275,7 @@ def test_resumed_equals_uninterrupted(demo_model, shipped_pairs, tmp_path):
 
     def stop(cells):
         ticks.append(cells)
-        if len(ticks) == 100:  # in the second batch, after the effect and in the midst of its null donor
+        if len(ticks) == 5:  # in the second batch, after the effect and in the midst of its null donor
             raise KeyboardInterrupt
 
     experiment = Experiment.prepare(demo_model, spec, shipped_pairs[:5])
