@@ -126,7 +126,7 @@ def test_a_plan_is_held_to_its_run(tmp_path):
     assert ran.returncode == 0, ran.stderr
     assert "were predicted from its plan" in ran.stdout
     other = mechpatch("run", *command[:-1], tmp_path / "other", "--batch-size", 1, "--cache", tmp_path / "cache")
-    assert "were predicted from its first batch" in other.stdout
+    assert "were predicted" not in other.stdout  # nobody needs to know beforehand what a few seconds will be
     found = json.loads(mechpatch("plan", *command[:-2], "--json").stdout)
     assert found["seconds"] > 0
 
