@@ -65,7 +65,7 @@ def machine_with(monkeypatch):
 def shards_of(folder):
     spec = read_spec(folder / "run")
     with open_run(folder / "run", spec) as directory:
-        return spec["machine"], [shard.machine for shard in directory.shards()]
+        return spec["machine"], [shard.machine or {} for shard in directory.shards()]
 
 
 def test_other_threads_are_refused_with_the_ways_out_and_a_mixture_is_told(run, threads, tmp_path):

@@ -20,6 +20,7 @@ from mechpatch.patching import Batch, Outcome, collate, reference
 from mechpatch.patching.engine import runs as engine
 from mechpatch.patching.engine.decoder import read_decoder
 from mechpatch.patching.patch import Patch
+from mechpatch.patching.together import Together
 from mechpatch.points import POINTS
 from mechpatch.thoughts import Layout
 from mechpatch.thoughts.layout import Tail
@@ -411,7 +412,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, error: RuntimeError, fits: int) -> 
     sizes: list[int] = []
     real = engine._run_chunk
 
-    def limited(base: Any, source: Any, patches: Sequence[Patch], *rest: Any) -> Iterator[Outcome]:
+    def limited(base: Any, source: Any, patches: Sequence[Patch], *rest: Any) -> Iterator[Together]:
         sizes.append(len(patches))
         if len(patches) > fits:
             raise error
