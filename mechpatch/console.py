@@ -138,7 +138,7 @@ def show_spread(found: Sequence[Spread], plan: Plan, teraflops: float | None) ->
         typer.echo(f"{count:>16}  {duration(each.hours * 3600)}{busy}{cost}")
     rate = "as long as here" if teraflops is None else f"{significant(teraflops)} TFLOP/s, as stated"
     typer.echo(
-        f"{'':>16}  computed, not measured: {plan.batches:,} batches, {amount(plan.flops)}FLOP, each worker "
+        f"{'':>16}  computed, not measured: {plan.batches:,} batches, {amount(plan.counts.flops)}FLOP, each worker "
         f"{rate}; start and loading come on top"
     )
 

@@ -79,12 +79,11 @@ def main() -> None:
         found = screened(load_pairs(given.pairs), str(given.pairs), model, spec)
         experiment = Experiment.prepare(model, spec, found.kept)
         counts = count(experiment)
-        flops = counts.unpatched.flops + counts.patched.flops + counts.checks.flops
-        each = flops / len(found.kept)
+        each = counts.flops / len(found.kept)
         batches = -(-given.total // spec.batch_size)
         log.info(
             "%s: %d pairs counted, %sFLOP a pair, %.0f %% of it checks; %s pairs: %sFLOP in %d batches, at %s TFLOP/s",
-            shape, len(found.kept), amount(each), 100 * counts.checks.flops / flops, f"{given.total:,}",
+            shape, len(found.kept), amount(each), 100 * counts.checks.flops / counts.flops, f"{given.total:,}",
             amount(each * given.total), batches, rate,
         )  # fmt: skip
         for row in spread(batches, seconds_at(each * given.total, float(rate)), parse_workers(given.workers)):

@@ -65,7 +65,7 @@ def plan(
         if value is not None and not (counts and 0 < value < inf):
             raise SpecError(f"{name} {value:g}: expected more than 0, and with --workers alone")
     made = plan_run(asked.model, asked.spec, asked.pairs, out)
-    seconds = made.seconds if teraflops is None else seconds_at(made.flops, teraflops)
+    seconds = made.seconds if teraflops is None else seconds_at(made.counts.flops, teraflops)
     found = spread(made.batches, seconds, counts, price)
     if as_json:
         workers = {"workers": [each.as_json() for each in found], "tflops": teraflops} if counts else {}

@@ -70,11 +70,6 @@ class Plan:
     answered: int
     seconds: float
 
-    @property
-    def flops(self) -> int:
-        """Operations of the chosen engine and its checks."""
-        return self.counts.unpatched.flops + self.counts.patched.flops + self.counts.checks.flops
-
     def as_json(self) -> dict[str, Any]:
         """JSON values."""
         return asdict(self)

@@ -39,6 +39,11 @@ class Counts:
         return Counts(**{name: getattr(self, name) + getattr(other, name) for name in names})
 
     @property
+    def flops(self) -> int:
+        """Operations of the chosen engine and its checks."""
+        return self.unpatched.flops + self.patched.flops + self.checks.flops
+
+    @property
     def sections(self) -> dict[str, float]:
         """What the time of each section is proportional to."""
         return {
