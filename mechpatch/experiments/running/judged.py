@@ -121,22 +121,24 @@ class Judged:
 
 
 @torch.no_grad()
-def judge(predictions: Predictions, asked: Asked, unpatched: Judged | None = None) -> Judged:
+def judge(predictions: Predictions, asked: Asked, unpatched: Judged | None = None, apart: bool = True) -> Judged:
     """Read what some runs predict.
 
     Args:
         unpatched: what the unpatched run predicts, read before; None for that itself, of which every place has a row.
+        apart: whether distances from it are measured.
     """
     device = float64_device(predictions.rows.device)
     rows, baseline = predictions.rows.to(device), predictions.baseline.to(device).flatten(0, 2)
     pairs, _, length = predictions.at.shape[1:]
     # Of each row the place of the unpatched run from which it is measured: in the continuation of the own answer.
     against = torch.full((len(rows) + 1,), -1)
-    if unpatched is not None:
+    reference = unpatched if apart else None
+    if reference is not None:
         own = predictions.at[:, :, asked.recipient]
         places = torch.arange(pairs)[:, None] * 2 * length + asked.recipient * length + torch.arange(length)
         against[own] = places.expand(own.shape)  # the last, a spare one, is where -1 points
-    norm, top, finite, distances = _rows(rows, baseline, against[:-1], unpatched)
+    norm, top, finite, distances = _rows(rows, baseline, against[:-1], reference)
 
     at = predictions.at.to(rows.device)
     spread = {name: values[at[:, :, asked.recipient]] for name, values in distances.items()}  # the spare one holds 0

@@ -134,7 +134,7 @@ def third_answers(
         for cell in cells:
             by_patch.setdefault(patch_of(cell, batch.sites), []).append(cell)
         for ran in runner.sweep(hook, source, [*by_patch], {}):
-            judged = judge(ran.predictions, asked, unpatched)
+            judged = judge(ran.predictions, asked, unpatched, apart=False)
             after = judged.logprob[:, :, 1 - side].cpu()
             for run, patch in enumerate(ran.patches):
                 third = Third(
