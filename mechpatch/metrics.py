@@ -51,18 +51,9 @@ def normaliser(logits: Float[Tensor, "pair *position vocab"]) -> Float[Tensor, "
     return torch.cat(found)
 
 
-def kl_divergence(
-    patched: Positions,
-    baseline: Positions,
-    mask: Mask,
-    normalisers: tuple[Float[Tensor, "pair position"], Float[Tensor, "pair position"]] | None = None,
-) -> PerPair:
-    """KL(patched ‖ baseline) in nats, mean over answer positions; at least 0.
-
-    Args:
-        normalisers: log normalisers of both, where they are known.
-    """
-    norm, base_norm = normalisers or (normaliser(patched), normaliser(baseline))
+def kl_divergence(patched: Positions, baseline: Positions, mask: Mask) -> PerPair:
+    """KL(patched ‖ baseline) in nats, mean over answer positions; at least 0."""
+    norm, base_norm = normaliser(patched), normaliser(baseline)
     means = []
     for one, other, chunk in zip(_chunks(patched), _chunks(baseline), norm.split(_pairs(patched)), strict=True):
         exact = wide(one)
@@ -104,16 +95,10 @@ def mean_answer_logit(first: Float[Tensor, "pair vocab"], ids: Int[Tensor, "pair
 
 
 def answer_logprob(
-    logits: Float[Tensor, "pair answer position vocab"],
-    targets: Int[Tensor, "pair answer position"],
-    norm: Float[Tensor, "pair answer position"] | None = None,
+    logits: Float[Tensor, "pair answer position vocab"], targets: Int[Tensor, "pair answer position"]
 ) -> Float[Tensor, "pair answer"]:
-    """Log probability of each whole answer, teacher-forced in its own continuation; in nats.
-
-    Args:
-        norm: `normaliser` of the logits, where it is known.
-    """
-    norm = normaliser(logits) if norm is None else norm
+    """Log probability of each whole answer, teacher-forced in its own continuation; in nats."""
+    norm = normaliser(logits)
     chosen = wide(logits.gather(-1, targets.clamp(min=0)[..., None])[..., 0]) - norm
     return (chosen * (targets >= 0).to(norm.device)).sum(-1)
 
@@ -198,20 +183,18 @@ def answer_metrics(
     targets: Int[Tensor, "pair 2 position"],
     recipient: int,
     continues: Continues,
-    norm: Float[Tensor, "pair 2 position"] | None = None,
 ) -> dict[str, Float[Tensor, " pair"] | Int[Tensor, " pair"]]:
     """Everything about the two answers that one run says by itself; `outcome` is an index in `OUTCOMES`.
 
     Args:
         recipient: the answer of the unpatched run, 0 clean or 1 corrupted: metrics of one position are read in its
             continuation.
-        norm: `normaliser` of the logits, where it is known.
     """
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     mask = targets >= 0
     clean_score = mean_answer_logit(logits[:, recipient, 0], targets[:, 0], mask[:, 0])
     corrupted_score = mean_answer_logit(logits[:, recipient, 0], targets[:, 1], mask[:, 1])
-    logprob = answer_logprob(logits, targets, norm)
+    logprob = answer_logprob(logits, targets)
     return {
         "answer_logit_diff": clean_score - corrupted_score,
         "clean_score": clean_score,
@@ -250,21 +233,12 @@ DISTANCES: Mapping[str, Callable[[Rows, Rows], PerRow]] = {
 }
 
 
-def distance_metrics(
-    patched: AllLogits,
-    baseline: AllLogits,
-    answers: Answers,
-    normalisers: tuple[Float[Tensor, "pair position"], Float[Tensor, "pair position"]] | None = None,
-) -> Mapping[str, PerPair]:
-    """Distances between the predictions of a patched run and its baseline, along the baseline's own answer.
-
-    Args:
-        normalisers: log normalisers of both, in that continuation, where they are known.
-    """
+def distance_metrics(patched: AllLogits, baseline: AllLogits, answers: Answers) -> Mapping[str, PerPair]:
+    """Distances between the predictions of a patched run and its baseline, along the baseline's own answer."""
     dtype, recipient = torch.promote_types(patched.dtype, torch.float32), answers.recipient
     patched, baseline = patched[:, recipient].to(dtype), baseline[:, recipient].to(dtype)
     found = {name: mean_over(distance(patched, baseline), answers.mask) for name, distance in DISTANCES.items()}
-    return {"kl_divergence": kl_divergence(patched, baseline, answers.mask, normalisers), **found}
+    return {"kl_divergence": kl_divergence(patched, baseline, answers.mask), **found}
 
 
 def mean_over(values: Float[Tensor, "*run pair position"], mask: Mask) -> Float[Tensor, "*run pair"]:
