@@ -19,7 +19,7 @@ from mechpatch.models import ThoughtModel
 from mechpatch.own import Donor, Metric, Own
 from mechpatch.pairs import Pair, pairs_from
 from mechpatch.pairs import load_pairs as read_file
-from mechpatch.points import point_of
+from mechpatch.points import point_of, split_hook
 from mechpatch.scale import Cluster
 from mechpatch.stats import RunSummary
 from mechpatch.stats.answers import SHARES
@@ -138,12 +138,13 @@ class Run:
         """
         spec = self._kept.spec["spec"]
         experiment, direction = str(experiment or spec["experiments"][0]), str(direction or spec["directions"][0])
+        first = split_hook(spec["hooks"][0])[0]
         if kind_of(experiment).donors and metric == "switched":
-            hook = "thought" if experiment in ("count", "early") else str(hook or spec["hooks"][0])
+            hook = "thought" if experiment in ("count", "early") else hook or first
             return figures.answer_figure(self.records, experiment, direction, hook)
-        point = point_of(hook or spec["hooks"][0])
+        point = point_of(hook or first)
         drawing, incorrect = kind_of(experiment).drawing, self.summary.include_incorrect
-        if donor == PAIRED and point.heads is None:
+        if donor == PAIRED and point.parts is None:
             if drawing == "profile":
                 return figures.layer_profile(self.records, metric, direction, incorrect, point.name)
             if drawing == "chain":

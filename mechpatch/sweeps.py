@@ -9,10 +9,11 @@ from torch import Tensor
 
 from mechpatch.errors import SpecError
 from mechpatch.experiments.running.intact import require_intact
+from mechpatch.experiments.spec import MOST_CELLS
 from mechpatch.models import ThoughtModel
 from mechpatch.patching.hooks import patch_position
 from mechpatch.patching.rollout import unembed
-from mechpatch.points import RESID_POST, HookPoint, point_of
+from mechpatch.points import RESID_POST, HookPoint, Sizes, point_of, split_hook
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,16 +54,18 @@ def sweep(
     Args:
         corrupted, clean: texts, tokenised with the tokenizer's own special tokens, or token ids; of equal length.
         metric: gives one value per row, of logits [row, vocab], [vocab] and [vocab]: patched, corrupted, clean.
-        hook: see `mechpatch guide hook-points`; every head of `z`, `k` and `v` is written by itself.
+        hook: see `mechpatch guide hook-points`; every head of `z`, `k` and `v` is written by itself, and every neuron
+            of `post`. `z.5` is one head and `post.123` one neuron, of each layer.
         layers: by default all.
         rows: patched runs in one forward pass.
 
     Returns:
-        One row per layer, or per (layer, head); one column per position, named by its number and the corrupted text's
-        token.
+        One row per layer, per (layer, head) or per (layer, neuron); one column per position, named by its number and
+        the corrupted text's token.
 
     Raises:
-        SpecError: the texts differ in length, a layer or hook point does not exist, or `metric` gives something else.
+        SpecError: the texts differ in length, a layer or hook point does not exist, `metric` gives something else, or
+            there are more neurons, layers and positions than can be run.
         CheckpointError: the model changed since it was loaded, or hooks stand on it.
     """
     import pandas as pd
@@ -75,12 +78,19 @@ def sweep(
             f"corrupted has {len(tokens[0])} tokens and clean {len(tokens[1])}; positions are matched one by one, so "
             "both need equally many"
         )
-    point = point_of(hook)
+    name, part = split_hook(hook)
+    point = point_of(name)
     if not point.hooks:
         raise SpecError(f"hook={hook!r}: a text has no thought that is fed back; see mechpatch.run for that")
     asked = range(hooked.cfg.n_layers) if layers is None else layers
     if outside := [layer for layer in asked if not 0 <= layer < hooked.cfg.n_layers]:
         raise SpecError(f"layers {outside}: no such layer; the model has layers 0 to {hooked.cfg.n_layers - 1}")
+    parts = _parts(hooked, point, part)
+    if point.of_neurons and (cells := len(asked) * len(parts) * len(tokens[0])) > MOST_CELLS:
+        raise SpecError(
+            f"hook={hook!r}: {len(parts):,} neurons of {len(asked)} layers at {len(tokens[0])} positions are {cells:,} "
+            f"patched runs, and at most {MOST_CELLS:,} can be run; name a neuron (hook='{name}.5') or fewer layers"
+        )
     kept: list[dict[str, Tensor]] = []
     final: list[Tensor] = []
     for ids in tokens:
@@ -93,7 +103,7 @@ def sweep(
         final.append(_next_token(hooked, resid))
     values: dict[int | tuple[int, int], list[float]] = {}
     for layer in asked:
-        for head in _heads(kept[0], layer, point):
+        for head in parts:
             key = layer if head is None else (layer, head)
             values[key] = [
                 value
@@ -102,12 +112,17 @@ def sweep(
             ]
     labels = [f"{at} {token}" for at, token in enumerate(model.tokenizer.convert_ids_to_tokens(tokens[0]))]
     found = pd.DataFrame([*values.values()], index=pd.Index([*values]), columns=labels)
-    return found.rename_axis(index=["layer"] if point.heads is None else ["layer", "head"])
+    return found.rename_axis(index=["layer"] if point.part is None else ["layer", point.part])
 
 
-def _heads(kept: dict[str, Tensor], layer: int, point: HookPoint) -> Sequence[int | None]:
-    """The heads that are written one by one; None where all is written at once."""
-    return range(kept[f"blocks.{layer}.{point.hooks[0]}"].shape[2]) if point.heads else [None]
+def _parts(hooked: Any, point: HookPoint, part: int | None) -> Sequence[int | None]:
+    """The heads or neurons that are written one by one, or the one that is asked for; None where all is written."""
+    count = point.n_parts(Sizes.of(hooked.cfg))
+    if part is None:
+        return range(count) or [None]
+    if part >= count:
+        raise SpecError(f"hook={point.name}.{part}: no such {point.part}; the model has {point.part}s 0 to {count - 1}")
+    return [part]
 
 
 def _measured(
@@ -124,8 +139,11 @@ def _measured(
     corrupted, clean = kept
 
     def write(name: str) -> tuple[str, Any]:
-        vectors = clean[name][0, at]
-        return name, patch_position(at, vectors if head is None else vectors[:, head], head=head)
+        vectors, axis = clean[name][0, at], point.part
+        if head is None or axis is None:
+            return name, patch_position(at, vectors)
+        chosen = vectors[:, head : head + 1] if point.of_neurons else vectors[:, head]
+        return name, patch_position(at, chosen, **{axis: head})
 
     resid = hooked.run_with_hooks(
         corrupted[f"blocks.{layer}.hook_resid_pre"].expand(len(at), -1, -1),

@@ -4,10 +4,10 @@
     python scripts/hook_points.py llama gpt2 coconut
 
 Each line is a hook point in one model, with one kind of thought, in one direction: how many patches were run (single
-sites, all sites, windows of layers, single heads, relays; questions of equal and of unequal length), how far the
-patches move a logit, and the largest difference of a logit, over the largest logit. `engine` and `HF` are in float64,
-`HF` of one patch for each length; `float32` is the engine against plain hooks, and `noise` what rounding alone may do
-to that model. Exit code 1 if a difference is too large.
+sites, all sites, windows of layers, single heads and neurons, relays; questions of equal and of unequal length), how
+far the patches move a logit, and the largest difference of a logit, over the largest logit. `engine` and `HF` are in
+float64, `HF` of one patch for each length; `float32` is the engine against plain hooks, and `noise` what rounding alone
+may do to that model. Exit code 1 if a difference is too large.
 """
 
 import argparse
@@ -64,14 +64,19 @@ def subject(name: str) -> Subject:
     return Subject(wide=wide, narrow=narrow, plain=FORMS[name].plain(torch.float64), kinds=("latent",))
 
 
-def patches_of(point: HookPoint, n_layers: int, n_heads: int, sites: Sequence[int]) -> list[Patch]:
-    """Single sites, all of them, windows of layers, single heads."""
+def patches_of(point: HookPoint, n_layers: int, n_parts: int, sites: Sequence[int]) -> list[Patch]:
+    """Single sites, all of them, windows of layers, single heads and neurons."""
     layers = range(point.n_layers(n_layers))
     patches = [Patch(layer, (site,)) for layer in layers for site in sites]
     patches += [Patch(layer, tuple(sites)) for layer in layers]
     patches += [Patch(layer, tuple(sites[:2]), 2) for layer in layers[:-1]]
-    heads = range(n_heads) if point.heads else ()
+    heads = some_of(n_parts)
     return patches + [Patch(layer, each, head=head) for layer in layers for head in heads for each in ((1,), (1, 2))]
+
+
+def some_of(n_parts: int) -> range:
+    """All heads; of neurons, which are many, some."""
+    return range(0, n_parts, -(-n_parts // 8) or 1)
 
 
 @dataclass(slots=True)
@@ -106,8 +111,8 @@ def compare(line: Line, each: Subject, own: Sequence[Layout], other: Sequence[La
         base = engine.base_run(hooked, head, batch, [hook])
         fed = [place for place, site in enumerate(batch.sites) if site[0] == "t"]
         sites = range(0, len(batch.sites), 2) if point.hooks else fed
-        n_heads = donor.shape[4] if point.heads else 0
-        patches = patches_of(point, model.n_layers, n_heads, sites)[:: 1 if column == "engine" else 5]
+        n_parts = donor.shape[4] if point.parts else 0
+        patches = patches_of(point, model.n_layers, n_parts, sites)[:: 1 if column == "engine" else 5]
         line.see(column, base.outcome.vectors[hook], before.vectors[hook])
         line.see(column, base.logits, before.logits)
         if column == "float32":
@@ -119,7 +124,7 @@ def compare(line: Line, each: Subject, own: Sequence[Layout], other: Sequence[La
             line.moved = max(line.moved, (plain.logits - before.logits).abs().max().item())
         if column == "engine":
             line.patches += len(patches) + relays(line, model, batch, donor, base, hook, fed)
-            last = Patch(min(1, point.n_layers(model.n_layers) - 1), (fed[-1],), head=n_heads - 1 if n_heads else None)
+            last = Patch(min(1, point.n_layers(model.n_layers) - 1), (fed[-1],), head=n_parts - 1 if n_parts else None)
             ((_, plain),) = reference.sweep(hooked, head, batch, donor, [last], hook)
             by_hand(line, each, own[-1], plain, donor[-1, 1], last, hook)
 
@@ -139,7 +144,7 @@ def relays(
 ) -> int:
     """Every relay; how many steps there are."""
     point, layers = POINTS[hook], range(POINTS[hook].n_layers(model.n_layers))
-    heads = range(donor.shape[4]) if point.heads else [None]
+    heads = some_of(donor.shape[4]) if point.parts else [None]
     ways = [(layer, head) for layer in layers for head in heads]
     given = [layer if head is None else (layer, head) for layer, head in ways]
     steps = [step for _, step in engine.relay(base, donor, given, fed, hook=hook)]

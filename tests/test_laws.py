@@ -171,6 +171,23 @@ def test_the_output_of_all_heads_is_what_attention_adds(points: Points):
         assert torch.equal(together, points.base.logits) or not any(torch.equal(each, together) for each in heads)
 
 
+def test_all_neurons_at_once_are_what_the_mlp_adds(points: Points):
+    """What one neuron adds is its activation times its row of the down projection."""
+    post, added = (points.donor.vectors[hook] for hook in ("post", "mlp_out"))
+    for layer in range(points.model.n_layers):
+        patch = Patch(layer, SITES)
+        (together,) = points.swept("post", post, patch)
+        assert_same(together, points.swept("mlp_out", added, patch)[0])
+        assert_same(together, points.written(layer, SITES, "post"))
+        (alone,) = points.swept("post", post, dataclasses.replace(patch, head=7))
+        assert torch.equal(together, points.base.logits) or not torch.equal(alone, together)
+    patch, own = Patch(1, SITES[:1], head=7), points.unpatched.vectors
+    more = (post - own["post"])[:, :, :, :, 7] * points.model.hooked.blocks[1].mlp.W_out[7]
+    (alone,) = points.swept("post", post, patch)
+    assert_same(alone, points.swept("mlp_out", own["mlp_out"] + more, dataclasses.replace(patch, head=None))[0])
+    assert (alone - points.base.logits).abs().max() > 1e-6
+
+
 def test_keys_and_values_are_the_entry_in_the_cache(points: Points):
     for layer in range(points.model.n_layers):
         entry = points.written(layer, SITES, "kv")

@@ -277,24 +277,31 @@ def test_a_sweep_is_what_hooks_give(demo_model):
             assert found.loc[layer].iloc[place] == pytest.approx(expected.item(), abs=2e-5)
 
 
-@pytest.mark.parametrize("point", ["attn_out", "z", "kv"])
+@pytest.mark.parametrize("point", ["attn_out", "z", "z.2", "kv", "post.9"])
 def test_a_sweep_of_another_hook_point_is_what_hooks_give(demo_model, point):
     corrupted, clean = ("Sam has 3 boxes of 5 pens.", "Sam has 4 boxes of 5 pens.")
     found = mp.sweep(demo_model, corrupted, clean, lambda patched, *_: patched[:, 7], hook=point, layers=(1,))
     hooked = demo_model.hooked
     tokens = [torch.tensor([demo_model.tokenizer.encode(text)]) for text in (corrupted, clean)]
     _, cache = hooked.run_with_cache(tokens[1])
-    names = {"attn_out": ["hook_attn_out"], "z": ["attn.hook_z"], "kv": ["attn.hook_k", "attn.hook_v"]}[point]
+    place_of = {"attn_out": ["hook_attn_out"], "z": ["attn.hook_z"], "kv": ["attn.hook_k", "attn.hook_v"]}
+    names = (place_of | {"post": ["mlp.hook_post"]})[point.partition(".")[0]]
+    parts = {"z": [*range(hooked.cfg.n_heads)], "z.2": [2], "post.9": [9]}.get(point, [None])
+    assert len(found) == len(parts)
     for place in (0, 2, tokens[0].shape[1] - 1):
-        for head in range(hooked.cfg.n_heads) if point == "z" else [None]:
+        for head in parts:
             hooks = []
             for name in (f"blocks.1.{each}" for each in names):
                 there = cache[name][:, place]
+                if point == "post.9":
+                    hooks.append((name, mp.patch_position(place, there[:, 9:10], neuron=9)))
+                    continue
                 hooks.append((name, mp.patch_position(place, there if head is None else there[:, head], head=head)))
             expected = hooked.run_with_hooks(tokens[0], fwd_hooks=hooks)[0, -1, 7].item()
             row = found.loc[1] if head is None else found.loc[1, head]
             assert row.iloc[place] == pytest.approx(expected, abs=2e-5)
-    assert found.index.names == (["layer", "head"] if point == "z" else ["layer"])
+    named = {"z": ["layer", "head"], "post": ["layer", "neuron"]}
+    assert found.index.names == named.get(point.partition(".")[0], ["layer"])
     with pytest.raises(SpecError, match="a text has no thought that is fed back"):
         mp.sweep(demo_model, corrupted, clean, hook="thought")
 
@@ -305,11 +312,15 @@ def test_a_sweep_of_another_hook_point_is_what_hooks_give(demo_model, point):
         (("a b", "a b c"), "corrupted has 3 tokens and clean 4"),
         (([1, 999_999], [1, 2]), r"token ids \[999999\]: the vocabulary has 0 to"),
         (("Sam has 3 pens.", "Sam has 3 pens."), "both texts go on with the same token"),
+        (
+            ([1] * 40, [2] * 40, "post"),
+            r"hook='post': 384 neurons of 4 layers at 40 positions are 61,440 .*\(hook='post.5'\)",
+        ),
     ],
 )
 def test_a_sweep_says_what_is_wrong(demo_model, given, problem):
     with pytest.raises(SpecError, match=problem):
-        mp.sweep(demo_model, *given)
+        mp.sweep(demo_model, *given[:2], hook="".join(given[2:]) or "resid_post")
 
 
 def test_a_wrapped_model_is_the_model(demo_model, shipped_pairs):

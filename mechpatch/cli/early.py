@@ -13,9 +13,10 @@ from typing import Any, TypeVar
 
 from mechpatch.data import SHIPPED, meant
 from mechpatch.errors import CheckpointError, SpecError, WorkerError
-from mechpatch.experiments.spec import NOTHING_FED_BACK, Spec
+from mechpatch.experiments.spec import NOTHING_FED_BACK, Spec, require_runnable
 from mechpatch.families import PAUSE, ROWS, possible
 from mechpatch.names import DTYPE_NAMES, not_known
+from mechpatch.points import POINTS
 from mechpatch.source import ModelSource
 
 T = TypeVar("T")
@@ -32,12 +33,14 @@ class Outline:
 
     Attributes:
         n_layers: number of blocks.
+        neurons: of one MLP.
         feeds_back: whether it makes latent thoughts.
         latents: thoughts that are asked for, or that it was trained with; 0 where nobody says.
         has_bot: whether it has special tokens around its thoughts.
     """
 
     n_layers: int | None
+    neurons: int | None
     feeds_back: bool | None
     latents: int | None
     has_bot: bool | None
@@ -65,11 +68,19 @@ def outline(source: ModelSource) -> Outline:
             f"{model}: no such directory; expected {', '.join(SHIPPED)}, a hub name, or the directory of a "
             f"Hugging Face model (config.json, weights, tokenizer.json){meant(model)}"
         )
-    counts = [config.get(name) for name in ("num_hidden_layers", "n_layer")]
+    width = config.get("n_embd")
+    sizes = {
+        "n_layers": [config.get(name) for name in ("num_hidden_layers", "n_layer")],
+        "neurons": [config.get("intermediate_size"), config.get("n_inner"), 4 * width if isinstance(width, int) else 0],
+    }
+    counts = {
+        name: next((count for count in found if isinstance(count, int) and count > 0), None)
+        for name, found in sizes.items()
+    }
     told = config or source.option or source.family not in (None, PAUSE)
     rows = possible(source.family, source.option, config) if told else ROWS
     return Outline(
-        n_layers=next((count for count in counts if isinstance(count, int) and count > 0), None),
+        **counts,
         feeds_back=_agreed(row.fed != "nothing" and source.family != PAUSE for row in rows),
         latents=source.n_latents or _agreed(row.n_latents for row in rows),
         has_bot=_agreed("bot" in row.roles and (row.ids != "given" or bool(source.special_ids)) for row in rows),
@@ -127,8 +138,21 @@ def judge(spec: Spec, model: Outline) -> None:
     thoughts = None if spec.thoughts == "text" else [f"t{step}" for step in range(count or 0)]
     marks = ["bot", "eot", "answer"] if model.has_bot and spec.thoughts != "text" else ["answer"]
     _judge_sites("--sites", spec.sites, thoughts, marks)
+    if thoughts is not None:
+        groups = {"all": [*thoughts, *marks], "thoughts": thoughts}
+        _judge_neurons(spec, model, len({site for name in spec.sites for site in groups.get(name, [name])}))
     for names in spec.subsets:
         _judge_sites("--sets", names, thoughts, marks)
+
+
+def _judge_neurons(spec: Spec, model: Outline, sites: int) -> None:
+    """Refuse all neurons of a model at so many sites, where they are more than can be run. Raises `SpecError`."""
+    if model.n_layers is None or model.neurons is None or "position" not in spec.experiments:
+        return
+    for hook in spec.points:
+        if POINTS[hook].of_neurons and not spec.parts(hook):
+            layers = len(spec.select_layers(model.n_layers))
+            require_runnable(hook, layers, model.neurons, layers * model.neurons * sites)
 
 
 def _judge_sites(option: str, names: Sequence[str], thoughts: list[str] | None, marks: list[str]) -> None:

@@ -86,7 +86,8 @@ def request(
             panel=EXPERIMENT,
             metavar="LIST",
             help="Hook points that are written: resid_pre, resid_mid, resid_post, attn_out, mlp_out; z, k, v head by "
-            "head; kv; thought, the vector that is fed back.",
+            "head; kv; post, neuron by neuron; thought, the vector that is fed back. z.5 is one head, post.123 one "
+            "neuron.",
         ),
     ] = "resid_post",
     layers: Annotated[

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from mechpatch.errors import SpecError
-from mechpatch.experiments.spec import Spec, require_distinct
+from mechpatch.experiments.spec import Spec, require_distinct, require_runnable
 from mechpatch.kinds import Cell, Frame
 from mechpatch.models import ThoughtModel
 from mechpatch.own import NOTHING, Own
 from mechpatch.patching.patch import Patch
-from mechpatch.points import POINTS, RESID_POST
+from mechpatch.points import POINTS, RESID_POST, Sizes
 from mechpatch.thoughts import Layout, select_sites, thought_sites
 
 
@@ -73,24 +73,40 @@ def cells_of(spec: Spec, frame: Frame, own: Own = NOTHING) -> list[Cell]:
 def all_cells(
     model: ThoughtModel, spec: Spec, sites: tuple[str, ...], own: Own = NOTHING, known: Known = NOTHING_KNOWN
 ) -> list[Cell]:
-    """Every cell of `spec`: hook point by hook point, there head by head, and then those that write nothing."""
-    frames = [frame_of(model, spec, sites, hook, known) for hook in spec.hooks]
-    written = [
-        replace(cell, hook=frame.hook, head=head)
-        for frame in frames
-        for head in heads_of(model, frame.hook)
-        for cell in cells_of(spec, frame, own)
-        if cell.thoughts is None
-    ]
+    """Every cell of `spec`: hook point by hook point, there part by part, and then those that write nothing.
+
+    Raises:
+        SpecError: there is no such site, layer, head or neuron; or there are more cells than can be run.
+    """
+    frames = [frame_of(model, spec, sites, hook, known) for hook in spec.points]
+    written: list[Cell] = []
+    for frame in frames:
+        cells = [cell for cell in cells_of(spec, frame, own) if cell.thoughts is None]
+        heads = asked_parts(model, spec, frame.hook)
+        require_runnable(frame.hook, len(frame.layers), len(heads), len(heads) * len(cells))
+        written += [replace(cell, hook=frame.hook, head=head) for head in heads for cell in cells]
     return written + [cell for cell in cells_of(spec, frames[0], own) if cell.thoughts is not None]
 
 
-def heads_of(model: ThoughtModel, hook: str) -> list[int | None]:
-    """The heads of a hook point, each of which has cells of its own; [None] where it has none."""
-    cfg = model.hooked.cfg
-    counts = {"query": cfg.n_heads, "key-value": cfg.n_key_value_heads or cfg.n_heads}
-    heads = POINTS[hook].heads
-    return [None] if heads is None else [*range(counts[heads])]
+def asked_parts(model: ThoughtModel, spec: Spec, hook: str) -> list[int | None]:
+    """The heads or neurons of a hook point that a spec asks for, each of which has cells of its own; [None] where the
+    hook point has none.
+
+    Raises:
+        SpecError: the model has no such head or neuron.
+    """
+    every, named = parts_of(model, hook), spec.parts(hook)
+    if named and (named[-1] >= len(every)):
+        raise SpecError(
+            f"--hooks {hook}.{named[-1]}: no such {POINTS[hook].part}; the model has {POINTS[hook].part}s 0 to "
+            f"{len(every) - 1}"
+        )
+    return [*named] or every
+
+
+def parts_of(model: ThoughtModel, hook: str) -> list[int | None]:
+    """The heads or neurons of a hook point, each of which has cells of its own; [None] where it has none."""
+    return [*range(POINTS[hook].n_parts(Sizes.of(model.hooked.cfg)))] or [None]
 
 
 def fixed_sites(layouts: Sequence[tuple[Layout, Layout]]) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from mechpatch.experiments.pinned import pin
 from mechpatch.experiments.spec import Spec
 from mechpatch.kinds import KINDS
 from mechpatch.names import OPTIONS, as_typed
-from mechpatch.points import POINTS
+from mechpatch.points import POINTS, split_hook
 
 T = TypeVar("T")
 
@@ -96,7 +96,7 @@ def union(found: Spec, asked: Spec) -> Spec:
     return replace(
         asked,
         experiments=_both(found.experiments, asked.experiments, (*KINDS, *asked.own_names("kind"))),
-        hooks=_both(found.hooks, asked.hooks, tuple(POINTS)),
+        hooks=_both_hooks(found.hooks, asked.hooks),
         directions=_both(found.directions, asked.directions, tuple(DIRECTIONS)),
         nulls=_both(found.nulls, asked.nulls, (*NULLS, *asked.own_names("donor"))),
         layers=() if everything else _both(found.layers, asked.layers, sorted({*found.layers, *asked.layers})),
@@ -213,6 +213,14 @@ def _each(name: str, spec: Spec) -> dict[Any, Any]:
 
 def _both(found: tuple[T, ...], asked: tuple[T, ...], order: Sequence[T]) -> tuple[T, ...]:
     return found if {*asked} <= {*found} else tuple(each for each in order if each in {*found, *asked})
+
+
+def _both_hooks(found: tuple[str, ...], asked: tuple[str, ...]) -> tuple[str, ...]:
+    """As `_both`, of hook points in the order of their table, parts by number; what is there whole needs no part."""
+    either = {split_hook(each): each for each in (*found, *asked)}
+    kept = {place: each for place, each in either.items() if place[1] is None or (place[0], None) not in either}
+    order = [kept[place] for place in sorted(kept, key=lambda place: ([*POINTS].index(place[0]), place[1] or 0))]
+    return _both(found, tuple(kept.values()), order)
 
 
 def _frozen(value: Any) -> Any:

@@ -92,7 +92,7 @@ def still_known(experiment: Experiment, cache: Path | None) -> str | None:
     had = {index: found for index in experiment.asked if (found := settings_of(experiment.pairs[index])) is not None}
     if not had:
         return None
-    runs = UnpatchedRuns(model, experiment.layouts, spec.engine, cache, spec.hooks, experiment.groups)
+    runs = UnpatchedRuns(model, experiment.layouts, spec.engine, cache, spec.points, experiment.groups)
     now, reasons = settings(model, spec), {}
     for index, found in had.items():
         told = now | {TOKENS: tokens(experiment.layouts[index])}

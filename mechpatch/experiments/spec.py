@@ -8,8 +8,11 @@ from mechpatch.catalogue import DIRECTIONS, NULLS, PAIRED
 from mechpatch.errors import SpecError
 from mechpatch.kinds import KINDS, SHORT
 from mechpatch.names import OPTIONS, as_typed, not_known
-from mechpatch.points import POINTS, RESID_POST
+from mechpatch.points import POINTS, RESID_POST, split_hook
 
+# Cells of one hook point whose parts are written one by one. The heads of a 70B model are 40,960 (80 layers × 64 heads
+# × 8 sites), and can be run; the neurons of a 1B model are a million, 16 million records for a batch of 16 pairs.
+MOST_CELLS = 50_000
 THOUGHT_KINDS = ("latent", "text", "placeholder")
 ENGINE_NAMES = ("fast", "reference")
 WHOLE, FIRST = DISTANCES = ("answer", "first")
@@ -25,7 +28,8 @@ class Spec:
 
     Attributes:
         experiments: names of kinds (`mechpatch.kinds.KINDS`); they share every unpatched run.
-        hooks: hook points to write, see `mechpatch.points`; one cell for each head of `z`, `k` and `v`.
+        hooks: hook points to write, see `mechpatch.points`; one cell for each head of `z`, `k` and `v`, and for each
+            neuron of `post`. `z.5` and `post.123` are one head and one neuron, of every layer that is patched.
         layers: blocks to patch; empty for all.
         sites: names as `select_sites` takes them; read by `position`, `pairwise` and `window`.
         subsets: sets of sites to write at once, names as in `sites`; read by `subset`.
@@ -101,6 +105,8 @@ class Spec:
         for field, allowed in known.items():
             value = getattr(self, field)
             found = (value,) if isinstance(value, str) else value
+            if field == "hooks":
+                found = _hook_points(found)
             if unknown := [as_typed(field, each) for each in found if each not in allowed]:
                 raise SpecError(not_known(OPTIONS[field], unknown, [as_typed(field, each) for each in allowed]))
         for field in ("experiments", "hooks", "directions"):
@@ -109,10 +115,13 @@ class Spec:
                 raise SpecError(f"{OPTIONS[field]}: nothing was asked for, expected some of {allowed}")
         for field in ("experiments", "hooks", "layers", "directions", "nulls"):
             _each_once(field, getattr(self, field))
-        if self.thoughts != "latent" and (fed := [hook for hook in self.hooks if not POINTS[hook].hooks]):
+        if self.thoughts != "latent" and (fed := [hook for hook in self.points if not POINTS[hook].hooks]):
             raise SpecError(
                 f"--hooks {fed[0]}: with --thoughts {self.thoughts} no thought is fed back; expected other hook points"
             )
+        for whole in {*self.hooks} & {*self.points}:
+            if part := next((each for each in self.hooks if each.startswith(f"{whole}.")), None):
+                raise SpecError(f"--hooks {whole},{part}: {whole} is all of them, {part} too; give one of the two")
         if not self.sites:
             raise SpecError(
                 "--sites: nothing was asked for, expected all, or some of thoughts, bot, eot, answer, t0, t1, …"
@@ -141,6 +150,16 @@ class Spec:
     def own_names(self, what: str) -> tuple[str, ...]:
         """Names of the kinds, donors or metrics of the user's own."""
         return tuple(name for each, name, _ in self.own if each == what)
+
+    @property
+    def points(self) -> tuple[str, ...]:
+        """The hook points that are written, each once, whether whole or in parts."""
+        return tuple(dict.fromkeys(split_hook(each)[0] for each in self.hooks))
+
+    def parts(self, hook: str) -> tuple[int, ...]:
+        """The heads or neurons of a hook point that are named; empty where it is asked for whole."""
+        named = (split_hook(each) for each in self.hooks)
+        return tuple(sorted(part for name, part in named if name == hook and part is not None))
 
     @property
     def donors(self) -> tuple[str, ...]:
@@ -179,6 +198,30 @@ def require_distinct(subsets: Sequence[Sequence[str]], written: Sequence[Sequenc
         if (first := seen.get(frozenset(sites))) is not None:
             raise SpecError(f"--sets {'+'.join(first)},{'+'.join(names)}: both are the same sites; give them once")
         seen[frozenset(sites)] = names
+
+
+def _hook_points(hooks: Iterable[str]) -> list[str]:
+    try:
+        return [split_hook(each)[0] for each in hooks]
+    except SpecError as error:
+        raise SpecError(f"--hooks: {error}") from error
+
+
+def require_runnable(hook: str, layers: int, parts: int, cells: int) -> None:
+    """Refuse more cells than can be run at one hook point. Raises `SpecError` that says how many, and the ways out.
+
+    Args:
+        layers: that are patched.
+        parts: heads or neurons that are written one by one, in each layer.
+        cells: all that there would be.
+    """
+    if parts > 1 and cells > MOST_CELLS:
+        word = POINTS[hook].part
+        raise SpecError(
+            f"--hooks {hook}: {parts:,} {word}s of {layers} {'layer' if layers == 1 else 'layers'} are at least "
+            f"{cells:,} cells for each pair, and at most {MOST_CELLS:,} can be run. Name {word}s (--hooks "
+            f"{hook}.5,{hook}.77), or take fewer layers and positions (--layers 8 --sites t2)"
+        )
 
 
 def _each_once(field: str, found: Sequence[object]) -> None:

@@ -12,7 +12,7 @@ BOT, EOT, ANSWER = "bot", "eot", "answer"
 
 
 def spelt(experiment: str, hook: str, head: int | None) -> str:
-    """Experiment, hook point and head as a person types them: `position`, `position@attn_out`, `position@z.5`."""
+    """Experiment, hook point and part as a person types them: `position`, `position@attn_out`, `position@z.5`."""
     if hook == RESID_POST:
         return experiment
     return f"{experiment}@{hook}" + ("" if head is None else f".{head}")
@@ -25,7 +25,7 @@ class Cell:
     Attributes:
         experiment: name of its kind.
         hook: the hook point that is written, see `mechpatch.points`.
-        head: the one head that is written; None where the hook point has no heads.
+        head: the one head or neuron that is written; None where the hook point has neither.
         layer: the block that is written; of a window, the first. 0 for `thought`, which has none.
         width: layers that are written, from there upwards.
         sites: names of the sites that are written, in the order of the sequence.

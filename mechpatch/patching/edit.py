@@ -27,18 +27,20 @@ class Edit:
     """Replace what is at one place of a run by a function of it; stands in `fwd_hooks` beside plain hooks.
 
     Attributes:
-        hook: a name of `mechpatch.points.POINTS`: resid_pre, resid_mid, resid_post, attn_out, mlp_out, z, k, v, kv, or
-            thought, which is the vector that is fed back.
+        hook: a name of `mechpatch.points.POINTS`: resid_pre, resid_mid, resid_post, attn_out, mlp_out, z, k, v, kv,
+            post, or thought, which is the vector that is fed back.
         layer: the block, from 0. A thought has none: 0.
         site: a position of the row, negative ones from its end, or the name of a site. `thoughts` stands for each
             thought by itself.
-        function: is given a copy of what is there, [row, d_model], [row, head, d_head] or with `head` [row, d_head],
-            and returns as many values of the same dtype. At `kv` it is called with the keys and then with the values.
-            It must give the same for the same input: in a question with fed-back thoughts it is called in every pass.
+        function: is given a copy of what is there and returns as many values of the same dtype: [row, d_model]; of
+            heads [row, head, d_head], or with `head` [row, d_head]; of neurons [row, d_mlp], or with `neuron` [row, 1].
+            At `kv` it is called with the keys and then with the values. It must give the same for the same input: in a
+            question with fed-back thoughts it is called in every pass.
         head: the head that is edited, a query head at z and a key-value head at k and v; None for all.
+        neuron: the neuron that is edited, at post; None for all.
 
     Raises:
-        SpecError: there is no such hook point, or it has no heads.
+        SpecError: there is no such hook point, or it has no heads or neurons.
     """
 
     hook: str
@@ -46,9 +48,13 @@ class Edit:
     site: Position
     function: Callable[[Float[Tensor, " row *vector"]], Float[Tensor, " row *vector"]]
     head: int | None = None
+    neuron: int | None = None
 
     def __post_init__(self) -> None:
-        point_of(self.hook, self.head)
+        for word, number in (("head", self.head), ("neuron", self.neuron)):
+            if number is not None and (part := point_of(self.hook, number).part) != word:
+                raise SpecError(f"Edit at {self.hook}: it has {part}s, but {word}={number} is given; say {part}=")
+        point_of(self.hook)
 
     def on(self, model: HookedTransformer) -> list[Named]:
         """The edit as hooks of transformer-lens, for its own `run_with_hooks`.
@@ -69,7 +75,9 @@ class Edit:
         if not POINTS[self.hook].hooks:
             self._require_fed(positions, activation.shape[1], hook)
         for position in positions:
-            activation = edit_position(position, self.function, head=self.head)(activation, hook=hook)
+            activation = edit_position(position, self.function, head=self.head, neuron=self.neuron)(
+                activation, hook=hook
+            )
         return activation
 
     def _require_fed(self, positions: list[int], length: int, hook: object) -> None:

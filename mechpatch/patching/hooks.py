@@ -6,10 +6,11 @@ a `ThoughtModel`, where thoughts are rolled out and a position may be the name o
 them, and compose with `chain`.
 
 Hook points are those of `mechpatch.points.POINTS`, under transformer-lens' names; `hook_embed`, which at a thought
-holds the vector that is fed back; and all others whose activations are [row, position, d_model] or [row, position,
-head, d_head].
+holds the vector that is fed back; and all others whose activations are [row, position, d_model], [row, position, head,
+d_head] or, of neurons, [row, position, d_mlp].
 Axes: `row` (sequence in the batch), `position` (token), `site` (chosen position), `vector` (what is at one position:
-`d_model`, or `head d_head`, or `d_head` where one head is chosen; of `k` and `v` heads are key-value heads).
+`d_model`, `d_mlp`, or `head d_head`; `d_head` where one head is chosen, and one number where one neuron is; of `k` and
+`v` heads are key-value heads).
 """
 
 from collections.abc import Callable, Sequence
@@ -27,6 +28,8 @@ Activation = Float[Tensor, "row position d_model"] | Float[Tensor, "row position
 Position = int | str
 Positions = Int[Tensor, "row site"] | Sequence[Position]
 BY_QUERY = ("hook_attn_scores", "hook_pattern")  # [row, head, query, key]
+BY_NEURON = ("mlp.hook_pre", "mlp.hook_pre_linear", "mlp.hook_post")  # [row, position, d_mlp]
+Part = tuple[str, int] | None  # one head or neuron, by its number; all of them
 
 
 @runtime_checkable
@@ -38,7 +41,11 @@ class Hook(Protocol):
 
 @jaxtyped(typechecker=beartype)
 def patch_position(
-    position: Position | Int[Tensor, " row"], source: Float[Tensor, " row *vector"], *, head: int | None = None
+    position: Position | Int[Tensor, " row"],
+    source: Float[Tensor, " row *vector"],
+    *,
+    head: int | None = None,
+    neuron: int | None = None,
 ) -> Hook:
     """Write `source` at one position of each row; pass every other position through.
 
@@ -46,32 +53,39 @@ def patch_position(
         position: see `Position`, or one for each row.
         source: one vector per row, [row, *vector]; or [*vector], which is written in every row.
         head: write this head only.
+        neuron: write this neuron only, at `mlp.hook_post` and what it is made of; its vector is one number, [1].
     """
+    part = _part(head, neuron)
     positions = position[:, None] if isinstance(position, Tensor) else [position]
 
     @jaxtyped(typechecker=beartype)
     def patch(activation: Activation, hook: object) -> Activation:
-        axis = source.ndim - len(_vector_axes(activation, head))  # that of the sites
-        return _written(activation, positions, source.unsqueeze(axis) if axis >= 0 else source, head, hook)
+        axis = source.ndim - len(_vector_axes(activation, part, hook))  # that of the sites
+        return _written(activation, positions, source.unsqueeze(axis) if axis >= 0 else source, part, hook)
 
     return patch
 
 
 @jaxtyped(typechecker=beartype)
 def patch_positions(
-    positions: Positions, source: Float[Tensor, "row site *vector"], *, head: int | None = None
+    positions: Positions,
+    source: Float[Tensor, "row site *vector"],
+    *,
+    head: int | None = None,
+    neuron: int | None = None,
 ) -> Hook:
     """Write `source` at several positions of each row; pass every other position through.
 
     Args:
         positions: one list for all rows, see `Position`; or positions [row, site].
         source: [row, site, *vector]; beside a list, or [site, *vector], which is written in every row.
-        head: write this head only.
+        head, neuron: write this one only, see `patch_position`.
     """
+    part = _part(head, neuron)
 
     @jaxtyped(typechecker=beartype)
     def patch(activation: Activation, hook: object) -> Activation:
-        return _written(activation, positions, source, head, hook)
+        return _written(activation, positions, source, part, hook)
 
     return patch
 
@@ -82,6 +96,7 @@ def edit_position(
     function: Callable[[Float[Tensor, " row *vector"]], Float[Tensor, " row *vector"]],
     *,
     head: int | None = None,
+    neuron: int | None = None,
 ) -> Hook:
     """Write `function` of what is there at one position of each row; pass every other position through.
 
@@ -89,16 +104,17 @@ def edit_position(
         position: see `Position`, or one for each row.
         function: is given a copy, and returns as many values of the same dtype. In a question with fed-back thoughts it
             is called once a pass (see `patching.passes`), so it must give the same for the same input.
-        head: edit this head only.
+        head, neuron: edit this one only, see `patch_position`.
     """
+    part = _part(head, neuron)
     positions = position[:, None] if isinstance(position, Tensor) else [position]
 
     @jaxtyped(typechecker=beartype)
     def edit(activation: Activation, hook: object) -> Activation:
-        there = activation[_index(activation, positions, head, hook)]
+        there = activation[_index(activation, positions, part, hook)]
         if there.shape[1] != 1:
             raise ValueError(f"{hook_name(hook)}: {position!r} is {there.shape[1]} positions; take edit_positions")
-        return _written(activation, positions, _made(function, there[:, 0], hook)[:, None], head, hook)
+        return _written(activation, positions, _made(function, there[:, 0], hook)[:, None], part, hook)
 
     return edit
 
@@ -109,29 +125,38 @@ def edit_positions(
     function: Callable[[Float[Tensor, "row site *vector"]], Float[Tensor, "row site *vector"]],
     *,
     head: int | None = None,
+    neuron: int | None = None,
 ) -> Hook:
     """As `edit_position`, at several positions at once; `positions` as in `patch_positions`."""
+    part = _part(head, neuron)
 
     @jaxtyped(typechecker=beartype)
     def edit(activation: Activation, hook: object) -> Activation:
-        there = activation[_index(activation, positions, head, hook)]
-        return _written(activation, positions, _made(function, there, hook), head, hook)
+        there = activation[_index(activation, positions, part, hook)]
+        return _written(activation, positions, _made(function, there, hook), part, hook)
 
     return edit
 
 
 @jaxtyped(typechecker=beartype)
-def capture(positions: Positions, into: list[Float[Tensor, "row site *vector"]], *, head: int | None = None) -> Hook:
+def capture(
+    positions: Positions,
+    into: list[Float[Tensor, "row site *vector"]],
+    *,
+    head: int | None = None,
+    neuron: int | None = None,
+) -> Hook:
     """Append a copy of what is at some positions to `into`, once a run; change nothing.
 
     Args:
         positions: as in `patch_positions`.
-        head: read this head only.
+        head, neuron: read this one only, see `patch_position`.
     """
+    part = _part(head, neuron)
 
     @jaxtyped(typechecker=beartype)
     def read(activation: Activation, hook: object) -> Activation:
-        index = _index(activation, positions, head, hook)
+        index = _index(activation, positions, part, hook)
         if is_last_pass():
             into.append(activation[index].clone())
         return activation
@@ -165,10 +190,17 @@ def rows(positions: Int[Tensor, "row site"]) -> Int[Tensor, "row 1"]:
     return torch.arange(len(positions), device=positions.device)[:, None]
 
 
-def _written(activation: Tensor, positions: Positions, source: Tensor, head: int | None, hook: object) -> Tensor:
+def _part(head: int | None, neuron: int | None) -> Part:
+    """The one part that is meant. Raises `ValueError` if both are given."""
+    if head is not None and neuron is not None:
+        raise ValueError(f"`head` is {head} and `neuron` is {neuron}: no hook point has both; give one of them")
+    return ("head", head) if head is not None else ("neuron", neuron) if neuron is not None else None
+
+
+def _written(activation: Tensor, positions: Positions, source: Tensor, part: Part, hook: object) -> Tensor:
     """A copy of `activation` with `source` at `positions`."""
-    index = _index(activation, positions, head, hook)
-    source = _fitting(activation, index, source, head, hook)
+    index = _index(activation, positions, part, hook)
+    source = _fitting(activation, index, source, part, hook)
     patched = activation.clone()
     patched[index] = source
     return patched
@@ -184,11 +216,11 @@ def _made(function: Callable[[Tensor], Tensor], there: Tensor, hook: object) -> 
     return made
 
 
-def _index(activation: Tensor, positions: Positions, head: int | None, hook: object) -> tuple[Tensor | int, ...]:
+def _index(activation: Tensor, positions: Positions, part: Part, hook: object) -> tuple[Tensor | int | slice, ...]:
     """What selects [row, site, *vector] of `activation`.
 
     Raises:
-        ValueError: the hook point has no such positions or heads; it is named.
+        ValueError: the hook point has no such positions, heads or neurons; it is named.
     """
     name = hook_name(hook)
     if name.endswith(BY_QUERY):
@@ -197,29 +229,34 @@ def _index(activation: Tensor, positions: Positions, head: int | None, hook: obj
         found = [positions_of(positions, hook)] * len(activation)
         positions = torch.tensor(found, dtype=torch.int64, device=activation.device)
     _check_positions(activation, positions, name)
-    if head is None:
+    if part is None:
         return rows(positions), positions
-    n_heads = activation.shape[2] if activation.ndim == 4 else 0
-    if not 0 <= head < n_heads:
-        has = f"heads 0 to {n_heads - 1}" if n_heads else "no axis of heads"
-        raise ValueError(f"{name}: `head` is {head}, but the activation has {has}")
-    return rows(positions), positions, head
+    word, number = part
+    has_parts = activation.ndim == 4 if word == "head" else name.endswith(BY_NEURON)
+    count = activation.shape[2] if has_parts else 0
+    if not 0 <= number < count:
+        has = f"{word}s 0 to {count - 1}" if count else f"no axis of {word}s"
+        raise ValueError(f"{name}: `{word}` is {number}, but the activation has {has}")
+    # One neuron keeps its axis, of length 1: it is a vector, too.
+    return rows(positions), positions, number if word == "head" else slice(number, number + 1)
 
 
-def _vector_axes(activation: Tensor, head: int | None) -> tuple[str, ...]:
-    """Names of the axes of what is at one position."""
+def _vector_axes(activation: Tensor, part: Part, hook: object) -> dict[str, int]:
+    """Names and sizes of the axes of what is at one position."""
     if activation.ndim == 3:
-        return ("d_model",)
-    return ("head", "d_head") if head is None else ("d_head",)
+        width = "d_mlp" if hook_name(hook).endswith(BY_NEURON) else "d_model"
+        return {width: activation.shape[2]} if part is None else {"neuron": 1}
+    whole = {"head": activation.shape[2]} if part is None else {}
+    return whole | {"d_head": activation.shape[3]}
 
 
 def _fitting(
-    activation: Tensor, index: tuple[Tensor | int, ...], source: Tensor, head: int | None, hook: object
+    activation: Tensor, index: tuple[Tensor | int | slice, ...], source: Tensor, part: Part, hook: object
 ) -> Tensor:
     """`source` as [row, site, *vector], or a `ValueError` that names the axis or dtype in which it does not fit."""
-    name, axes = hook_name(hook), _vector_axes(activation, head)
+    name = hook_name(hook)
     assert isinstance(index[1], Tensor)
-    expected = dict(zip(("row", "site", *axes), (*index[1].shape, *activation.shape[-len(axes) :]), strict=True))
+    expected = dict(zip(("row", "site"), index[1].shape, strict=True)) | _vector_axes(activation, part, hook)
     if source.ndim == len(expected) - 1:  # the same in every row
         source = source.expand(len(activation), *source.shape)
     if source.ndim != len(expected):

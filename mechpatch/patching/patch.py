@@ -17,7 +17,7 @@ class Patch:
     Attributes:
         layer: the first that is written.
         width: how many layers are, from there upwards.
-        head: the only head that is written; all if None.
+        head: the only head that is written, or neuron where the hook point has neurons; all if None.
     """
 
     layer: int
@@ -33,8 +33,8 @@ class Patch:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RelayStep:
-    """One step of a relay: what it wrote, g_i (the head's alone where one is relayed), the logits of that run, and what
-    it says, if it was asked."""
+    """One step of a relay: what it wrote, g_i (of one head or neuron where one is relayed), the logits of that run, and
+    what it says, if it was asked."""
 
     written: Float[Tensor, "pair 2 *vector"]
     logits: Logits

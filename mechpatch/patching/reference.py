@@ -62,7 +62,7 @@ def relay(
     head: int | None = None,
     say: Say | None = None,
 ) -> Iterator[RelayStep]:
-    """Hand one thought on to the next through one layer, or through one head of it.
+    """Hand one thought on to the next through one layer, or through one head or neuron of it.
 
     Step 0 writes the donor's vector at the first of `sites`. Step i writes, into a fresh run and there alone, what the
     run of step i-1 itself produced at the i-th site.
@@ -110,7 +110,7 @@ def write_at(
     head: int | None = None,
     into: int | None = None,
 ) -> Write:
-    """Write the vectors of a layer at some sites, or those of one head; into that layer unless another is named."""
+    """Write the vectors of a layer at some sites, or those of one part; into that layer unless another is named."""
     index = torch.tensor(sites, device=vectors.device)
     point_of(hook, head)
     source = vectors[:, :, layer, index] if head is None else vectors[:, :, layer, index, head]

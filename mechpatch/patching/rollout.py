@@ -33,7 +33,8 @@ class Write:
 
     Attributes:
         hook: see `points`.
-        head: the only head that is written, whose vector `source` is then; all if None.
+        head: the only head or neuron that is written, whose vector `source` is then (of a neuron its one number);
+            all if None.
     """
 
     layer: int

@@ -33,8 +33,11 @@ class RowWrite(NamedTuple):
     def hooks(self, columns: Int[Tensor, "row _"], source: Float[Tensor, "row _ *vector"]) -> Hooks:
         """What writes `source` into a block."""
         parts = [source] if len(self.point.hooks) == 1 else source.unbind(2)
+        if self.point.of_neurons and self.head is None:
+            parts = [source[..., 0]]
+        chosen = {} if self.head is None else {str(self.point.part): self.head}
         return [
-            (f"blocks.{self.layer}.{name}", patch_positions(columns, part, head=self.head))
+            (f"blocks.{self.layer}.{name}", patch_positions(columns, part, **chosen))
             for name, part in zip(self.point.hooks, parts, strict=True)
         ]
 
@@ -98,10 +101,13 @@ def segment(
             past_kv_cache=cache,
         )
     assert isinstance(hidden, Tensor)  # `stop_at_layer` gives the residual stream, whatever the annotation says
-    return hidden, [torch.stack([_one(parts) for parts in layers], dim=2) for layers in found]
+    return hidden, [
+        torch.stack([_one(read.point, parts) for parts in layers], dim=2)
+        for read, layers in zip(reads, found, strict=True)
+    ]
 
 
-def _one(parts: list[list[Tensor]]) -> Float[Tensor, "row site *vector"]:
+def _one(point: HookPoint, parts: list[list[Tensor]]) -> Float[Tensor, "row site *vector"]:
     """What the hooks of one hook point captured, as one vector."""
-    captured = [each for (each,) in parts]
+    captured = [each[..., None] if point.of_neurons else each for (each,) in parts]
     return captured[0] if len(captured) == 1 else torch.stack(captured, dim=2)

@@ -153,7 +153,7 @@ class CellSummary:
     """What the records say of one cell with one donor.
 
     Attributes:
-        hook, head: the hook point that is written, and its head; None where it has no heads.
+        hook, head: the hook point that is written, and its head or neuron; None where it has neither.
         layer: the first layer that is written.
         width: how many layers are written, from there upwards.
         site, step: the column of the grid.

@@ -1,7 +1,7 @@
 """Records as arrays: the rows of one experiment, laid out as pair × layer × column.
 
 A *column* is a (site, step, head): the sites of a position-wise run, the steps of a chained one, one column for
-layer-wise; each of them once for every head, where a hook point has heads.
+layer-wise; each of them once for every head or neuron, where a hook point has some.
 """
 
 import re
@@ -82,7 +82,7 @@ class Cells:
 
     @property
     def heads(self) -> list[int]:
-        """The heads that have columns; none where the hook point has no heads."""
+        """The heads or neurons that have columns; none where the hook point has neither."""
         return sorted({column.head for column in self.columns if column.head is not None})
 
     @property
@@ -138,7 +138,7 @@ def select(table: pa.Table, group: Group, include_incorrect: bool = False, head:
     The layers and columns are those of all pairs, so a grid keeps its shape when no pair is left.
 
     Args:
-        head: keep the columns of this head alone; by default all.
+        head: keep the columns of this head or neuron alone; by default all.
 
     Raises:
         StorageError: two rows claim the same pair and cell.

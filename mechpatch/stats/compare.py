@@ -17,7 +17,7 @@ from mechpatch.catalogue import PAIRED
 from mechpatch.errors import SpecError
 from mechpatch.kinds.cells import spelt
 from mechpatch.names import not_known
-from mechpatch.points import RESID_POST
+from mechpatch.points import POINTS, RESID_POST
 from mechpatch.stats.answers import asks_for_answers
 from mechpatch.stats.cells import DERIVED, FLAGS, Cells, Column, Group, groups, nulls_beside, select
 from mechpatch.stats.common_pairs import common_pairs, ids_of, renumbered
@@ -38,12 +38,13 @@ from mechpatch.stats.switching import SHARES, paired_shares, shares
 ADJUSTED = "adjusted Wald"  # see `paired_difference_limits`
 FORM = (
     "experiment:layer:site, and if needed :direction, :donor; for example position:1:t2 or position:1:t2:noise; "
-    "position@attn_out:1:t2 and position@z.5:1:t2 (head 5) name another hook point than resid_post"
+    "position@attn_out:1:t2, position@z.5:1:t2 (head 5) and position@post.5:1:t2 (neuron 5) name another hook point "
+    "than resid_post"
 )
 
 
 def parse_place(text: str) -> Place:
-    """A place from `experiment[@hook[.head]]:layer:site[:direction[:donor]]`, where a hyphen stands for an underscore.
+    """A place from `experiment[@hook[.part]]:layer:site[:direction[:donor]]`, where a hyphen stands for an underscore.
 
     Raises:
         SpecError: not of that form.
@@ -226,19 +227,25 @@ def _find(table: pa.Table, place: Place, include_incorrect: bool) -> tuple[Cells
         for index, column in enumerate(cells.columns)
         if column.site == place.site and place.head in (column.head, None)
     ]
+    word = POINTS[place.hook].part if place.hook in POINTS else "head"
     if cells.heads and place.head is None:
         raise SpecError(
-            f"the run has no cell {_spelt(place)} without a head; name one, as in "
+            f"the run has no cell {_spelt(place)} without a {word}; name one, as in "
             f"{place.experiment}@{place.hook}.{cells.heads[0]}"
         )
     if place.layer not in cells.layers or not columns:
         raise SpecError(
             f"the run has no cell {_spelt(place)}; {group.experiment} has the layers "
             f"{', '.join(map(str, cells.layers))}"
-            f"{', the heads ' + ', '.join(map(str, cells.heads)) if cells.heads else ''} and the sites "
+            f"{f', the {word}s {_few(cells.heads)}' if cells.heads else ''} and the sites "
             f"{', '.join(dict.fromkeys(column.site for column in cells.columns))}"
         )
     return cells, (int(np.searchsorted(cells.layers, place.layer)), columns[0])
+
+
+def _few(parts: list[int]) -> str:
+    """The first of some numbers, and the last of many."""
+    return ", ".join(map(str, parts)) if len(parts) <= 64 else f"{', '.join(map(str, parts[:8]))}, …, {parts[-1]}"
 
 
 def _spelt(place: Place) -> str:

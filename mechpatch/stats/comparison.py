@@ -16,7 +16,7 @@ class Place(NamedTuple):
 
     Attributes:
         direction: None for the first direction that was run.
-        hook, head: the hook point, and its head where it has some.
+        hook, head: the hook point, and its head or neuron where it has some.
     """
 
     experiment: str

@@ -39,7 +39,7 @@ def summarise(
     denoise, 1 − recovery for noise. Each of these, and `answer_logprob_change`, has a test of its own and is held
     against every null donor at the same cell, pair by pair; `beyond_every` is the joint test that
     `mechpatch.stats.clear` reads. q is a false discovery rate among the non-structural cells of the same experiment,
-    direction, donor and hook point, all its heads together.
+    direction, donor and hook point, all its heads or neurons together.
 
     `sets` says what a set does beyond its parts (see `mechpatch.stats.sets`); `directions`, sufficiency minus
     necessity; `best`, the largest share of each map with an interval that knows it was chosen (see

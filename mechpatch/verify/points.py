@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from mechpatch.experiments.cells import heads_of
+from mechpatch.experiments.cells import parts_of
 from mechpatch.kinds.position import position_cells
 from mechpatch.patching import Outcome, Write, engine, reference, rollout
 from mechpatch.patching.patch import Patch
@@ -16,7 +16,7 @@ EACH = 3  # cells that are drawn at a time
 
 
 def hook_points(context: Context) -> Measured:
-    """Law 6 at every hook point: the fast engine gives what plain hooks give, on drawn cells and on one head."""
+    """Law 6 at every hook point: the fast engine gives what plain hooks give, on drawn cells and on one part."""
     worst, model, hooks = Worst(), context.model, _hooks(context)
     clean, corrupted = context.batches
     donors = reference.baseline(model.hooked, model.head, clean, hooks)
@@ -31,10 +31,11 @@ def hook_points(context: Context) -> Measured:
 
 
 def same_point(context: Context) -> Measured:
-    """Law 3 of hook points: z of all heads is the attention output, k and v are kv, one stream runs between blocks."""
+    """Law 3 of hook points: z of all heads is the attention output, post of all neurons the MLP output, k and v are kv,
+    one stream runs between blocks."""
     worst, model = Worst(), context.model
     clean, batch = context.batches
-    hooks = ("z", "attn_out", "k", "v", "kv", "resid_pre", "resid_post")
+    hooks = ("z", "attn_out", "post", "mlp_out", "k", "v", "kv", "resid_pre", "resid_post")
     donors = reference.baseline(model.hooked, model.head, clean, hooks).vectors
 
     def run(*writes: Write) -> Outcome:
@@ -42,7 +43,7 @@ def same_point(context: Context) -> Measured:
 
     for cell in context.draw(position_cells(context.frame), EACH):
         site, layer = [batch.sites.index(cell.sites[0])], cell.layer
-        for one, other in ((("z",), ("attn_out",)), (("k", "v"), ("kv",))):
+        for one, other in ((("z",), ("attn_out",)), (("post",), ("mlp_out",)), (("k", "v"), ("kv",))):
             found, expected = (
                 run(*(write_at(batch, donors[hook], layer, site, hook) for hook in hooks)) for hooks in (one, other)
             )
@@ -60,10 +61,10 @@ def _hooks(context: Context) -> list[str]:
 
 
 def _patches(context: Context, hook: str) -> Iterator[Patch]:
-    """Single cells, the thoughts all at once, and one head of each where there are heads."""
+    """Single cells, the thoughts all at once, and one part of each where there are parts."""
     point, sites = POINTS[hook], context.batch.sites
     cells = [cell for cell in position_cells(context.frame) if point.hooks or cell.site in context.frame.thoughts]
-    head = heads_of(context.model, hook)[-1]
+    head = parts_of(context.model, hook)[-1]
     for cell in context.draw(cells, EACH):
         layer = cell.layer if point.hooks else 0
         yield Patch(layer, (sites.index(cell.site),))

@@ -39,7 +39,7 @@ def _take(case: Case, hook: str, number: int, cells: int) -> dict[str, Any]:
     model, head = case.model.hooked, case.model.head
     clean, corrupted = zip(*(recording.record(model, head, pair, [hook]) for pair in case.layouts), strict=True)
     base, donor = recording.replay(model, head, case.batch, corrupted), recording.stack_vectors(clean, hook)
-    patches = _patches(case, hook, donor.shape[4] if POINTS[hook].heads else 0, number)
+    patches = _patches(case, hook, donor.shape[4] if POINTS[hook].parts else 0, number)
     chosen = [patches[(place * len(patches) // cells + number) % len(patches)] for place in range(cells)]
     swift, taken = timed(lambda: {patch: out.logits for patch, out in engine.sweep(base, donor, patches, hook=hook)})
     plain, slow = timed(

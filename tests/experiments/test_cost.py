@@ -53,7 +53,7 @@ def test_what_is_counted_is_what_is_run(experiment, monkeypatch):
     real = engine.run_block
     monkeypatch.setattr(engine, "run_block", lambda block, h, *rest: (rows.append(len(h)), real(block, h, *rest)))
     counts = count(experiment)
-    runs = UnpatchedRuns(experiment.model, experiment.layouts, "fast", None, experiment.spec.hooks)
+    runs = UnpatchedRuns(experiment.model, experiment.layouts, "fast", None, experiment.spec.points)
     runner = BatchRunner.prepare(experiment, runs, lambda cells: None)
     whole = [Todo.whole(experiment, batch) for batch in experiment.batches]
     records = sum(part.table.num_rows for todo in whole for part in runner.run(todo))
@@ -98,7 +98,7 @@ def test_what_is_said_is_counted_as_if_nothing_ended_before(experiment, monkeypa
     loud = Experiment.prepare(experiment.model, spec, experiment.pairs)
     (batch,) = loud.batches
     runner = BatchRunner.prepare(
-        loud, UnpatchedRuns(loud.model, loud.layouts, "fast", None, spec.hooks), lambda _: None
+        loud, UnpatchedRuns(loud.model, loud.layouts, "fast", None, spec.points), lambda _: None
     )
     list(runner.run(Todo.whole(loud, batch)))
     counts, silent = count(loud), count(replace(loud, spec=replace(spec, say=None)))

@@ -162,6 +162,15 @@ def test_it_grows_by_hook_points_and_heads(run, tmp_path):
     )
 
 
+def test_named_heads_grow_to_all(run, tmp_path):
+    """What is there by number is not run again, and what is there whole is not named beside it."""
+    one, every = (replace(SMALL, experiments=("position",), hooks=hooks) for hooks in (("z.3", "z.1"), ("z",)))
+    run(tmp_path / "run", one, limit=1)
+    assert run(tmp_path / "run", every, limit=1) == ["found 10 of 20 patched runs; 1 pair to run"]
+    assert read_spec(tmp_path / "run" / "run")["spec"]["hooks"] == ["z"]
+    assert run(tmp_path / "run", one, limit=1)[-1] == "found all 20 patched runs of 1 pair"
+
+
 def test_who_asks_for_less_keeps_what_stands(run, whole, tmp_path):
     shutil.copytree(whole, tmp_path / "copy")
     assert run(tmp_path / "copy", SMALL, limit=1) == [

@@ -75,6 +75,13 @@ def test_experiments_are_read():
         ({"hooks": ("attn",)}, "--hooks: 'attn' is not known; did you mean attn_out"),
         ({"hooks": ()}, "--hooks: nothing was asked for, expected some of resid_pre, resid_mid"),
         ({"hooks": ("z", "v", "z")}, "--hooks z,v,z: expected each once"),
+        ({"hooks": ("z", "post.7", "z.3")}, "--hooks z,z.3: z is all of them, z.3 too; give one of the two"),
+        ({"hooks": ("post.7", "post.7")}, "--hooks post.7,post.7: expected each once"),
+        (
+            {"hooks": ("post.07",)},
+            "--hooks: hook point 'post.07': expected one of its parts by number, for example post.5",
+        ),
+        ({"hooks": ("kv.1",)}, "--hooks: hook point kv has no heads or neurons, but 1 is asked for"),
         ({"hooks": ("thought",), "thoughts": "text"}, "--hooks thought: with --thoughts text no thought is fed back"),
         ({"engine": "hooks"}, "--engine: 'hooks' is not known; expected fast, reference"),
         ({"layers": (1, 0, 1)}, "--layers 1,0,1: expected each once"),
@@ -86,6 +93,12 @@ def test_experiments_are_read():
 def test_values_that_would_fail_later_fail_at_once(values, message):
     with pytest.raises(SpecError, match=message):
         Spec(experiments=("layer",), **values)
+
+
+def test_heads_and_neurons_are_asked_for_by_number():
+    spec = Spec(experiments=("position",), hooks=("post.77", "z", "post.5"))
+    assert spec.points == ("post", "z")
+    assert (spec.parts("post"), spec.parts("z")) == ((5, 77), ())
 
 
 def test_equal_sets_in_any_order_are_refused():
@@ -112,7 +125,7 @@ def test_every_field_has_its_name_on_the_command_line():
     [
         ("experiments", ("relay", "leave_one_out"), "relay leave-one-out"),
         ("nulls", ["other_pair", "self"], "other-pair,self"),
-        ("hooks", ("resid_post", "z"), "resid_post,z"),
+        ("hooks", ("resid_post", "z.3"), "resid_post,z.3"),
         ("layers", (0, 3), "0,3"),
         ("layers", (), "(not given)"),
         ("subsets", [["t0", "t2"], ["bot"]], "t0+t2,bot"),

@@ -136,7 +136,7 @@ def test_every_hook_point_is_where_hugging_face_has_it(architecture: str):
     base, layout = engine.base_run(model.hooked, model.head, corrupted, [*POINTS]), layouts[0][1]
     site, positions = corrupted.sites.index("t1"), list(layout.positions(1))
     for hook, point in POINTS.items():
-        patch = Patch(1 if point.hooks else 0, (site,), head=1 if point.heads else None)
+        patch = Patch(1 if point.hooks else 0, (site,), head=1 if point.parts else None)
         ((_, fast),) = engine.sweep(base, donors[hook], [patch], hook=hook)
         ((_, found),) = reference.sweep(model.hooked, model.head, corrupted, donors[hook], [patch], hook)
         vector = donors[hook][(0, 1, patch.layer, site, *(() if patch.head is None else (patch.head,)))]

@@ -42,7 +42,7 @@ from mechpatch.patching import (
     patch_positions,
     rollout,
 )
-from mechpatch.points import POINTS
+from mechpatch.points import POINTS, Sizes
 from mechpatch.verify import huggingface
 from mechpatch.verify.exact import make_exact
 
@@ -237,7 +237,7 @@ def bent(there: Tensor) -> Tensor:
 @pytest.mark.parametrize("kind", ["latent", "text"])
 @pytest.mark.parametrize("hook", POINTS)
 def test_an_edit_is_the_plain_hook(model: ThoughtModel, hook: str, kind: str):
-    """At a site by its name, by its position and from the end; of all heads at once and one after the other."""
+    """At a site by its name, by its position and from the end; of all parts at once and one after the other."""
     point, layout = POINTS[hook], model.lay_out(PAIR, kind=kind)[1]
     layer, at = min(1, point.n_layers(model.n_layers) - 1), model.sites(layout)["t1"]
     if not point.hooks and kind == "text":
@@ -253,10 +253,9 @@ def test_an_edit_is_the_plain_hook(model: ThoughtModel, hook: str, kind: str):
     expected = model.run_with_hooks(layout, fwd_hooks=[(name, by_hand) for name in names])
     for site in ("t1", at, at - plain.shape[1]):
         assert torch.equal(model.run_with_hooks(layout, fwd_hooks=[Edit(hook, layer, site, bent)]), expected)
-    if point.heads:
-        cfg = model.hooked.cfg
-        heads = range(cfg.n_heads if point.heads == "query" else cfg.n_key_value_heads or 0)
-        one_by_one = [Edit(hook, layer, "t1", bent, head) for head in heads]
+    if point.part:
+        parts = range(point.n_parts(Sizes.of(model.hooked.cfg)))
+        one_by_one = [Edit(hook, layer, "t1", bent, **{point.part: part}) for part in parts]
         assert torch.equal(model.run_with_hooks(layout, fwd_hooks=one_by_one), expected)
         assert not torch.equal(model.run_with_hooks(layout, fwd_hooks=one_by_one[:1]), expected)
     assert (expected - plain).abs().max() > 1e-3

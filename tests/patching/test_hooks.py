@@ -43,6 +43,32 @@ def source(*shape: int, dtype: torch.dtype = torch.float32, seed: int = 0) -> Te
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
 
 
+def test_one_neuron_is_written_edited_and_read(model: HookedTransformer):
+    """Its vector is one number, [1]; the other neurons keep theirs, and all at once are written without a name."""
+    name, found = "blocks.1.mlp.hook_post", list[Tensor]()
+    width, value = model.cfg.d_mlp, source(2, 1, dtype=torch.float64)
+    _, cache = model.run_with_cache(TOKENS)
+    whole = cache[name][:, 3].clone()
+    whole[:, 5:6] = value
+    expected = model.run_with_hooks(TOKENS, fwd_hooks=[(name, patch_position(3, whole))])
+    writes = patch_position(3, value, neuron=5), edit_position(3, lambda there: 0 * there + value, neuron=5)
+    for write in writes:
+        hooks = [(name, chain(write, capture([3], found, neuron=5)))]
+        assert torch.equal(model.run_with_hooks(TOKENS, fwd_hooks=hooks), expected)
+        assert torch.equal(found.pop(), value[:, None])
+    assert not torch.equal(
+        model.run_with_hooks(TOKENS, fwd_hooks=[(name, patch_position(3, value, neuron=6))]), expected
+    )
+    for wrong, place, problem in (
+        ({"neuron": width}, name, f"`neuron` is {width}, but the activation has neurons 0 to {width - 1}"),
+        ({"neuron": 1}, NAME, "`neuron` is 1, but the activation has no axis of neurons"),
+        ({"head": 1}, name, "`head` is 1, but the activation has no axis of heads"),
+        ({"head": 1, "neuron": 1}, name, "no hook point has both"),
+    ):
+        with pytest.raises(ValueError, match=problem):
+            model.run_with_hooks(TOKENS, fwd_hooks=[(place, patch_position(3, value, **wrong))])
+
+
 def test_a_plain_run_takes_the_hook(model: HookedTransformer):
     vector = source(2, 32, dtype=torch.float64)
 

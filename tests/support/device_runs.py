@@ -18,7 +18,7 @@ def spec_of(*experiments: str, **fields: Any) -> Spec:
 def run(model: ThoughtModel, spec: Spec, pairs: Any, cache: Any = None) -> list[Any]:
     """The tables of all batches."""
     experiment = Experiment.prepare(model, spec, pairs)
-    unpatched = UnpatchedRuns(model, experiment.layouts, spec.engine, cache, spec.hooks)
+    unpatched = UnpatchedRuns(model, experiment.layouts, spec.engine, cache, spec.points)
     runner = BatchRunner.prepare(experiment, unpatched, lambda cells: None)
     todos = [Todo.whole(experiment, batch) for batch in experiment.batches]
     return [part.table for todo in todos for part in runner.run(todo)]

@@ -48,6 +48,7 @@ class Plain:
             "resid_post": (block, False),
             "attn_out": (added, False),
             "resid_mid": (added, False),  # to which the residual stream before it is added
+            "post": (block.mlp.c_proj if hasattr(block.mlp, "c_proj") else block.mlp.down_proj, True),
             "mlp_out": (getattr(block, norm) if normed else block.mlp, False),
         }
         if hook in places:

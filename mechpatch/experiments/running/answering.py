@@ -49,7 +49,7 @@ def answer(
     """
     layouts = [pair_layouts(model, spec, pair) for pair in pairs]
     openings = Openings.of(model.tokenizer, model.hooked.cfg.d_vocab, model.device)
-    runs = UnpatchedRuns(model, layouts, spec.engine, cache, spec.hooks)
+    runs = UnpatchedRuns(model, layouts, spec.engine, cache, spec.points)
     record = ENGINES[spec.engine].record
     outcomes: list[Outcomes] = []
     for index, pair in enumerate(pairs):
@@ -67,7 +67,7 @@ def answer(
         without: tuple[str | None, str | None] = (None, None)
         if NEEDS_THOUGHTS in criteria and found == SIDES:
             less = with_thoughts(model, spec, pair, layouts[index], 0)
-            without = outcomes_of(openings, pair, less, record(model.hooked, model.head, less, spec.hooks))
+            without = outcomes_of(openings, pair, less, record(model.hooked, model.head, less, spec.points))
         clean, corrupted = (
             Said(
                 text=_said(pair, found[side]) or texts[index, side],

@@ -48,6 +48,7 @@ from mechpatch.patching.engine.recording import Recording
 from mechpatch.patching.say import Said
 from mechpatch.patching.together import Predictions
 from mechpatch.patching.wide import float64_device
+from mechpatch.points import POINTS
 from mechpatch.reprs import short_repr
 from mechpatch.storage.keys import digest
 
@@ -141,7 +142,7 @@ class BatchRunner:
                     seed=spec.seed,
                 )
                 for direction in spec.directions
-                for hook in spec.hooks
+                for hook in spec.points
             },
             donors={**DONOR_FUNCTIONS, **{donor.name: donor.function for donor in experiment.own.donors}},
             builder=RecordBuilder(pairs, experiment.site_index(), spec.own_names("metric")),
@@ -233,7 +234,8 @@ class BatchRunner:
             with self.watch.measure("records"):
                 of_run = [run for run, _ in mine]
                 columns = {name: values[of_run] for name, values in of_runs.items()}
-                columns |= similarity_columns([*similarities.of(ran, done, runs)])
+                if not POINTS[hook].of_neurons:  # one number has a sign, and no direction
+                    columns |= similarity_columns([*similarities.of(ran, done, runs)])
                 answers: list[Answers | None] = [None] * len(mine)
                 for at, (run, cell) in enumerate(mine):
                     if (third := thirds.get(cell)) is not None:

@@ -4,7 +4,8 @@
     self        the patched run's own: the effect is exactly 0
     other_pair  as paired, of another pair drawn with the seed
     same_value  of another pair's question whose answer equals the patched run's own
-    gaussian    Gaussian, with the norm of the paired vector (of each head, where the hook point has heads)
+    gaussian    Gaussian, with the norm of the paired vector (of each head, where the hook point has heads); of a
+                neuron, whose vector is one number, with that number's size as standard deviation
     zero        nothing: the zero vector
     mean        as paired, the mean over all pairs of the file, whether they are answered right or not
     other_value as other_pair, drawn for itself
@@ -27,6 +28,7 @@ from mechpatch.errors import SpecError
 from mechpatch.experiments.running.activations import UnpatchedRuns
 from mechpatch.pairs import Pair, Side, Value
 from mechpatch.pairs.counterfactual import step_values
+from mechpatch.points import POINTS
 from mechpatch.storage.keys import digest
 from mechpatch.values import answer_value
 
@@ -121,7 +123,8 @@ class Recipients:
         everyone: all pairs of the file.
         indices: places of the pairs of this batch in `everyone`.
         baseline: what the runs have there when nothing is written, [pair, answer, layer, site, *vector]; the last axes
-            are (d_model), (head, d_head) for z, k and v, and (2, kv_head, d_head), keys then values, for kv.
+            are (d_model), (head, d_head) for z, k and v, (neuron, 1) for post, and (2, kv_head, d_head), keys then
+            values, for kv.
         step: the step of the question that is asked about, from 0 on, for a donor that depends on it; else None.
     """
 
@@ -195,8 +198,12 @@ def _others(everyone: Everyone, index: int) -> list[Question]:
 
 
 def gaussian(runs: Recipients) -> tuple[Vectors, Present]:
-    """Gaussian vectors of the norm that the other side has there: one draw for each layer and site."""
-    everyone = runs.everyone
+    """Gaussian vectors of the norm that the other side has there: one draw for each layer and site.
+
+    A neuron's one number, scaled to a norm, would be the paired number or its negative: it stays Gaussian, with that
+    norm as standard deviation.
+    """
+    everyone, of_neurons = runs.everyone, POINTS[runs.everyone.hook].of_neurons
 
     def drawn(index: int, vectors: Float[Tensor, "2 layer site *vector"]) -> Vectors:
         name, shape = everyone.names[index], vectors.shape[3:]
@@ -210,7 +217,8 @@ def gaussian(runs: Recipients) -> tuple[Vectors, Present]:
             for layer in range(vectors.shape[1])
         ]
         draw = torch.from_numpy(np.array(draws)).to(vectors)
-        draw = draw * (vectors[0].norm(dim=-1, keepdim=True) / draw.norm(dim=-1, keepdim=True))
+        length = 1 if of_neurons else draw.norm(dim=-1, keepdim=True)
+        draw = draw * (vectors[0].norm(dim=-1, keepdim=True) / length)
         return draw.expand_as(vectors)[None]
 
     return torch.cat([drawn(index, each) for index, each in zip(runs.indices, runs.paired, strict=True)]), runs.all

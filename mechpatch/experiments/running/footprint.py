@@ -21,7 +21,7 @@ from mechpatch.names import OPTIONS
 from mechpatch.patching import Batch, collate, engine
 from mechpatch.patching.memory import Memory, memory_bound
 from mechpatch.patching.wide import PIECE
-from mechpatch.points import POINTS
+from mechpatch.points import POINTS, Sizes
 from mechpatch.thoughts import Layout
 
 MB = 2**20
@@ -88,8 +88,8 @@ def footprint(
     """
     memory = memory or Memory.of(model.device, spec.memory)
     cfg, element, sites = model.hooked.cfg, model.hooked.cfg.dtype.itemsize, len(layouts[0][0].sites)
-    recorded = [shapes for pair in layouts for shapes in ENGINES[spec.engine].shapes(model.hooked, pair, spec.hooks)]
-    vectors = sum(2 * sites * floats_of(model, hook) for hook in spec.hooks)  # of one pair; a batch holds three such
+    recorded = [shapes for pair in layouts for shapes in ENGINES[spec.engine].shapes(model.hooked, pair, spec.points)]
+    vectors = sum(2 * sites * floats_of(model, hook) for hook in spec.points)  # of one pair; a batch holds three such
     batch = sum(prod(shape) for shapes in recorded for shape in shapes.values())
     # On a device questions are recorded together, in one base run.
     base_bytes = 0 if model.device.type == "cpu" else batch * element
@@ -108,9 +108,9 @@ def footprint(
         if spec.checks > 0 and spec.engine == "fast":
             work = max(work, read + bytes_of_a_judgement(model, collated))
         if spec.engine == "fast":
-            base = engine.empty_base(model.hooked, model.head, collated, spec.hooks)
+            base = engine.empty_base(model.hooked, model.head, collated, spec.points)
             base_bytes = max(base_bytes, base.nbytes)
-            rows = max(rows, *(engine.bytes_of_rows(base, hook, say) for hook in spec.hooks))
+            rows = max(rows, *(engine.bytes_of_rows(base, hook, say) for hook in spec.points))
             if say and varied:  # what they say is read off base runs of their own, with a copy of keys and values
                 work = max(work, 2 * base.nbytes)
             logits = max(logits, engine.bytes_of_logits(base))
@@ -130,8 +130,7 @@ def footprint(
 def floats_of(model: ThoughtModel, hook: str) -> int:
     """Numbers that a hook point has at one site, over all its layers."""
     cfg, point = model.hooked.cfg, POINTS[hook]
-    kv_heads = cfg.n_key_value_heads or cfg.n_heads
-    return point.n_layers(cfg.n_layers) * prod(point.shape(cfg.d_model, cfg.n_heads, kv_heads, cfg.d_head))
+    return point.n_layers(cfg.n_layers) * prod(point.shape(Sizes.of(cfg)))
 
 
 def footprint_of_batch(experiment: Experiment, indices: Sequence[int], records: int = 0) -> Footprint:

@@ -141,7 +141,7 @@ def _lacking(experiment: Experiment, shards: Sequence[Shard]) -> Iterator[str]:
         ("directions", spec.directions, (shard.about["direction"] for shard in shards)),
         ("donors", experiment.all_donors, (shard.about["donor"] for shard in shards)),
         ("experiments", spec.experiments, (key[KEY.index("experiment")] for key in held)),
-        ("hooks", spec.hooks, (key[KEY.index("hook")] for key in held)),
+        ("hooks", spec.points, (key[KEY.index("hook")] for key in held)),
         ("layers", (cell.layer for cell in cells), (key[KEY.index("layer")] for key in held)),
     ):
         asked = {*wanted}

@@ -88,9 +88,9 @@ def prepare(
     batch, other = (collate(layouts[each], model.device) for each in (side, 1 - side))
     memory = footprint_of_batch(experiment, indices).chunk
     kept = [[pair[each] for pair in recorded] for each in (0, 1)]
-    runner = ENGINES[spec.engine].runner(model.hooked, model.head, batch, kept[side], memory, spec.hooks, say)
+    runner = ENGINES[spec.engine].runner(model.hooked, model.head, batch, kept[side], memory, spec.points, say)
     baseline = runner.baseline
-    vectors = {hook: [stack_vectors(each, hook) for each in kept] for hook in spec.hooks}
+    vectors = {hook: [stack_vectors(each, hook) for each in kept] for hook in spec.points}
     for hook, sides in vectors.items():
         sides[side] = baseline.vectors[hook]
     pairs = [experiment.pairs[index] for index in indices]

@@ -155,8 +155,8 @@ def recorded_start(experiment: Experiment, memory: int) -> Start:
     engine = ENGINES[spec.engine]
 
     def start(batch: Batch, layouts: Sequence[Layout]) -> Runner:
-        recordings = [engine.record(model.hooked, model.head, [layout], spec.hooks)[0] for layout in layouts]
-        return engine.runner(model.hooked, model.head, batch, recordings, memory, spec.hooks, None)
+        recordings = [engine.record(model.hooked, model.head, [layout], spec.points)[0] for layout in layouts]
+        return engine.runner(model.hooked, model.head, batch, recordings, memory, spec.points, None)
 
     return start
 

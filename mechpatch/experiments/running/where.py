@@ -64,7 +64,7 @@ class Ready:
     def of(cls, experiment: Experiment, cache: Path | None, tick: Tick) -> "Ready":
         """Make what all batches share; `cache` is the folder of unpatched activations, None for none."""
         model, spec, groups = experiment.model, experiment.spec, experiment.groups
-        runs = UnpatchedRuns(model, experiment.layouts, spec.engine, cache, spec.hooks, groups)
+        runs = UnpatchedRuns(model, experiment.layouts, spec.engine, cache, spec.points, groups)
         return cls(BatchRunner.prepare(experiment, runs, tick), settings(model.device, experiment.memory))
 
     def run(self, number: int, todo: Todo) -> Iterator[Ran]:

@@ -195,6 +195,7 @@ def _mix(
     tap("hook_resid_mid", h, None)
     x = block.mlp_norm(h)
     inner = block.act(block.up(x)) if block.gate is None else block.act(block.gate(x)).mul_(block.up(x))
+    tap("mlp.hook_post", inner.unsqueeze(-1), None)
     out = block.out_norm(block.down(inner))
     tap("hook_mlp_out", out, None)
     h += out

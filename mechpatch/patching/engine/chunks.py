@@ -26,8 +26,8 @@ def bytes_of_rows(base: BaseRun, hook: str = "resid_post", say: int = 0) -> int:
     model, (pairs, slots), late = base.model, base.tree.tokens.shape, base.stream.shape[2]
     block, d_model, sites = model.blocks[0], model.embed.shape[1], base.tree.sites.shape[1]
     d_mlp, vector = len(block.up.weight), prod(model.shape(POINTS[hook]))
-    row = max(8 * d_model + 3 * slots * model.heads, 4 * d_model + 2 * d_mlp)  # in attention, in the MLP
-    cache = (late + max(0, say - 1)) * 2 * len(model.blocks) * model.kv_heads * model.d_head
+    row = max(8 * d_model + 3 * slots * model.sizes.heads, 4 * d_model + 2 * d_mlp)  # in attention, in the MLP
+    cache = (late + max(0, say - 1)) * 2 * len(model.blocks) * model.sizes.kv_heads * model.sizes.d_head
     written = vector if hook == "resid_post" else 4 * vector  # beside the rows stand those to be written, and a choice
     rows = max(map(len, base.tree.stages[1:])) * row + sites * written
     return pairs * (rows + cache) * base.stream.element_size()

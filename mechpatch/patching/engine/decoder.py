@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from transformer_lens import HookedTransformer, HookedTransformerConfig
 
 from mechpatch.patching.engine.block import Block, Linear, Norm, Piece, Resid, Rotary, capped, same
-from mechpatch.points import HookPoint
+from mechpatch.points import HookPoint, Sizes
 from mechpatch.reprs import short_repr
 
 tanh_gelu = partial(F.gelu, approximate="tanh")
@@ -43,9 +43,7 @@ class Decoder:
     softcap: float | None
     rotary: tuple[Rotary | None, Rotary | None]
     window: int | None
-    heads: int
-    kv_heads: int
-    d_head: int
+    sizes: Sizes
 
     __repr__ = short_repr
 
@@ -55,7 +53,7 @@ class Decoder:
 
     def shape(self, point: HookPoint) -> tuple[int, ...]:
         """Shape of what a hook point has at one layer and position."""
-        return point.shape(self.embed.shape[1], self.heads, self.kv_heads, self.d_head)
+        return point.shape(self.sizes)
 
     def logits(self, h: Resid) -> Float[Tensor, "row vocab_out"]:
         """Of the last block's output."""
@@ -81,9 +79,7 @@ def read_decoder(model: HookedTransformer) -> Decoder:
         softcap=_cap(cfg.output_logits_soft_cap),
         rotary=(weights.rotary(blocks, local=False), weights.rotary(blocks, local=True)),
         window=cfg.window_size if any(each.local for each in blocks) else None,
-        heads=cfg.n_heads,
-        kv_heads=cfg.n_key_value_heads or cfg.n_heads,
-        d_head=cfg.d_head,
+        sizes=Sizes.of(cfg),
     )
 
 

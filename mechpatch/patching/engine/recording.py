@@ -18,6 +18,7 @@ from mechpatch.patching.engine.base import STREAM, BaseRun, beside_the_stream, b
 from mechpatch.patching.engine.runs import base_run
 from mechpatch.patching.engine.tree import Tree, grow
 from mechpatch.patching.moved import moved
+from mechpatch.points import Sizes
 from mechpatch.reprs import short_repr
 from mechpatch.thoughts.layout import Layout
 
@@ -92,7 +93,7 @@ def recorded_shapes(model: HookedTransformer, layouts: Sequence[Layout], hooks: 
         POINT + point.name: (
             point.n_layers(cfg.n_layers),
             sites,
-            *point.shape(cfg.d_model, cfg.n_heads, kv_heads, cfg.d_head),
+            *point.shape(Sizes.of(cfg)),
         )
         for point in beside_the_stream(hooks)
     }

@@ -25,7 +25,7 @@ from mechpatch.patching.engine.block import Grid, Resid, run_block
 from mechpatch.patching.engine.chunks import bytes_of_logits, bytes_of_rows, chunking
 from mechpatch.patching.engine.saying import own_cache, patched_said
 from mechpatch.patching.engine.tree import repeated
-from mechpatch.patching.engine.watch import Patcher, Recorder, Watch, givers_of, heads_of, places_of
+from mechpatch.patching.engine.watch import Patcher, Recorder, Watch, givers_of, parts_of, places_of
 from mechpatch.patching.engine.waves import Handed, Wave, base_runs, on_device, patched_runs, wave_of
 from mechpatch.patching.patch import Patch, RelayStep
 from mechpatch.patching.rollout import Outcome
@@ -109,7 +109,7 @@ def together(
     point = point_of(hook)
     _check(base, patches, point)
     same = source == unpatched
-    same = (same.all(-1) if point.heads else same.flatten(3).all(-1, keepdim=True)).cpu()
+    same = (same.all(-1) if point.parts else same.flatten(3).all(-1, keepdim=True)).cpu()
     say = 0 if base.voice is None else base.voice.say.count
     fit, at_once = chunking(memory, bytes_of_rows(base, hook, say), bytes_of_logits(base))
     size = -(-len(patches) // -(-len(patches) // fit)) if patches else 1  # as few chunks as fit, all of one size
@@ -139,14 +139,14 @@ def together(
 def _check(base: BaseRun, patches: Sequence[Patch], point: HookPoint) -> None:
     """Raise a `SpecError` for a patch that lies where the hook point is not."""
     tree, decoder = base.tree, base.model
-    n_layers, n_heads = point.n_layers(len(decoder.blocks)), decoder.shape(point)[0]
+    n_layers, n_parts = point.n_layers(len(decoder.blocks)), point.n_parts(decoder.sizes)
     fed = [slot in tree.fed for slot in tree.sites[0].tolist()]
     for patch in patches:
         point_of(point.name, patch.head)
         if not 0 <= patch.layer <= patch.layers.stop - 1 < n_layers:
             raise SpecError(f"{patch}: {point.name} has layers 0 to {n_layers - 1}")
-        if patch.head is not None and not 0 <= patch.head < n_heads:
-            raise SpecError(f"{patch}: {point.name} has heads 0 to {n_heads - 1}")
+        if patch.head is not None and not 0 <= patch.head < n_parts:
+            raise SpecError(f"{patch}: {point.name} has {point.part}s 0 to {n_parts - 1}")
         if not point.hooks and not all(fed[site] for site in patch.sites):
             raise SpecError(f"{patch}: {point.name} is found at fed-back thoughts alone")
 
@@ -159,13 +159,13 @@ def relay(
     memory: int = MEMORY,
     hook: str = "resid_post",
 ) -> Iterator[tuple[Patch, RelayStep]]:
-    """Hand one thought on to the next through one layer, or one head of it, for several at once.
+    """Hand one thought on to the next through one layer, or one head or neuron of it, for several at once.
 
     Step 0 writes the donor's vector at the first of `sites`. Step i writes, into a fresh run and there alone, what the
     run of step i-1 itself produced at the i-th site.
 
     Args:
-        layers: a layer, or a layer and a head of the hook point; either for all.
+        layers: a layer, or a layer and a head or neuron of the hook point; either for all.
 
     Yields:
         What was patched, and the step: all layers of step 0, then all of step 1, and so on.
@@ -184,7 +184,7 @@ def _run_chunk(
     base: BaseRun,
     source: Float[Tensor, "pair layer site *vector"],
     patches: Sequence[Patch],
-    same: Bool[Tensor, "pair layer site head"],
+    same: Bool[Tensor, "pair layer site part"],
     at_once: int,
     point: HookPoint,
     known: Mapping[int, Float[Tensor, "pair site *vector"]],
@@ -216,7 +216,7 @@ def _run_chunk(
         waves = [wave_of(tree, runs, each, tree.first, depth, window=window, point=point) for each in stages]
         waves = on_device(waves, device)
         own = own_cache(base, int(runs.rank.max()) + 1)
-        chosen = heads_of(patches, same.shape[3]).to(device) if point.heads else None
+        chosen = parts_of(patches, same.shape[3]).to(device) if point.parts else None
         watch = Patcher(
             base=base,
             point=point,

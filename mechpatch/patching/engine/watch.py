@@ -82,7 +82,7 @@ class Patcher:
 
     Attributes:
         source: the donor's vectors.
-        chosen: which heads a patch writes; None where the hook point has none.
+        chosen: which heads or neurons a patch writes; None where the hook point has none.
         vectors: what each patch's first layer has at the sites; filled where a run has a row of its own.
         handed: of each patch the one whose run's vector it writes; its own number where that vector is in `vectors`
             already, and -1 where it writes the donor's. None where all do that.
@@ -91,7 +91,7 @@ class Patcher:
     base: BaseRun
     point: HookPoint
     source: Float[Tensor, "pair layer site *vector"]
-    chosen: Bool[Tensor, "patch head"] | None
+    chosen: Bool[Tensor, "patch part"] | None
     vectors: Float[Tensor, "patch pair site *vector"]
     handed: Int[Tensor, " patch"] | None = None
 
@@ -127,7 +127,7 @@ class Patcher:
             x[row] = given
         else:
             x[row] = torch.where(self.chosen[patch, :, None], given, x[row])
-            self._read(wave, layer, part, x, useful)  # beside the head that was written stand the run's own
+            self._read(wave, layer, part, x, useful)  # beside the part that was written stand the run's own
 
     def _read(self, wave: Wave, layer: int, part: tuple[int, ...], x: Tensor, useful: Tensor | None) -> None:
         row, patch, pair, site = wave.read[layer]
@@ -173,7 +173,7 @@ def givers_of(count: int, known: Iterable[int], inside: Mapping[int, int]) -> In
     return torch.tensor([given.get(at, -1) for at in range(count)])
 
 
-def heads_of(patches: Sequence[Patch], n_heads: int) -> Bool[Tensor, "patch head"]:
+def parts_of(patches: Sequence[Patch], n_parts: int) -> Bool[Tensor, "patch part"]:
     """`Patcher.chosen` of some patches."""
-    heads = range(n_heads)
-    return torch.tensor([[patch.head in (None, head) for head in heads] for patch in patches])
+    head = torch.tensor([-1 if patch.head is None else patch.head for patch in patches])[:, None]
+    return (head < 0) | (head == torch.arange(n_parts))

@@ -76,7 +76,7 @@ class Wave:
             and slot, then that pair and slot.
         written: by layer, the sites that are written there: row, patch, pair, site.
         read: by layer, the other sites of the runs whose first layer it is; the written ones too where a write may be
-            of one head alone. Of base runs all sites, in every layer.
+            of one part alone. Of base runs all sites, in every layer.
         unseen: [.., i, j] whether slot i of the stage does not see slot j; of global blocks, of local ones.
     """
 
@@ -111,7 +111,7 @@ def base_runs(tree: Tree) -> Runs:
 def patched_runs(
     tree: Tree,
     patches: Sequence[Patch],
-    same: Bool[Tensor, "pair layer site head"],
+    same: Bool[Tensor, "pair layer site part"],
     point: HookPoint = RESID_POST,
     handed: Mapping[int, Handed] | None = None,
 ) -> Runs:
@@ -119,7 +119,7 @@ def patched_runs(
 
     Args:
         handed: patches of one site that do not write the donor's vector, by their place, earlier ones first.
-        same: where the donor is bit for bit what the base run has; one head where the hook point has none. A run that
+        same: where the donor is bit for bit what the base run has; one part where the hook point has none. A run that
             writes nothing else *is* the base run, and is left out: recomputed, its last bits would differ, because
             they depend on the shape of a product.
     """
@@ -209,7 +209,7 @@ def wave_of(
     asked = at_site.any(1) & ((layer < 0) | (layer == depth - 1))
     useful = (tree.heard[pair, slot] | asked) & (below < depth - 1)
     owners = torch.stack([torch.arange(len(run)), runs.patch[run], pair])
-    to_write, to_read = at_site & runs.writes[run], at_site & (~runs.writes[run] | (point.heads is not None))
+    to_write, to_read = at_site & runs.writes[run], at_site & (~runs.writes[run] | (point.parts is not None))
     first, until = layer.clamp(min=0), torch.where(layer < 0, depth - 1, layer)
     there = [below < each for each in range(depth)]  # rows that a block computes of those that concern the hook point
     if point.where == "end":

@@ -67,7 +67,7 @@ def sweep_work(
     if not patches:
         return Work()
     tree, decoder, point = base.tree, base.model, point_of(hook)
-    shape = point.n_layers(len(decoder.blocks)), tree.sites.shape[1], decoder.shape(point)[0] if point.heads else 1
+    shape = point.n_layers(len(decoder.blocks)), tree.sites.shape[1], max(1, point.n_parts(decoder.sizes))
     runs = patched_runs(tree, patches, torch.zeros(len(tree.tokens), *shape, dtype=torch.bool), point, handed)
     waves = [wave_of(tree, runs, each, tree.first, len(decoder.blocks), point=point) for each in tree.stages[1:]]
     return _of_waves(base, runs, waves) + said_work(base, runs.pair, say)

@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 
 from mechpatch.catalogue import PAIRED, direction_label, donor_label, measure_of, role_of
 from mechpatch.kinds.cells import ALL
+from mechpatch.points import part_named
 from mechpatch.stats import Cells, groups, select
 from mechpatch.stats.cells import Column, Group
 from mechpatch.views.figures.parts import add_title, interval_of, movable
@@ -22,10 +23,10 @@ def component_ranking(
     direction: str = "denoise",
     include_incorrect: bool = False,
 ) -> Figure | None:
-    """The components with the largest mean, of every hook point that was run; None where only one without heads was.
+    """The components with the largest mean, of every hook point that was run; None where only one without parts was.
 
-    A component is a layer of a hook point, or a head of it, at one position. Each has its 95 % interval, and the mean
-    of every control at the same place.
+    A component is a layer of a hook point, or a head or neuron of it, at one position. Each has its 95 % interval, and
+    the mean of every control at the same place.
     """
     found = [each for each in groups(table) if (each.experiment, each.direction) == (experiment, direction)]
     effects = {group: select(table, group, include_incorrect) for group in found if group.donor == PAIRED}
@@ -74,9 +75,8 @@ def component_ranking(
 
 def component(group: Group, layer: int, column: Column) -> str:
     """A component as a short label: `z, layer 3, head 5, t4`."""
-    head = "" if column.head is None else f", head {column.head}"
     site = "all thoughts" if column.site == ALL else column.site
-    return f"{group.hook}, layer {layer}{head}, {site}"
+    return ", ".join(filter(None, (group.hook, f"layer {layer}", part_named(group.hook, column.head), site)))
 
 
 def _read(metric: str) -> str:

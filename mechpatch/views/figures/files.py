@@ -137,7 +137,7 @@ def _figures(
     kind = kind_of(experiment)
     given: dict[str, Any] = {"include_incorrect": include_incorrect, "hook": hook}
     sized: dict[str, Any] = given | {"column": column}
-    if hook in POINTS and POINTS[hook].heads:
+    if hook in POINTS and POINTS[hook].parts:
         return {suffix_of(metric): heatmap(table, metric, experiment, direction, **given) for metric in mapped}
     if kind.drawing == "profile":
         return {suffix_of(metric): layer_profile(table, metric, direction, **sized) for metric in mapped}

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from mechpatch.formats import probability, written
 from mechpatch.kinds import kind_of
-from mechpatch.points import POINTS, RESID_POST
+from mechpatch.points import POINTS, RESID_POST, part_named
 from mechpatch.stats import CellSummary
 from mechpatch.views.report.parts import Part, Row, entry
 from mechpatch.views.report.studies import Study
@@ -42,13 +42,13 @@ def _best(study: Study) -> Iterator[CellSummary]:
 def _row(study: Study, cell: CellSummary) -> Row:
     effect = cell.effect
     fingerprint = study.runs[0].spec.get("model", {}).get("fingerprint", "")
-    head = "" if cell.head is None else f", head {cell.head}"
+    part = "".join(f", {part}" for part in [part_named(cell.hook, cell.head)] if part)
     return [
         entry(study.name, "foreign"),
         Part(str(fingerprint)[:8], "foreign code", fingerprint),
         entry(_label(cell)),
         entry(cell.direction),
-        entry(f"layer {cell.layer}{head}, {cell.site}" + (f", step {cell.step}" if cell.step else "")),
+        entry(f"layer {cell.layer}{part}, {cell.site}" + (f", step {cell.step}" if cell.step else "")),
         Part(portion(cell.switched), value=cell.switched.share),
         Part(written(effect.mean), value=effect.mean),
         entry(f"{written(effect.low)} to {written(effect.high)}"),

@@ -44,6 +44,7 @@ def build_payload(
                 for name, kind in all_kinds().items()
             },
             "hooks": {name: point.label for name, point in POINTS.items()},
+            "parts": {name: point.part for name, point in POINTS.items()},
             "directions": DIRECTIONS,
             "donors": {
                 name: {"label": donor.label, "role": role_of(name), "null": is_null(name)}

@@ -7,7 +7,7 @@ from mechpatch.catalogue import donor_label
 from mechpatch.formats import percent, written
 from mechpatch.kinds import kind_of
 from mechpatch.kinds.kind import Placed
-from mechpatch.points import RESID_POST
+from mechpatch.points import RESID_POST, part_named
 from mechpatch.stats.cell_values import CellSummary, Estimate, Held, Share, ShareTest
 from mechpatch.stats.clear import FEWEST_PAIRS, controls, unbeaten
 
@@ -18,7 +18,7 @@ NOUN = {"denoise": "recovery", "noise": "destruction"}
 
 @runtime_checkable
 class Named(Placed, Protocol):
-    """A cell with the names of its experiment and hook point, and its head where it has one."""
+    """A cell with the names of its experiment and hook point, and its head or neuron where it has one."""
 
     @property
     def experiment(self) -> str: ...
@@ -105,7 +105,8 @@ def place(cell: Named) -> str:
     where = kind_of(cell.experiment).place(cell)
     if cell.hook == RESID_POST:
         return where
-    return f"{where}, {cell.hook}" if cell.head is None else f"{where}, head {cell.head} of {cell.hook}"
+    part = part_named(cell.hook, cell.head)
+    return f"{where}, {part} of {cell.hook}" if part else f"{where}, {cell.hook}"
 
 
 def called(experiment: str) -> str:

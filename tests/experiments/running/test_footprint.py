@@ -115,7 +115,7 @@ def test_tensors_take_no_more_than_is_counted(demo_model, shipped_pairs, monkeyp
     held, runs_of = list[int](), batches.runs_of
     with Live() as live:
         monkeypatch.setattr(batches, "runs_of", lambda *given: (held.append(live.now), runs_of(*given))[1])
-        runs = UnpatchedRuns(model, experiment.layouts, engine, None, spec.hooks)
+        runs = UnpatchedRuns(model, experiment.layouts, engine, None, spec.points)
         runner = BatchRunner.prepare(experiment, runs, done.append)
         list(runner.run(Todo.whole(experiment, indices)))
     if engine == "fast":  # just before anything is patched

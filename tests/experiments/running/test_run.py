@@ -306,6 +306,9 @@ def test_killed_and_resumed_equals_uninterrupted(tmp_path):
     assert read_effects(tmp_path / "part").equals(read_effects(tmp_path / "whole"))
 
 
+HOOKS = (*(hook for hook in POINTS if hook != "post"), "post.3", "post.200")
+
+
 @pytest.fixture(scope="module")
 def everywhere(demo_model, shipped_pairs, tmp_path_factory):
     """Records of every hook point, of each engine: all donors, two layers, questions of unequal length."""
@@ -313,7 +316,7 @@ def everywhere(demo_model, shipped_pairs, tmp_path_factory):
     for engine_name in ("fast", "reference"):
         spec = Spec(
             experiments=("position", "relay") if engine_name == "fast" else ("position",),
-            hooks=tuple(POINTS),
+            hooks=HOOKS,
             layers=(0, 3),
             sites=("t0", "t4", "answer"),
             nulls=("self", "zero") if engine_name == "fast" else (),
@@ -352,6 +355,9 @@ def test_every_head_has_cells_of_its_own(everywhere, demo_model):
     for hook, heads in (("z", cfg.n_heads), ("k", cfg.n_key_value_heads), ("v", cfg.n_key_value_heads)):
         rows = records.filter(pc.field("hook") == hook)
         assert {*rows["head"].to_pylist()} == {*range(heads or cfg.n_heads)}
+    neurons = records.filter(pc.field("hook") == "post")
+    assert {*neurons["head"].to_pylist()} == {3, 200}
+    assert neurons["similarity_clean"].null_count == len(neurons)  # one number has no direction
     for hook in ("resid_pre", "attn_out", "kv", "thought"):
         assert {*records.filter(pc.field("hook") == hook)["head"].to_pylist()} == {None}
     fed = records.filter((pc.field("hook") == "thought") & (pc.field("experiment") == "position"))
@@ -372,15 +378,26 @@ def test_a_hook_point_that_is_asked_for_at_no_site_of_its_own_is_refused(demo_mo
 
 
 def test_gaussian_vectors_have_the_norm_of_each_head(demo_model, shipped_pairs, tmp_path):
-    spec = Spec(experiments=("position",), hooks=("z", "kv"), layers=(1,), sites=("t0",), nulls=("gaussian",), checks=0)
+    spec = Spec(
+        experiments=("position",),
+        hooks=("z", "kv", "post.0"),
+        layers=(1,),
+        sites=("t0",),
+        nulls=("gaussian",),
+        checks=0,
+    )
     experiment = Experiment.prepare(demo_model, spec, shipped_pairs[:1])
-    runs = UnpatchedRuns(demo_model, experiment.layouts, "fast", None, spec.hooks)
+    runs = UnpatchedRuns(demo_model, experiment.layouts, "fast", None, spec.points)
     runner = BatchRunner.prepare(experiment, runs, lambda cells: None)
-    for hook in spec.hooks:
+    for hook in spec.points:
         recipients = Recipients(
             everyone=runner.everyone["denoise", hook], indices=[0], baseline=runs.vectors(0, 1, hook)
         )
         drawn, _ = gaussian(recipients)
+        if hook == "post":  # of one number the norm is the standard deviation, over 384 neurons one by one
+            size = (drawn / recipients.paired)[0, 0, 1, 0].std().item()
+            assert size == pytest.approx(1, abs=0.15)
+            continue
         assert torch.allclose(drawn.norm(dim=-1), recipients.paired.norm(dim=-1), rtol=1e-4)
         assert not torch.allclose(drawn, recipients.paired, rtol=0.1)
 

@@ -167,7 +167,7 @@ def test_any_patches_of_any_batch(asked: list[tuple], data: st.DataObject):
     own = base.outcome.vectors[hook][:, :1]
     sites = st.lists(st.sampled_from(range(len(batch.sites)) if point.hooks else fed), min_size=1, unique=True)
     windows = [(0, 1), (1, 1), (2, 1), (0, 2), (1, 2), (0, 3)] if point.hooks else [(0, 1)]  # first layer and width
-    heads = st.sampled_from([None, *range(own.shape[4] if point.heads else 0)])
+    heads = st.sampled_from([None, *range(own.shape[4] if point.parts else 0)])
     drawn = data.draw(st.lists(st.tuples(st.sampled_from(windows), sites, heads), max_size=8))
     patches = [Patch(layer, tuple(chosen), width, head) for (layer, width), chosen, head in drawn]
     # Some vectors are the run's own, so that runs join late or not at all.
@@ -214,10 +214,10 @@ def test_a_relay_at_any_hook_point_is_the_reference(hook: str):
     batch, thoughts = collate(case.layouts[:1]), case.thoughts
     donor = reference.baseline(model.hooked, model.head, other, [hook]).vectors[hook]
     base = engine.base_run(model.hooked, model.head, batch, [hook])
-    ways: list[Any] = [(1, 0), (2, 1)] if point.heads else [0, 2] if point.hooks else [0]
+    ways: list[Any] = [(1, 0), (2, 1)] if point.parts else [0, 2] if point.hooks else [0]
     found = list(engine.relay(base, donor, ways, thoughts, hook=hook))
     for number, way in enumerate(ways):
-        layer, head = way if point.heads else (way, None)
+        layer, head = way if point.parts else (way, None)
         steps = reference.relay(model.hooked, model.head, batch, donor, layer, thoughts, hook, head)
         for (patch, step), site, expected in zip(found[number :: len(ways)], thoughts, steps, strict=True):
             assert patch == Patch(layer, (site,), head=head)
@@ -235,7 +235,7 @@ def test_own_vectors_at_any_hook_point_change_exactly_nothing(hook: str):
     base = engine.base_run(case.model.hooked, case.model.head, case.batch, [hook])
     own, sites = base.outcome.vectors[hook], tuple(case.thoughts)
     top = point.n_layers(case.model.n_layers) - 1
-    patches = [Patch(0, sites), Patch(top, sites), *[Patch(0, sites, head=head) for head in (0, 1) if point.heads]]
+    patches = [Patch(0, sites), Patch(top, sites), *[Patch(0, sites, head=head) for head in (0, 1) if point.parts]]
     for patch, outcome in engine.sweep(base, own, patches, hook=hook):
         assert torch.equal(outcome.logits, base.logits)
         assert torch.equal(outcome.vectors[hook][:, :, 0], own[:, :, patch.layer])
@@ -255,14 +255,15 @@ def test_own_vectors_at_any_hook_point_change_exactly_nothing(hook: str):
         ("z", Patch(3, (0,)), "z has layers 0 to 2"),
         ("z", Patch(0, (0,), head=4), "z has heads 0 to 3"),
         ("k", Patch(0, (0,), head=2), "k has heads 0 to 1"),
-        ("resid_pre", Patch(0, (0,), head=0), "hook point resid_pre has no heads, but head 0 is asked for"),
+        ("post", Patch(0, (0,), head=99), "post has neurons 0 to 47"),
+        ("resid_pre", Patch(0, (0,), head=0), "hook point resid_pre has no heads or neurons, but 0 is asked for"),
         ("thought", Patch(1, (1,)), "thought has layers 0 to 0"),
         ("thought", Patch(0, (0,)), "thought is found at fed-back thoughts alone"),
     ],
 )
 def test_a_patch_where_there_is_no_hook_point_is_refused(hook: str, patch: Patch, message: str):
     case = make_case("tiny-float64", "latent")
-    base = engine.base_run(case.model.hooked, case.model.head, case.batch, ["z", "k", "thought"])
+    base = engine.base_run(case.model.hooked, case.model.head, case.batch, ["z", "k", "post", "thought"])
     donor = base.outcome.vectors.get(hook, case.donor)
     with pytest.raises(SpecError, match=message):
         list(engine.sweep(base, donor, [patch], hook=hook))

@@ -109,9 +109,10 @@ const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 const clip = (text, longest) => (text.length > longest ? `${text.slice(0, longest)}…` : text);
 
 const hasHeads = (grid) => Number.isInteger(grid.columns[0].head);
-const columnWords = (column) => (Number.isInteger(column.head) ? `head ${column.head}` : column.site);
+const partWord = (grid) => WORDS.parts[grid.hook] ?? "head";
+const columnWords = (grid, column) => (Number.isInteger(column.head) ? `${partWord(grid)} ${column.head}` : column.site);
 
-// The columns of one map: all of them; where the hook point has heads, those of the position at which a cell stands.
+// The columns of one map: all of them; where the hook point has heads or neurons, those of the position at which a cell stands.
 function columnsAt(grid, cell) {
   const { site, step } = columnOf(grid, cell);
   return [...grid.columns.keys()].filter((at) => !hasHeads(grid) || (grid.columns[at].site === site && grid.columns[at].step === step));
@@ -119,7 +120,7 @@ function columnsAt(grid, cell) {
 
 function placeWords(grid, cell) {
   const column = columnOf(grid, cell);
-  return `layer ${layerOf(grid, cell)}, ${isChain(grid) ? `step ${column.step} (${column.site})` : column.site}${hasHeads(grid) ? `, head ${column.head}` : ""}`;
+  return `layer ${layerOf(grid, cell)}, ${isChain(grid) ? `step ${column.step} (${column.site})` : column.site}${hasHeads(grid) ? `, ${partWord(grid)} ${column.head}` : ""}`;
 }
 
 // Digits after the point from a Python format, true minus, no minus on a rounded zero.

@@ -47,10 +47,10 @@ function Map_({ grid, values, said, bold, tick, text, signed, reach, selected, c
   const heads = across.map((column) => grid.columns[column]);
   const columns = across.length;
   const rows = grid.layers.length;
-  const upright = columnsCrowd(heads, (width - CELL.left) / columns);
+  const upright = columnsCrowd(grid, heads, (width - CELL.left) / columns);
   const cell = Math.max(4, Math.min(CELL.widest, (width - CELL.left - 2) / columns));
   const high = rows <= 8 ? Math.min(CELL.highest, Math.max(26, cell)) : Math.max(13, Math.min(30, 460 / rows));
-  const head = upright ? 8 + 6.4 * Math.min(16, Math.max(...heads.map((column) => columnWords(column).length))) : CELL.header;
+  const head = upright ? 8 + 6.4 * Math.min(16, Math.max(...heads.map((column) => columnWords(grid, column).length))) : CELL.header;
   const numbers = [...values].map(text);
   const numbered = high >= 13 && cell >= 3 + 7.4 * Math.max(...numbers.map((number) => number.length));
   const cellAt = (row, column) => row * grid.columns.length + across[column];
@@ -88,23 +88,23 @@ function Map_({ grid, values, said, bold, tick, text, signed, reach, selected, c
     ${title ? html`<p class="panel-title" data-title>${title}</p>` : null}
     <svg width=${whole.width} height=${whole.height} viewBox=${`0 0 ${whole.width} ${whole.height}`}>
       <defs><pattern id="hatch" width="7" height="7" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><rect width="7" height="7" class="hatch-ground" /><line x1="0" x2="0" y1="0" y2="7" class="hatch-line" /></pattern></defs>
-      <g aria-hidden="true" class="heads">${heads.map((column, index) => columnHead(column, index, cell, head, upright))}
+      <g aria-hidden="true" class="heads">${heads.map((column, index) => columnHead(grid, column, index, cell, head, upright))}
         ${grid.layers.map((layer, row) => (row % every ? null : html`<text x=${CELL.left - 8} y=${head + (rows - 1 - row) * high + high / 2 + 4} text-anchor="end">${layer}</text>`))}
         <text transform=${`translate(11,${head + (rows * high) / 2}) rotate(-90)`} text-anchor="middle" class="muted">${grid.width > 1 ? "First layer" : kindWords(grid.experiment).up}</text></g>
-      <g role="grid" aria-label=${`${id}, layers by ${hasHeads(grid) ? "heads" : isChain(grid) ? "steps" : "positions"}`} onKeyDown=${move}>
+      <g role="grid" aria-label=${`${id}, layers by ${hasHeads(grid) ? `${partWord(grid)}s` : isChain(grid) ? "steps" : "positions"}`} onKeyDown=${move}>
         ${grid.layers.map((_, row) => html`<g role="row" key=${row}>${across.map((_, column) => drawCell(cellAt(row, column)))}</g>`).reverse()}</g>
       ${chosen ? html`<rect x=${corner.x + 1} y=${corner.y + 1} width=${cell - 2} height=${high - 2} class="chosen" aria-hidden="true" />` : null}
     </svg></div>`;
 }
 
-function columnsCrowd(columns, cell) {
-  return columns.some((column) => 7.2 * columnWords(column).length + 10 > Math.min(CELL.widest, cell));
+function columnsCrowd(grid, columns, cell) {
+  return columns.some((column) => 7.2 * columnWords(grid, column).length + 10 > Math.min(CELL.widest, cell));
 }
 
 // A site as a box on the line of the sequence; upright where there is no room.
-function columnHead(column, index, cell, head, upright) {
+function columnHead(grid, column, index, cell, head, upright) {
   const x = CELL.left + index * cell;
-  const name = clip(columnWords(column), 16);
+  const name = clip(columnWords(grid, column), 16);
   if (upright) return html`<text key=${index} transform=${`translate(${x + cell / 2 + 4},${head - 4}) rotate(-90)`}>${name}</text>`;
   return html`<g key=${index}>${index ? html`<line x1=${x - 4} x2=${x + 4} y1="13" y2="13" class="link" />` : null}
     <rect x=${x + 3} y="3" width=${cell - 6} height="20" rx="4" class="site" /><text x=${x + cell / 2} y="17" text-anchor="middle">${name}</text></g>`;
@@ -188,7 +188,7 @@ function mapCaption({ state, grid, cell }, panels, words) {
   const hatched = grid.structural.size ? " Hatched: cannot move, by construction." : "";
   const donors = panels.some((panel) => panel.grid.donor !== "paired") ? " Beside the effect stand the other donors, on the same scale." : "";
   const hook = state.hook === "resid_post" ? "" : `, ${hookWords(state.hook)}`;
-  return `${kindWords(state.experiment).label}${hook}, ${WORDS.directions[state.direction] ?? state.direction}. ${what ?? `${words.axis}, mean over ${n} pairs`}.${tick}${bold}${hatched}${donors} Layers upwards, ${hasHeads(grid) ? `heads across, at ${columnOf(grid, cell).site}` : isChain(grid) ? "steps across" : "positions across, as the sequence has them"}. Click a cell, or use the arrow keys.`;
+  return `${kindWords(state.experiment).label}${hook}, ${WORDS.directions[state.direction] ?? state.direction}. ${what ?? `${words.axis}, mean over ${n} pairs`}.${tick}${bold}${hatched}${donors} Layers upwards, ${hasHeads(grid) ? `${partWord(grid)}s across, at ${columnOf(grid, cell).site}` : isChain(grid) ? "steps across" : "positions across, as the sequence has them"}. Click a cell, or use the arrow keys.`;
 }
 
 function mapRows(panels, state) {

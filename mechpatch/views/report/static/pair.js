@@ -64,8 +64,8 @@ function PairMap({ view, number }) {
   const rows = grid.layers.length;
   const size = Math.max(5, Math.min(52, (width - CELL.left - 2) / columns));
   const high = Math.max(10, Math.min(28, 360 / rows));
-  const crowded = columnsCrowd(heads, size);
-  const head = crowded ? 8 + 6.4 * Math.min(16, Math.max(...heads.map((column) => columnWords(column).length))) : CELL.header;
+  const crowded = columnsCrowd(grid, heads, size);
+  const head = crowded ? 8 + 6.4 * Math.min(16, Math.max(...heads.map((column) => columnWords(grid, column).length))) : CELL.header;
   const drawn = [...Array(rows * columns).keys()].map((place) => {
     const index = Math.floor(place / columns) * grid.columns.length + across[place % columns];
     const [x, y] = [CELL.left + (place % columns) * size, head + (rows - 1 - Math.floor(place / columns)) * high];
@@ -84,7 +84,7 @@ function PairMap({ view, number }) {
   const caption = `The answer of pair ${state.pair} after each write: ✓ the clean, ✗ the corrupted, · another one; beside it its own ${words.label}.${grid.structural.size ? " Hatched: cannot move, by construction." : ""} Click a cell to choose it.`;
   return html`<${Figure} number=${number} name=${`pair-${state.pair}-${state.experiment}`} caption=${caption} methods=${methodsOf(view, "effect")} rows=${data}><div ref=${place}>${width ? html`<svg width=${whole.width} height=${whole.height} viewBox=${`0 0 ${whole.width} ${whole.height}`} role="img" aria-label=${`Answers of pair ${state.pair} after each write`}>
       <defs><pattern id="hatch-pair" width="7" height="7" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><rect width="7" height="7" class="hatch-ground" /><line x1="0" x2="0" y1="0" y2="7" class="hatch-line" /></pattern></defs>
-      <g class="heads">${heads.map((column, index) => columnHead(column, index, size, head, crowded))}${grid.layers.map((layer, row) => (row % Math.ceil(13 / high) ? null : html`<text x=${CELL.left - 8} y=${head + (rows - 1 - row) * high + high / 2 + 4} text-anchor="end">${layer}</text>`))}</g>${drawn}</svg>` : null}</div><//>`;
+      <g class="heads">${heads.map((column, index) => columnHead(grid, column, index, size, head, crowded))}${grid.layers.map((layer, row) => (row % Math.ceil(13 / high) ? null : html`<text x=${CELL.left - 8} y=${head + (rows - 1 - row) * high + high / 2 + 4} text-anchor="end">${layer}</text>`))}</g>${drawn}</svg>` : null}</div><//>`;
 }
 
 // Views that CircuitsVis draws: its script is run once, when the first of them is looked at.
