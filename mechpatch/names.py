@@ -26,6 +26,7 @@ OPTIONS = {
     "sites": "--sites",
     "subsets": "--sets",
     "window": "--window",
+    "screen": "--screen",
     "directions": "--direction",
     "nulls": "--nulls",
     "thoughts": "--thoughts",

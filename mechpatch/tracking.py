@@ -8,9 +8,11 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, ParamSpec, Protocol, cast, runtime_checkable
+from typing import Any, Literal, ParamSpec, Protocol, cast, runtime_checkable
 
 from mechpatch.errors import MechpatchError
+from mechpatch.stats.summary_values import Summary
+from mechpatch.stats.values_json import as_json
 
 logger = logging.getLogger(__name__)
 
@@ -111,3 +113,19 @@ def _until_failure(observer: Observer) -> Observer:
 
 def _warn(error: Exception) -> None:
     logger.warning("wandb failed and the run goes on without it: %s: %s", type(error).__name__, error)
+
+
+def headline(summary: Summary) -> dict[str, Any]:
+    """The few numbers that a tracker shows: the counts, and the leading cell of each direction, its switch first."""
+    found: dict[str, Any] = as_json(summary.counts)
+    for cell in summary.leading():
+        told = {
+            "switched": cell.switched.share,
+            "neither": cell.neither.share,
+            "effect": cell.effect.mean,
+            "recovery": cell.recovery.mean,
+            **{f"switched_{donor}": test.share for donor, test in cell.switched.beyond.items()},
+            **{name: getattr(cell, name) for name in ("experiment", "layer", "site", "step")},
+        }
+        found |= {f"{cell.direction}_{name}": value for name, value in told.items()}
+    return found

@@ -24,6 +24,7 @@ from mechpatch.experiments.running.intact import require_intact
 from mechpatch.experiments.running.notes import notes
 from mechpatch.experiments.running.numerics import record_tolerance
 from mechpatch.experiments.running.run import Pace, run_experiment
+from mechpatch.experiments.running.screened import screened
 from mechpatch.experiments.running.where import RunBatches
 from mechpatch.experiments.screening import still_known
 from mechpatch.experiments.spec import Spec
@@ -35,17 +36,18 @@ from mechpatch.own import NOTHING, Own
 from mechpatch.patching.engine.product import use
 from mechpatch.patching.memory import Memory, peak_memory
 from mechpatch.reprs import short_repr
-from mechpatch.stats import RunFacts, RunSummary, Summary, summarise, write_summary
+from mechpatch.stats import RunFacts, RunSummary, summarise, write_summary
 from mechpatch.stats.finished import FinishedRun
 from mechpatch.stats.summary_values import Prediction, RoundingFacts
 from mechpatch.stats.typical_pairs import typical_pairs
 from mechpatch.stats.values_json import as_json
 from mechpatch.storage.atomic import writing
+from mechpatch.storage.choices import Choice
 from mechpatch.storage.keys import digest
 from mechpatch.storage.memory import MemoryRun
 from mechpatch.storage.results import PAIRS, PLAN, RunDirectory, log_to, open_run
 from mechpatch.storage.sealed import read_sealed, write_sealed
-from mechpatch.tracking import Observer, null_observer
+from mechpatch.tracking import Observer, headline, null_observer
 from mechpatch.views.figures.files import plot_run
 from mechpatch.views.report import write_report
 
@@ -89,6 +91,7 @@ class Kept:
     pairs: dict[str, Any]
     records: pa.Table
     summary: RunSummary
+    choices: tuple[Choice, ...] = ()
     folder: None = None
 
     __repr__ = short_repr
@@ -152,6 +155,7 @@ def run_to_directory(
             said(more)
         if known := still_known(experiment, cache):
             said(known)
+        experiment = screened(experiment, directory, cache, said)
         records, pace = _run(experiment, directory, cache, progress, observer.pair_done, said, run_batches)
         expected = _expected(out, model, spec, pairs, pace)
         summary = _summary(experiment, records, pace, pairs, include_incorrect, started, expected)
@@ -183,15 +187,18 @@ def run_in_memory(
     started = time.monotonic()
     use(library_for(model, spec.engine, product, cache))
     directory = MemoryRun(describe_run(model, spec, pairs, (), own))
+    experiment = screened(experiment, directory, cache, log.info)
     records, pace = _run(experiment, directory, cache, progress, lambda row: None, log.info, run_batches)
     summary = _summary(experiment, records, pace, pairs, include_incorrect, started, None)
-    return Kept(directory.spec, describe_pairs(model, pairs, experiment), records, summary)
+    return Kept(directory.spec, describe_pairs(model, pairs, experiment), records, summary, directory.choices())
 
 
 def write_run(run: Kept | FinishedRun, out: Path) -> None:
     """Write a run into a new directory. Raises `SpecError` or `StorageError` if it holds something else."""
     with open_run(out, run.spec) as directory:
         write_sealed(out / PAIRS, run.pairs)
+        if run.choices:
+            directory.keep_choices(run.choices)
         directory.finish(run.records)
         write_summary(directory.folder, run.summary)
 
@@ -235,7 +242,7 @@ def _summary(
     """What the records say, and how the run went."""
     spec, model = experiment.spec, experiment.model
     tolerance = record_tolerance(pace.rounding, experiment.layouts)
-    summary = summarise(records, spec.seed, include_incorrect, tolerance)
+    summary = summarise(records, spec.seed, include_incorrect, tolerance, experiment.known.choices)
     asked = [experiment.pairs[index] for index in experiment.asked]
     run = RunFacts(
         seconds=round(time.monotonic() - started, 3),
@@ -278,19 +285,3 @@ def _identity(model: ThoughtModel, spec: Spec, pairs: PairFile) -> str:
     """Fingerprint of all that decides how much is run."""
     described = describe_run(model, spec, pairs, ())
     return digest({name: described[name] for name in ("spec", "model", "pairs")})
-
-
-def headline(summary: Summary) -> dict[str, Any]:
-    """The few numbers that a tracker shows: the counts, and the leading cell of each direction, its switch first."""
-    found: dict[str, Any] = as_json(summary.counts)
-    for cell in summary.leading():
-        told = {
-            "switched": cell.switched.share,
-            "neither": cell.neither.share,
-            "effect": cell.effect.mean,
-            "recovery": cell.recovery.mean,
-            **{f"switched_{donor}": test.share for donor, test in cell.switched.beyond.items()},
-            **{name: getattr(cell, name) for name in ("experiment", "layer", "site", "step")},
-        }
-        found |= {f"{cell.direction}_{name}": value for name, value in told.items()}
-    return found

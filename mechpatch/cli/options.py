@@ -131,6 +131,16 @@ PlaceholderToken = Annotated[
         show_default="the pad token",
     ),
 ]
+Screen = Annotated[
+    int | None,
+    option(
+        "--screen",
+        panel=EXPERIMENT,
+        metavar="N",
+        help="Of heads and neurons, run the N cells that gradients point at, and 50 random ones.",
+        show_default="all",
+    ),
+]
 Distances = Annotated[
     str,
     option(

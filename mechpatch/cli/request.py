@@ -21,6 +21,7 @@ from mechpatch.cli.options import (
     Pairs,
     PlaceholderToken,
     Quiet,
+    Screen,
     Seed,
     Separator,
     Thoughts,
@@ -118,6 +119,7 @@ def request(
     window: Annotated[
         int, option("--window", panel=EXPERIMENT, metavar="N", help="Layers in a row that window writes.")
     ] = 3,
+    screen: Screen = None,
     direction: Annotated[
         str,
         option(
@@ -213,6 +215,7 @@ def request(
         sites=split(sites),
         subsets=tuple(tuple(names.split("+")) for names in split(sets)),
         window=window,
+        screen=screen,
         directions=split(direction.replace("both", "denoise,noise")),
         nulls=tuple(name.replace("-", "_") for name in split(nulls)),
         thoughts=kind_of_thoughts(thoughts, source),
@@ -261,6 +264,7 @@ def _require_joinable(out: Path, given: Mapping[str, Any]) -> None:
     fields = {name: given[name] for name in ("seed", "batch_size", "min_gap", "engine")}
     fields |= {name: unescaped(text) for name, text in texts.items() if text is not None}
     fields["say"] = given["say"]
+    fields["screen"] = given["screen"]
     fields["memory"] = None if memory is None else memory * 2**20
     try:
         require_equal(certain_differences(read_spec(out), given["dtype"], fields))

@@ -10,6 +10,7 @@ from mechpatch.models import ThoughtModel
 from mechpatch.own import NOTHING, Own
 from mechpatch.patching.patch import Patch
 from mechpatch.points import POINTS, RESID_POST, Sizes
+from mechpatch.storage.choices import Choice
 from mechpatch.thoughts import Layout, select_sites, thought_sites
 
 
@@ -20,11 +21,13 @@ class Known:
     Attributes:
         fixed: the sites at which every question has the same token, see `fixed_sites`.
         n_steps, most: see `Frame`.
+        choices: of the experiments and hook points that are screened, which cells are run; of all others all are.
     """
 
     fixed: tuple[str, ...] = ()
     n_steps: int = 0
     most: int | None = None
+    choices: tuple[Choice, ...] = ()
 
 
 NOTHING_KNOWN = Known()
@@ -73,7 +76,9 @@ def cells_of(spec: Spec, frame: Frame, own: Own = NOTHING) -> list[Cell]:
 def all_cells(
     model: ThoughtModel, spec: Spec, sites: tuple[str, ...], own: Own = NOTHING, known: Known = NOTHING_KNOWN
 ) -> list[Cell]:
-    """Every cell of `spec`: hook point by hook point, there part by part, and then those that write nothing.
+    """Every cell of `spec` that is run: hook point by hook point, there part by part, then those that write nothing.
+
+    Cells that a screen left out are not even made: there may be a million of them.
 
     Raises:
         SpecError: there is no such site, layer, head or neuron; or there are more cells than can be run.
@@ -82,10 +87,26 @@ def all_cells(
     written: list[Cell] = []
     for frame in frames:
         cells = [cell for cell in cells_of(spec, frame, own) if cell.thoughts is None]
+        choices = [choice for choice in known.choices if choice.hook == frame.hook]
+        if choices:
+            written += _chosen(frame.hook, cells, choices)
+            continue
         heads = asked_parts(model, spec, frame.hook)
         require_runnable(frame.hook, len(frame.layers), len(heads), len(heads) * len(cells))
         written += [replace(cell, hook=frame.hook, head=head) for head in heads for cell in cells]
     return written + [cell for cell in cells_of(spec, frames[0], own) if cell.thoughts is not None]
+
+
+def _chosen(hook: str, cells: Sequence[Cell], choices: Sequence[Choice]) -> list[Cell]:
+    """Those of the cells, part by part, that a screen chose."""
+    parts = sorted({part for choice in choices for part in choice.places})
+    of = {choice.experiment: choice.places for choice in choices}
+    return [
+        replace(cell, hook=hook, head=part)
+        for part in parts
+        for cell in cells
+        if cell.place in of[cell.experiment].get(part, ())
+    ]
 
 
 def asked_parts(model: ThoughtModel, spec: Spec, hook: str) -> list[int | None]:

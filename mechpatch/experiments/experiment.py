@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from mechpatch.errors import SpecError, ThoughtError
 from mechpatch.experiments.cells import NOTHING_KNOWN, Known, all_cells, fixed_sites
+from mechpatch.experiments.choice import Candidates, candidates, foreseen
 from mechpatch.experiments.layouts import groups, most_thoughts, pair_layouts
 from mechpatch.experiments.spec import Spec
 from mechpatch.kinds import Cell
@@ -16,6 +17,7 @@ from mechpatch.pairs import Pair
 from mechpatch.pairs.counterfactual import given_answers, step_values
 from mechpatch.patching.memory import Memory
 from mechpatch.reprs import short_repr
+from mechpatch.storage.choices import Choice
 from mechpatch.thoughts import Layout, thought_sites
 
 
@@ -100,6 +102,7 @@ class Experiment:
                 most=most_thoughts(spec, layouts, model.n_ctx),
             ),
         )
+        experiment = experiment._foreseeing()
         experiment.check()
         if spec.expected:
             require_expected([pairs[index] for index in experiment.asked], layouts[0][0].sites)
@@ -112,9 +115,25 @@ class Experiment:
             memory: as the run was cut into chunks by when it began; None for what this machine gives.
         """
         asked = [index for index, pair in enumerate(self.pairs) if pair.pair_id in names]
-        whole = replace(self, spec=replace(spec, checks=self.spec.checks), asked=asked, pinned=memory)
+        whole = replace(self, spec=replace(spec, checks=self.spec.checks), asked=asked, pinned=memory)._foreseeing()
         whole.check()
         return whole
+
+    @property
+    def candidates(self) -> list[Candidates]:
+        """What a screen chooses from; nothing where there is none."""
+        if self.spec.screen is None:
+            return []
+        every = [self.layouts[index][0].sites for index in self.asked]
+        return candidates(self.model, self.spec, every, self.own, self.known)
+
+    def choosing(self, choices: Sequence[Choice]) -> "Experiment":
+        """The same with what a screen chose."""
+        return replace(self, known=replace(self.known, choices=tuple(choices)))
+
+    def _foreseeing(self) -> "Experiment":
+        """The same with as many cells as a screen will choose: which ones, its run finds out."""
+        return self.choosing([foreseen(each, self.spec.screen or 0) for each in self.candidates])
 
     def check(self) -> None:
         """Ask for every cell. Raises `ThoughtError` or `SpecError` if a layer or site does not exist."""

@@ -46,6 +46,7 @@ FIXED = {
     "separator": ("text",),
     "distances": None,
     "window": None,
+    "screen": None,
     "seed": None,
     "batch_size": None,
     "min_gap": None,
@@ -184,6 +185,14 @@ def _of_specs(found: Mapping[str, Any], asked: Mapping[str, Any]) -> Iterator[tu
             continue
         if had != now:
             yield OPTIONS[name], as_typed(name, had), as_typed(name, now)
+    if asked["spec"].get("screen") is not None:  # what there is to choose from cannot grow
+        had, now = (spec_from(each["spec"]) for each in (found, asked))
+        if any(had.parts(hook) != now.parts(hook) for hook in {*had.points} & {*now.points}):
+            yield OPTIONS["hooks"], as_typed("hooks", had.hooks), as_typed("hooks", now.hooks)
+        for name in ("layers", "sites", "subsets"):
+            had, now = (_each(name, spec_from(each["spec"])) for each in (found, asked))
+            if had.keys() != now.keys():
+                yield OPTIONS[name], as_typed(name, [*had.values()]), as_typed(name, [*now.values()])
 
 
 def _shown(value: Any) -> str:

@@ -9,6 +9,7 @@ from mechpatch.errors import SpecError
 from mechpatch.kinds import KINDS, SHORT
 from mechpatch.names import OPTIONS, as_typed, not_known
 from mechpatch.points import POINTS, RESID_POST, split_hook
+from mechpatch.storage.choices import CANDIDATES
 
 # Cells of one hook point whose parts are written one by one. The heads of a 70B model are 40,960 (80 layers × 64 heads
 # × 8 sites), and can be run; the neurons of a 1B model are a million, 16 million records for a batch of 16 pairs.
@@ -34,6 +35,8 @@ class Spec:
         sites: names as `select_sites` takes them; read by `position`, `pairwise` and `window`.
         subsets: sets of sites to write at once, names as in `sites`; read by `subset`.
         window: layers in a row; read by `window`.
+        screen: cells with the largest estimates that are run, of each experiment and hook point with heads or neurons,
+            beside some random ones; None for all.
         directions: denoise writes clean vectors into the corrupted run, noise corrupted ones into the clean run.
         nulls: null donors beside the effect.
         thoughts: latent, text or placeholder.
@@ -61,6 +64,7 @@ class Spec:
     sites: tuple[str, ...] = ("all",)
     subsets: tuple[tuple[str, ...], ...] = ()
     window: int = 3
+    screen: int | None = None
     directions: tuple[str, ...] = ("denoise",)
     nulls: tuple[str, ...] = ()
     thoughts: str = "latent"
@@ -129,6 +133,27 @@ class Spec:
         if ("subset" in self.experiments) != bool(self.subsets):
             raise SpecError("subset needs sets of sites and they need it: say `subset` and, for example, --sets t0+t2")
         require_distinct(self.subsets, self.subsets)
+        if self.screen is not None:
+            self._check_screen()
+
+    def _check_screen(self) -> None:
+        """Raise a `SpecError` for what has no first-order estimate, and for a metric that is called as a column is."""
+        if CANDIDATES in self.own_names("metric"):
+            raise SpecError(f"metric {CANDIDATES!r}: a screened run has a column of that name; choose another")
+        if not any(POINTS[hook].parts for hook in self.points):
+            having = ", ".join(f"{name} ({point.part}s)" for name, point in POINTS.items() if point.parts)
+            raise SpecError(
+                f"--screen {self.screen}: there is something to choose from at {having} alone, and --hooks "
+                f"{as_typed('hooks', self.hooks)} has none of these; leave --screen out, or choose one of them"
+            )
+        for name in (name for name in self.experiments if name in KINDS):
+            why = "hands on what the step before produced" if KINDS[name].hands_on else ""
+            why = why or ("does not write what the pair's other side has" if KINDS[name].donors else "")
+            if why:
+                raise SpecError(
+                    f"--screen {self.screen}: {as_typed('experiments', name)} {why}, so that no gradient estimates it; "
+                    "run it in another folder, without --screen"
+                )
 
     def _check_numbers(self) -> None:
         least = {
@@ -137,6 +162,7 @@ class Spec:
             "checks": (0, "0 cells"),
             "memory": (1, "1 MB"),
             "say": (1, "1 token"),
+            "screen": (1, "1 cell"),
             "seed": (0, "0"),
         }
         for field, (smallest, said) in least.items():
@@ -220,7 +246,8 @@ def require_runnable(hook: str, layers: int, parts: int, cells: int) -> None:
         raise SpecError(
             f"--hooks {hook}: {parts:,} {word}s of {layers} {'layer' if layers == 1 else 'layers'} are at least "
             f"{cells:,} cells for each pair, and at most {MOST_CELLS:,} can be run. Name {word}s (--hooks "
-            f"{hook}.5,{hook}.77), or take fewer layers and positions (--layers 8 --sites t2)"
+            f"{hook}.5,{hook}.77), take fewer layers and positions (--layers 8 --sites t2), or let gradients choose "
+            "(--screen 200)"
         )
 
 

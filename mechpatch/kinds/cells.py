@@ -60,6 +60,11 @@ class Cell:
         return self.experiment, self.hook, self.head, self.layer, self.width, self.site, self.step
 
     @property
+    def place(self) -> tuple[int, int, str, int]:
+        """What tells it from the other cells of its experiment, hook point and head."""
+        return self.layer, self.width, self.site, self.step
+
+    @property
     def name(self) -> str:
         """What an error message calls it."""
         return f"{spelt(self.experiment, self.hook, self.head)}, layer {self.layer}, site {self.site}"

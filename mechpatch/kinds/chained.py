@@ -42,7 +42,15 @@ def at_step(cell: Placed) -> str:
     return at_site(cell) if cell.step is None else f"layer {cell.layer}, step {cell.step}"
 
 
-RELAY = Kind(name="relay", label="Relay", phrase="In the relay", cells=relay_cells, drawing="chain", place=at_step)
+RELAY = Kind(
+    name="relay",
+    label="Relay",
+    phrase="In the relay",
+    cells=relay_cells,
+    drawing="chain",
+    hands_on=True,
+    place=at_step,
+)
 CUMULATIVE = Kind(
     name="cumulative",
     label="Cumulative patching",

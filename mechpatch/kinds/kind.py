@@ -44,6 +44,7 @@ class Kind:
             each layer over the steps. "triangle": sites × sites, a map for each layer.
         donors: the donors that it is run with, the effect first; empty for the pair's other side and the nulls that
             were asked for.
+        hands_on: whether its cells write what the run of the step before produced.
         needs: the kind whose effects its own are held against, pair by pair.
         gives: what that difference is called: lost, synergy or gain (see `mechpatch.stats.sets`).
         place: where a cell is, in words, given anything that has its layer, site, step and width.
@@ -57,6 +58,7 @@ class Kind:
     phrase: str = ""
     drawing: str = "map"
     donors: tuple[str, ...] = ()
+    hands_on: bool = False
     needs: str | None = None
     gives: str | None = None
     place: Callable[[Placed], str] = at_site

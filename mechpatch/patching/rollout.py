@@ -35,6 +35,7 @@ class Write:
         hook: see `points`.
         head: the only head or neuron that is written, whose vector `source` is then (of a neuron its one number);
             all if None.
+        added: whether `source` is added to what is there, instead of taking its place.
     """
 
     layer: int
@@ -42,6 +43,7 @@ class Write:
     source: Float[Tensor, "pair 2 site *vector"]
     hook: str = "resid_post"
     head: int | None = None
+    added: bool = False
 
     __repr__ = short_repr
 
@@ -51,7 +53,7 @@ class Write:
     def rows(self, chosen: int | slice) -> RowWrite:
         """For the rows of one continuation, or for those of both, by pair."""
         columns, source = _by_row(self.columns, chosen), _by_row(self.source, chosen)
-        return RowWrite(point_of(self.hook), self.layer, columns, source, self.head)
+        return RowWrite(point_of(self.hook), self.layer, columns, source, self.head, self.added)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -103,6 +105,8 @@ def rollout(
 ) -> Outcome:
     """Run a batch as its layouts ask: with fed-back thoughts where it has latents, in one forward pass otherwise.
 
+    Gradients are kept where a source that is written requires them, and nowhere else.
+
     Args:
         read: one for each hook point, at most.
 
@@ -121,14 +125,14 @@ def rollout(
         _check_columns(batch, each.columns)
         if not point_of(each.hook).hooks:
             _check_thoughts(batch, each)
-    if batch.n_latents == 0:
-        return rollout_static(model, batch, writes, reads)
-    if head is None:
+    if batch.n_latents and head is None:
         raise ThoughtError("latent thoughts need a model with a latent head; load a CODI checkpoint")
-    return rollout_latent(model, head, batch, writes, reads)
+    with torch.set_grad_enabled(any(each.source.requires_grad for each in writes)):
+        if head is None or not batch.n_latents:
+            return rollout_static(model, batch, writes, reads)
+        return rollout_latent(model, head, batch, writes, reads)
 
 
-@torch.no_grad()
 def rollout_static(
     model: HookedTransformer, batch: Batch, writes: Sequence[Write] = (), reads: Sequence[Read] = ()
 ) -> Outcome:
@@ -139,7 +143,6 @@ def rollout_static(
     return _outcome(model, batch, hidden[:, batch.tail_start :], [found], reads)
 
 
-@torch.no_grad()
 def rollout_latent(
     model: HookedTransformer,
     head: LatentHead,

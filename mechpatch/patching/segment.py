@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from transformer_lens import HookedTransformer
 from transformer_lens.cache.key_value_cache import TransformerLensKeyValueCache
 
-from mechpatch.patching.hooks import capture, patch_positions, rows
+from mechpatch.patching.hooks import Hook, capture, edit_positions, patch_positions, rows
 from mechpatch.points import HookPoint
 
 Hooks = list[tuple[str | Callable[..., Any], Callable[..., Any]]]  # as transformer-lens takes them
@@ -29,17 +29,24 @@ class RowWrite(NamedTuple):
     columns: Int[Tensor, "row site"]
     source: Float[Tensor, "row site *vector"]
     head: int | None
+    added: bool
 
     def hooks(self, columns: Int[Tensor, "row _"], source: Float[Tensor, "row _ *vector"]) -> Hooks:
         """What writes `source` into a block."""
         parts = [source] if len(self.point.hooks) == 1 else source.unbind(2)
         if self.point.of_neurons and self.head is None:
             parts = [source[..., 0]]
-        chosen = {} if self.head is None else {str(self.point.part): self.head}
         return [
-            (f"blocks.{self.layer}.{name}", patch_positions(columns, part, **chosen))
+            (f"blocks.{self.layer}.{name}", self.hook(columns, part))
             for name, part in zip(self.point.hooks, parts, strict=True)
         ]
+
+    def hook(self, columns: Int[Tensor, "row _"], source: Float[Tensor, "row _ *vector"]) -> Hook:
+        """What writes `source` at these columns of an activation, or adds it."""
+        chosen = {} if self.head is None else {str(self.point.part): self.head}
+        if self.added:
+            return edit_positions(columns, lambda there: there + source, **chosen)
+        return patch_positions(columns, source, **chosen)
 
 
 class RowRead(NamedTuple):
@@ -78,7 +85,7 @@ def segment(
         if inside.any() and write.point.hooks:
             hooks += write.hooks(columns, source)
         elif inside.any():
-            embeds = patch_positions(columns, source)(embeds, None)
+            embeds = write.hook(columns, source)(embeds, None)
     thought, found = embeds, []
     for read in reads:
         inside = ((read.columns >= start) & (read.columns < end)).all(0)

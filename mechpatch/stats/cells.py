@@ -22,6 +22,7 @@ from mechpatch.kinds.cells import JOIN as JOIN
 from mechpatch.names import OUTCOMES
 from mechpatch.points import POINTS, RESID_POST
 from mechpatch.reprs import short_repr
+from mechpatch.storage.choices import CANDIDATES
 from mechpatch.values import Value, answer_value
 
 KEYS = (
@@ -65,6 +66,8 @@ class Cells:
         layers: the layers that were written, lowest first.
         columns: ordered by step, then by place in the sequence, then by head.
         structural: True where any row of the cell is zero by construction.
+        run: True where the cell has any row; a screen leaves cells out.
+        left_out: how many cells a screen left out.
         width: how many layers each cell writes, from its own layer upwards.
         rows: one row for each used pair and each cell that was run.
         address: the index of each row in the flattened grid.
@@ -74,6 +77,8 @@ class Cells:
     layers: Int[np.ndarray, " layer"]
     columns: tuple[Column, ...]
     structural: Bool[np.ndarray, "layer column"]
+    run: Bool[np.ndarray, "layer column"]
+    left_out: int
     width: int
     rows: pa.Table
     address: Int[np.ndarray, " row"]
@@ -164,7 +169,11 @@ def select(table: pa.Table, group: Group, include_incorrect: bool = False, head:
     columns = tuple(Column(place["site"], place["step"], place["head"]) for place in ordered)
 
     structural = np.zeros((len(layers), len(columns)), dtype=bool)
-    np.logical_or.at(structural.reshape(-1), _cell_of(rows, layers, columns), _array(rows, "structural"))
+    at = _cell_of(rows, layers, columns)
+    np.logical_or.at(structural.reshape(-1), at, _array(rows, "structural"))
+    run = np.zeros_like(structural)
+    run.reshape(-1)[at] = True
+    among = rows[CANDIDATES].drop_null().unique().to_pylist() if CANDIDATES in rows.column_names else []
     if not include_incorrect:
         rows = rows.filter(pc.field("both_correct"))
     pairs, pair_of = np.unique(_array(rows, "pair_index"), return_inverse=True)
@@ -179,6 +188,8 @@ def select(table: pa.Table, group: Group, include_incorrect: bool = False, head:
         layers=layers,
         columns=columns,
         structural=structural,
+        run=run,
+        left_out=max(among) - int(run.sum()) if among and head is None else 0,
         width=widths[0] if widths else 1,
         rows=rows,
         address=address,

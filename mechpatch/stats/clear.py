@@ -36,6 +36,15 @@ def is_clear_value(found: Share | Held) -> bool:
     return _enough(found) and all(_exceeds(found, donor) for donor in controls(found))
 
 
+def is_clear_among(found: Share | Held, q: float) -> bool:
+    """As `is_clear_value` of one of several cells that nothing was chosen among, so that they alone count as tested.
+
+    Args:
+        q: false discovery rate among these; NaN where there is no test.
+    """
+    return q <= FALSE_DISCOVERIES and _enough(found)
+
+
 def differs(found: Tested) -> bool:
     """Whether a difference of two runs or two cells may be claimed; there is no control of it but the other side."""
     return found.q is not None and found.q <= FALSE_DISCOVERIES and _enough(found)

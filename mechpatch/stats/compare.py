@@ -123,7 +123,7 @@ def compare_runs(
             (row, column)
             for row, layer in enumerate(one.layers)
             for column, name in enumerate(one.columns)
-            if layer in other.layers and name in other.columns
+            if one.run[row, column] and _has(other, int(layer), name)
         ]
         if not grid or one.width != other.width:
             continue
@@ -135,11 +135,12 @@ def compare_runs(
         layers = np.searchsorted(other.layers, one.layers[rows])
         places = [other.columns.index(one.columns[column]) for column in columns]
         structural = one.structural[rows, columns] & other.structural[layers, places]
-        compared = _compared(placed(one, metric), placed(other, metric), structural, seed, metric)
+        left_out = max(one.left_out, other.left_out)
+        compared = _compared(placed(one, metric), placed(other, metric), structural, seed, metric, left_out)
         rival = placed(other, "switched")
         nulls = {donor: placed(null, "switched") for donor, null in nulls_beside(group, laid_out).items()}
         switched = np.where(np.isnan(rival), np.nan, placed(one, "switched"))
-        found_shares = shares(switched, {OTHER_RUN: rival, **nulls}, one.structural[rows, columns])
+        found_shares = shares(switched, {OTHER_RUN: rival, **nulls}, one.structural[rows, columns], left_out)
         cells += [
             ComparedCell(
                 **group._asdict(),
@@ -186,13 +187,22 @@ def unlike_questions(a: Mapping[str, Mapping[str, Any]], b: Mapping[str, Mapping
     return {pair_id: differing for pair_id, differing in parts.items() if differing}
 
 
-def _compared(a: np.ndarray, b: np.ndarray, structural: np.ndarray, seed: int, metric: str) -> list[dict[str, Any]]:
+def _has(cells: Cells, layer: int, column: Column) -> bool:
+    """Whether a cell was run."""
+    if layer not in cells.layers or column not in cells.columns:
+        return False
+    return bool(cells.run[np.searchsorted(cells.layers, layer), cells.columns.index(column)])
+
+
+def _compared(
+    a: np.ndarray, b: np.ndarray, structural: np.ndarray, seed: int, metric: str, left_out: int = 0
+) -> list[dict[str, Any]]:
     """The fields of `Compared` for each cell of two arrays (pair × cell), over the pairs that have both."""
     undefined = np.isnan(a - b)
     a, b = np.where(undefined, np.nan, a), np.where(undefined, np.nan, b)
-    difference = contrast(a - b, structural, seed)
+    difference = contrast(a - b, structural, seed, left_out)
     if metric in SHARES:  # exact, where flips of signs are drawn
-        test = paired_shares(a, b, structural)
+        test = paired_shares(a, b, structural, left_out)
         interval = replace(
             difference.interval, low=test["low"], high=test["high"], method=np.full(len(structural), ADJUSTED)
         )
@@ -240,7 +250,10 @@ def _find(table: pa.Table, place: Place, include_incorrect: bool) -> tuple[Cells
             f"{f', the {word}s {_few(cells.heads)}' if cells.heads else ''} and the sites "
             f"{', '.join(dict.fromkeys(column.site for column in cells.columns))}"
         )
-    return cells, (int(np.searchsorted(cells.layers, place.layer)), columns[0])
+    at = int(np.searchsorted(cells.layers, place.layer)), columns[0]
+    if not cells.run[at]:
+        raise SpecError(f"the screen left {_spelt(place)} out: it was not run; compare one that was, or run it")
+    return cells, at
 
 
 def _few(parts: list[int]) -> str:

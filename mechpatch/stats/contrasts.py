@@ -38,18 +38,19 @@ class Contrast:
 
 
 def contrast(
-    difference: Float[np.ndarray, " pair *cell"], structural: Bool[np.ndarray, "*cell"], seed: int
+    difference: Float[np.ndarray, " pair *cell"], structural: Bool[np.ndarray, "*cell"], seed: int, left_out: int = 0
 ) -> Contrast:
     """Test the difference in every cell.
 
     Args:
         structural: cells in which the difference is zero by construction; they are no tests and do not count for q.
+        left_out: cells that a screen left out; they count for q, see `benjamini_hochberg`.
     """
     p = sign_flip_p(difference, seed)
     return Contrast(
         interval=bootstrap_mean(difference, seed, LEVEL),
         p=p,
-        q=benjamini_hochberg(np.where(structural, np.nan, p)),
+        q=benjamini_hochberg(np.where(structural, np.nan, p), left_out),
     )
 
 
@@ -76,15 +77,16 @@ def against(
     nulls: Mapping[str, Float[np.ndarray, " pair *cell"]],
     structural: Bool[np.ndarray, "*cell"],
     seed: int,
+    left_out: int = 0,
 ) -> Against:
     """Test the mean in every cell, and how far it is beyond that of each null donor, pair by pair.
 
     Args:
         nulls: the values of each null donor at the same pairs and cells, by name.
-        structural: see `contrast`.
+        structural, left_out: see `contrast`.
     """
-    own = contrast(values, structural, seed)
-    beyond = {donor: contrast(values - other, structural, seed) for donor, other in nulls.items()}
+    own = contrast(values, structural, seed, left_out)
+    beyond = {donor: contrast(values - other, structural, seed, left_out) for donor, other in nulls.items()}
     sign = np.sign(own.interval.mean)
     tests = [
         np.where(np.sign(each.interval.mean) == sign, each.p, np.where(np.isnan(each.p), np.nan, 1.0))
@@ -92,7 +94,7 @@ def against(
         if role_of(donor) == "control"
     ]
     p = joint_p(tests, own.p)
-    return Against(own=own, beyond=beyond, p=p, q=benjamini_hochberg(np.where(structural, np.nan, p)))
+    return Against(own=own, beyond=beyond, p=p, q=benjamini_hochberg(np.where(structural, np.nan, p), left_out))
 
 
 def joint_p(tests: Sequence[Float[np.ndarray, "*cell"]], own: Float[np.ndarray, "*cell"]) -> Float[np.ndarray, "*cell"]:

@@ -30,7 +30,7 @@ def both_directions(laid_out: Mapping[Group, Cells], seed: int) -> list[Directio
             if donor in opposite
         }
         sufficiency, necessity = bootstrap_mean(restored, seed, LEVEL), bootstrap_mean(destroyed, seed, LEVEL)
-        difference = against(restored - destroyed, nulls, cells.structural, seed)
+        difference = against(restored - destroyed, nulls, cells.structural, seed, cells.left_out)
         found += [
             DirectionPair(
                 experiment=group.experiment,
@@ -47,5 +47,6 @@ def both_directions(laid_out: Mapping[Group, Cells], seed: int) -> list[Directio
             )
             for row, layer in enumerate(cells.layers)
             for index, column in enumerate(cells.columns)
+            if cells.run[row, index]
         ]
     return found

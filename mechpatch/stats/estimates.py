@@ -95,12 +95,18 @@ def sign_flip_p(values: Values, seed: int, resamples: int = RESAMPLES) -> Float[
     return p.reshape(values.shape[1:])
 
 
-def benjamini_hochberg(p: Float[np.ndarray, "*cell"]) -> Float[np.ndarray, "*cell"]:
-    """q: the smallest false discovery rate at which each cell is a discovery. NaN is no test and stays NaN."""
+def benjamini_hochberg(p: Float[np.ndarray, "*cell"], left_out: int = 0) -> Float[np.ndarray, "*cell"]:
+    """q: the smallest false discovery rate at which each cell is a discovery. NaN is no test and stays NaN.
+
+    Args:
+        left_out: cells that could have been tested and were not, because these were chosen instead, by the same pairs:
+            they count as tests that reject nothing.
+    """
     q = p.copy()
     tested = ~np.isnan(p)
     if tested.any():
-        q[tested] = stats.false_discovery_control(p[tested])
+        every = np.concatenate([p[tested], np.ones(left_out)])
+        q[tested] = stats.false_discovery_control(every)[: tested.sum()]
     return q
 
 

@@ -13,6 +13,7 @@ from mechpatch.stats.cells import Group
 from mechpatch.stats.cells import groups as groups_of
 from mechpatch.stats.summary_file import read_summary
 from mechpatch.stats.summary_values import RunSummary
+from mechpatch.storage.choices import Choice, read_choices
 from mechpatch.storage.questions import read_questions
 from mechpatch.storage.results import EFFECTS, read_effects, read_pairs, read_spec
 
@@ -42,6 +43,11 @@ class FinishedRun:
     def pairs(self) -> dict[str, Any]:
         """Every pair that could be run, and its tokens: `pairs.json`."""
         return read_pairs(self.folder)
+
+    @cached_property
+    def choices(self) -> tuple[Choice, ...]:
+        """Which cells of heads a screen chose: `screen.json`; nothing where all were run."""
+        return read_choices(self.folder)
 
     @cached_property
     def questions(self) -> dict[str, dict[str, Any]]:

@@ -47,6 +47,7 @@ class Best:
     Attributes:
         layer, head, site, step: the cell; where thoughts were written it is the best of those.
         cells: how many cells it is the best of.
+        left_out: how many cells of the map a screen left out, of which nobody knows the share.
         share: the share of pairs that switch there.
         low, high: the limits of the largest share of all these cells.
     """
@@ -62,6 +63,7 @@ class Best:
     share: float
     low: float
     high: float
+    left_out: int = 0
 
 
 def best_cells(laid_out: Mapping[Group, Cells], top: Sequence[CellSummary], seed: int) -> list[Best]:
@@ -78,22 +80,31 @@ def _best(cells: Cells, cell: CellSummary, seed: int) -> Best:
     among = np.array([at_thoughts(column.site) or not at_thoughts(cell.site) for column in cells.columns])
     values = cells.values("switched")
     asked = ~cells.structural & among & ~np.isnan(values).all(axis=0)
-    low, high = largest_share_limits(values[:, asked], seed)
+    low, high = largest_share_limits(values[:, asked], seed, left_out=cells.left_out)
     return Best(
         **{name: getattr(cell, name) for name in ("experiment", "direction", "hook", "layer", "head", "site", "step")},
         cells=int(asked.sum()),
         share=cell.switched.share or 0.0,
         low=low,
         high=high,
+        left_out=cells.left_out,
     )
 
 
 def largest_share_limits(
-    values: Float[np.ndarray, "pair cell"], seed: int, level: float = LEVEL, resamples: int = RESAMPLES
+    values: Float[np.ndarray, "pair cell"],
+    seed: int,
+    level: float = LEVEL,
+    resamples: int = RESAMPLES,
+    left_out: int = 0,
 ) -> tuple[float, float]:
     """Limits of the largest of the true shares, from 0/1 `values`; NaN for a pair that has none at a cell.
 
     Each cell needs a pair.
+
+    Args:
+        left_out: cells that the same pairs were asked about and that have no values. What they would have been is not
+            known, so the lower limit has Bonferroni's level for all of them.
     """
     known, hit = ~np.isnan(values), values == 1
     n, count = known.sum(axis=0), hit.sum(axis=0)
@@ -101,6 +112,8 @@ def largest_share_limits(
     high = 1.0 if count[best] == n[best] else float(stats.beta.ppf(1 - tail, count[best] + 1, n[best] - count[best]))
     if not count[best]:
         return 0.0, high
+    if left_out:
+        return float(stats.beta.ppf(tail / (len(n) + left_out), count[best], n[best] - count[best] + 1)), high
     rivals = _rivals(values, best)
     believed = _smallest_p(known[:, rivals], hit[:, rivals], seed, resamples)
     strict = float(np.clip(np.quantile(believed, tail), tail / rivals.sum(), tail))

@@ -25,18 +25,19 @@ def power(group: Group, cells: Cells) -> Power | None:
     spread = spread[~np.isnan(spread)]
     if not spread.size or not spread.max() > 0:
         return None
+    tested = int(spread.size) + cells.left_out
     typical, worst = float(np.median(spread)), float(spread.max())
     return Power(
         experiment=group.experiment,
         direction=group.direction,
         hook=group.hook,
-        cells=int(spread.size),
+        cells=tested,
         spread=Spread(typical=typical, worst=worst),
         detectable=tuple(
             Detectable(
                 pairs=pairs,
                 typical=_smallest(typical, pairs, ALPHA),
-                worst=_smallest(worst, pairs, ALPHA / spread.size),
+                worst=_smallest(worst, pairs, ALPHA / tested),
             )
             for pairs in (used, *PLANNED)
         ),

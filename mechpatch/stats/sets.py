@@ -112,7 +112,7 @@ def beyond_parts(group: Group, laid_out: Mapping[Group, Cells], seed: int) -> li
         for donor, other in nulls_beside(group, laid_out).items():
             if (null := _differences(group._replace(donor=donor), laid_out)) is not None:
                 nulls[donor] = aligned(cells, other, _mean(null))
-        tested = against(_mean(found), nulls, found[0].structural, seed)
+        tested = against(_mean(found), nulls, found[0].structural, seed, cells.left_out)
         if name == "gain":
             entries = _gain_entries(cells, found, tested, seed, grid)
         else:
@@ -167,9 +167,9 @@ def notes(groups: Sequence[Group]) -> list[str]:
 def _gain_entries(
     cells: Cells, found: list[Difference], over_mean: Against, seed: int, grid: list[tuple[int, int]]
 ) -> list[Beyond]:
-    each = [contrast(gain.values, gain.structural, seed) for gain in found]
+    each = [contrast(gain.values, gain.structural, seed, cells.left_out) for gain in found]
     p = np.max([_one_sided(gain) for gain in each], axis=0)
-    q = benjamini_hochberg(np.where(cells.structural, np.nan, p))
+    q = benjamini_hochberg(np.where(cells.structural, np.nan, p), cells.left_out)
     return [
         {
             "gain": Gain(

@@ -1,6 +1,6 @@
 """The summary of a run, computed from nothing but its records."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -19,8 +19,10 @@ from mechpatch.stats.estimates import bootstrap_mean, effect_size, minimum_detec
 from mechpatch.stats.maximum import best_cells
 from mechpatch.stats.others import other_answers
 from mechpatch.stats.power import power
+from mechpatch.stats.screens import screens
 from mechpatch.stats.summary_values import Counts, Summary
 from mechpatch.stats.switching import switching
+from mechpatch.storage.choices import Choice
 
 TOP = 5
 HELD = ("effect", "answer_logprob_change")  # against the null donors
@@ -31,6 +33,7 @@ def summarise(
     seed: int,
     include_incorrect: bool = False,
     tolerance: float = 1e-3,
+    choices: Sequence[Choice] = (),
 ) -> Summary:
     """Means, intervals, tests and checks of every cell; None stands for what is NaN or infinite.
 
@@ -51,6 +54,7 @@ def summarise(
         seed: the seed of resamples and sign flips.
         include_incorrect: use pairs that the unpatched model gets wrong, too.
         tolerance: the largest difference, in nats or logits, between two computations that must agree.
+        choices: what a screen chose; `screens` says what it missed.
 
     Raises:
         StorageError: the records lack a column or hold a cell twice.
@@ -78,6 +82,7 @@ def summarise(
         sets_notes=tuple(sets.notes(found)),
         planning=tuple(each for each in powers if each is not None),
         checks=tuple(checks(table, include_incorrect, tolerance)),
+        screens=tuple(screens(choices, described)),
     )
     return replace(summary, others=tuple(other_answers(table, summary.leading())))
 
@@ -140,7 +145,7 @@ def _describe(
     values = cells.values("effect")
     detectable = minimum_detectable_effect(standard_deviation(values), held["effect"].own.interval.n)
     size = effect_size(values)
-    for at in np.ndindex(cells.structural.shape):
+    for at in map(tuple, np.argwhere(cells.run).tolist()):
         row, column = at
         effect = held_at(held["effect"], at)
         yield CellSummary(
@@ -175,7 +180,7 @@ def _held(name: str, group: Group, laid_out: Mapping[Group, Cells], seed: int) -
     """A measure of each cell of `group`, held against that of each null donor."""
     cells = laid_out[group]
     nulls = {donor: aligned(cells, null, null.values(name)) for donor, null in nulls_beside(group, laid_out).items()}
-    return against(cells.values(name), nulls, cells.structural, seed)
+    return against(cells.values(name), nulls, cells.structural, seed, cells.left_out)
 
 
 def _top(group: Group, described: list[CellSummary]) -> list[CellSummary]:

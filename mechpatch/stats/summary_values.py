@@ -8,6 +8,7 @@ from mechpatch.stats.answers import AnswerCell
 from mechpatch.stats.cell_values import CellSummary, Estimate, Held
 from mechpatch.stats.maximum import Best
 from mechpatch.stats.others import ADDRESS, OtherAnswer
+from mechpatch.stats.screens import Screened
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +56,7 @@ class Power:
     """What pairs can find in one experiment, direction and hook point.
 
     Attributes:
-        cells: how many cells have a spread.
+        cells: how many cells are tested: those that have a spread, and those that a screen left out.
         detectable: the first entry is for the pairs that have a recovery.
     """
 
@@ -133,6 +134,7 @@ class Summary:
         best: the largest share of each map, with an interval that knows that it was chosen.
         others: what is said most often by pairs that give neither answer, at the leading cells; none without `--say`.
         sets_notes: which differences of sets are missing, and what to run for them.
+        screens: what each screen chose and missed; none where all cells were run.
         planning: what so many pairs would find, for each experiment and direction.
     """
 
@@ -151,6 +153,7 @@ class Summary:
     planning: tuple[Power, ...]
     checks: tuple[Check, ...]
     others: tuple[OtherAnswer, ...] = ()
+    screens: tuple[Screened, ...] = ()
 
     __repr__ = short_repr
 
@@ -176,6 +179,11 @@ class Summary:
         """The largest share of the map that a cell is in; None where no pair can switch."""
         of = cell.experiment, cell.direction, cell.hook
         return next((each for each in self.best if (each.experiment, each.direction, each.hook) == of), None)
+
+    def screen_of(self, cell: CellSummary) -> Screened | None:
+        """The screen of the map that a cell is in; None where all of it was run."""
+        of = cell.experiment, cell.direction, cell.hook
+        return next((each for each in self.screens if (each.experiment, each.direction, each.hook) == of), None)
 
     def leading(self) -> Iterator[CellSummary]:
         """The cell by which each direction is told: the first of `top` of position-wise, else of what was run."""

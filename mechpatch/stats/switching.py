@@ -76,21 +76,26 @@ def shares_of(group: Group, laid_out: Mapping[Group, Cells], names: Sequence[str
 def _share(cells: Cells, name: str, nulls: Mapping[str, Cells]) -> list[Share]:
     """One share for each cell, layers outermost."""
     others = {donor: aligned(cells, null, null.values(name)) for donor, null in nulls.items()}
-    return shares(cells.values(name), others, cells.structural)
+    return shares(cells.values(name), others, cells.structural, cells.left_out)
 
 
 def shares(
     values: Float[np.ndarray, " pair *cell"],
     others: Mapping[str, Float[np.ndarray, " pair *cell"]],
     structural: Bool[np.ndarray, "*cell"],
+    left_out: int = 0,
 ) -> list[Share]:
-    """The share of each cell, held against each of `others`, by name: null donors, or another run."""
+    """The share of each cell, held against each of `others`, by name: null donors, or another run.
+
+    Args:
+        structural, left_out: see `mechpatch.stats.contrasts.contrast`.
+    """
     known = ~np.isnan(values)
     n, count = known.sum(axis=0), (values == 1).sum(axis=0)
     low, high = proportion_limits(count, n)
-    beyond = {name: paired_shares(values, other, structural) for name, other in others.items()}
+    beyond = {name: paired_shares(values, other, structural, left_out) for name, other in others.items()}
     p = joint_p([more_p(test) for name, test in beyond.items() if role_of(name) == "control"], np.zeros(n.shape))
-    q = benjamini_hochberg(np.where(structural, np.nan, p))
+    q = benjamini_hochberg(np.where(structural, np.nan, p), left_out)
     return [
         Share(
             count=int(count[at]),
@@ -115,15 +120,16 @@ def paired_shares(
     values: Float[np.ndarray, " pair *cell"],
     other: Float[np.ndarray, " pair *cell"],
     structural: Bool[np.ndarray, "*cell"],
+    left_out: int = 0,
 ) -> dict[str, np.ndarray]:
-    """The fields of `ShareTest` for each cell, for 0/1 `values` held against those of `other`."""
+    """The fields of `ShareTest` for each cell, for 0/1 `values` held against those of `other`; see `shares`."""
     both = ~np.isnan(values) & ~np.isnan(other)
     n = both.sum(axis=0)
     more, less = ((both & (one > two)).sum(axis=0) for one, two in ((values, other), (other, values)))
     p = np.where(n > 0, mcnemar_p(more, less), np.nan)
     share = np.divide((both & (other == 1)).sum(axis=0), n, out=np.full(n.shape, np.nan), where=n > 0)
     low, high = paired_difference_limits(more, less, n)
-    q = benjamini_hochberg(np.where(structural, np.nan, p))
+    q = benjamini_hochberg(np.where(structural, np.nan, p), left_out)
     return {"n": n, "share": share, "more": more, "less": less, "low": low, "high": high, "p": p, "q": q}
 
 

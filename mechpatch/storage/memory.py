@@ -1,7 +1,7 @@
 """What a run leaves, kept in memory: the same surface as `results.RunDirectory`, and no file."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from mechpatch.reprs import short_repr
+from mechpatch.storage.choices import Choice
 from mechpatch.storage.keys import canonical_json, digest
 from mechpatch.storage.results import Shard
 
@@ -21,11 +22,13 @@ class MemoryRun:
         spec: what was asked.
         tables: rows by shard.
         found: all rows, once the run is finished.
+        chosen: what a screen chose.
     """
 
     spec: dict[str, Any]
     tables: dict[str, tuple[Shard, pa.Table]] = field(default_factory=dict)
     found: pa.Table | None = None
+    chosen: tuple[Choice, ...] = ()
 
     __repr__ = short_repr
 
@@ -53,6 +56,14 @@ class MemoryRun:
     def remove_shard(self, shard: Shard) -> None:
         """Forget a shard that others stand for."""
         self.tables.pop(shard.path.name, None)
+
+    def choices(self) -> tuple[Choice, ...]:
+        """What a screen chose."""
+        return self.chosen
+
+    def keep_choices(self, choices: Sequence[Choice]) -> None:
+        """Keep what a screen chose."""
+        self.chosen = tuple(choices)
 
     def finish(self, table: pa.Table) -> None:
         """Make `table` the records of the run."""

@@ -6,6 +6,7 @@
     effects.parquet, effects.sha256  all rows, and the checksum as `sha256sum -c` reads it
     pairs.json                       every pair that could be run, and its tokens
     summary.json, run.log, run.lock
+    screen.json                      which cells of heads were chosen to be run, where a screen chose some
     plan.json                        what it was expected to take, if that was asked
 
 `spec.json`, `pairs.json` and `summary.json` are sealed: they carry the fingerprint of their content. While a directory
@@ -16,7 +17,7 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ import pyarrow.parquet as pq
 
 from mechpatch.errors import SpecError, StorageError
 from mechpatch.storage.atomic import lock, remove_stale, write_bytes, write_text, writing
+from mechpatch.storage.choices import Choice, read_choices, write_choices
 from mechpatch.storage.folders import PLAN as PLAN
 from mechpatch.storage.folders import SPEC, require_run_or_empty
 from mechpatch.storage.keys import canonical_json, digest, file_digest
@@ -140,6 +142,14 @@ class RunDirectory:
         """Delete a shard that others stand for. Raises `StorageError`."""
         with writing(shard.path):
             shard.path.unlink(missing_ok=True)
+
+    def choices(self) -> tuple[Choice, ...]:
+        """What a screen chose; nothing where there was none yet. Raises `StorageError`."""
+        return read_choices(self.folder)
+
+    def keep_choices(self, choices: Sequence[Choice]) -> None:
+        """Keep what a screen chose. Raises `StorageError`."""
+        write_choices(self.folder, choices)
 
     def finish(self, table: pa.Table) -> Path:
         """Make `table` the records of the run, and `spec` what it was asked; a summary of other records is removed.

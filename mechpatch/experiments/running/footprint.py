@@ -19,6 +19,7 @@ from mechpatch.metrics import CHUNK
 from mechpatch.models import ThoughtModel
 from mechpatch.names import OPTIONS
 from mechpatch.patching import Batch, collate, engine
+from mechpatch.patching.attribution import bytes_of_gradients
 from mechpatch.patching.memory import Memory, memory_bound
 from mechpatch.patching.wide import PIECE
 from mechpatch.points import POINTS, Sizes
@@ -40,7 +41,8 @@ class Footprint:
         bound: bytes that all of it may take; as asked for, or the memory of the device.
         process: libraries and weights.
         batch: what is held as long as the batch is run: its unpatched runs and the vectors of donors.
-        work: metrics of one patch, or its check with plain hooks and by the referee, whichever takes more.
+        work: metrics of one patch, its check with plain hooks and by the referee, or the gradients of one pair where
+            cells are screened, whichever takes most.
         rows, logits: bytes of one patch of the fast engine, see `engine.bytes_of_rows`; 0 with plain hooks.
         says: whether runs go on by themselves: logits are then made while all rows' keys and values are held.
         cap: bytes of a chunk of patches, whatever the bound: a larger one would not be faster.
@@ -96,6 +98,7 @@ def footprint(
     batch += (min(pairs, KEPT) + 3 * len(layouts)) * vectors
     if spec.expected or "swap" in spec.experiments:  # questions are recorded again, with expected answers
         batch *= 2
+    screened = [hook for hook in spec.points if POINTS[hook].parts]
     rows = logits = work = 0
     say, varied = spec.say or 0, bool({"count", "early"} & {*spec.experiments})
     for direction in spec.directions:
@@ -105,6 +108,8 @@ def footprint(
         work = max(work, metrics)
         if spec.checks > 0 or spec.engine == "reference" or varied:
             work = max(work, bytes_of_a_plain_run(model, collated, say) + 4 * read)
+        if spec.screen is not None:  # before anything is patched, pair by pair if need be
+            work = max(work, bytes_of_gradients(model.hooked, collated, screened))
         if spec.checks > 0 and spec.engine == "fast":
             work = max(work, read + bytes_of_a_judgement(model, collated))
         if spec.engine == "fast":

@@ -23,6 +23,7 @@ from mechpatch.experiments.running.numerics import Rounding
 from mechpatch.kinds import KINDS
 from mechpatch.kinds.cells import KEY
 from mechpatch.points import POINTS
+from mechpatch.storage.choices import CANDIDATES, Choice
 from mechpatch.storage.memory import MemoryRun
 from mechpatch.storage.results import RunDirectory, Shard
 
@@ -109,6 +110,15 @@ def arrange(table: pa.Table, experiment: Experiment) -> pa.Table:
         for name in SORTED
     ]
     return table.take(np.lexsort(keys[::-1]))
+
+
+def with_candidates(table: pa.Table, choices: Sequence[Choice]) -> pa.Table:
+    """Rows with how many cells those of their map were chosen from, null where all are run; as they are without any."""
+    if not choices:
+        return table
+    counts = {(choice.experiment, choice.hook): choice.candidates for choice in choices}
+    maps = zip(table["experiment"].to_pylist(), table["hook"].to_pylist(), strict=True)
+    return table.append_column(CANDIDATES, pa.array([counts.get(each) for each in maps], pa.int64()))
 
 
 def superseded(experiment: Experiment, shards: Iterable[Shard]) -> list[Shard]:

@@ -27,6 +27,7 @@ from mechpatch.experiments.running.found import (
     rounding_of,
     rows,
     superseded,
+    with_candidates,
 )
 from mechpatch.experiments.running.headline import headline
 from mechpatch.experiments.running.numerics import Rounding
@@ -126,7 +127,8 @@ def run_experiment(
     rounding = rounding_of(whole)
     if rounding is not None:
         log.info("%s", rounding)
-    directory.finish(arrange(pa.concat_tables([rows(directory, held) for held in whole]), experiment))
+    table = arrange(pa.concat_tables([rows(directory, held) for held in whole]), experiment)
+    directory.finish(with_candidates(table, experiment.known.choices))
     for shard in superseded(experiment, shards):
         directory.remove_shard(shard)
     log.info("all records are there; peak memory %sB", amount(peak_memory(experiment.model.device)))

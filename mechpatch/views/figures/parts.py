@@ -79,9 +79,9 @@ def clear_cells(table: pa.Table, group: Group, of: str, include_incorrect: bool)
     beside = nulls_beside(group, laid_out)
     nulls = {donor: aligned(cells, null, null.values(read_as(of))) for donor, null in beside.items()}
     if of in SHARES:
-        found = shares(cells.values(of), nulls, cells.structural)
+        found = shares(cells.values(of), nulls, cells.structural, cells.left_out)
     else:
-        held = against(cells.values(read_as(of)), nulls, cells.structural, SEED)
+        held = against(cells.values(read_as(of)), nulls, cells.structural, SEED, cells.left_out)
         found = [held_at(held, at) for at in np.ndindex(clear.shape)]
     clear[...] = np.reshape([is_clear_value(each) for each in found], clear.shape)
     return clear & ~cells.structural
@@ -256,7 +256,7 @@ def pairs_note(
     """How many pairs the means are of, where anything could move; then `key`, which says how to read them."""
     if not len(cells.pairs):
         return "no pair is answered right on both sides: nothing to average"
-    dead = cells.structural if structural is None else structural
+    dead = (cells.structural if structural is None else structural) | ~cells.run
     n: Int[np.ndarray, " cell"] = interval.n[~dead] if not dead.all() else interval.n.ravel()
     low, high = n.min(), n.max()
     counted = f"mean over {high} pairs" if low == high else f"mean over {low} to {high} pairs"

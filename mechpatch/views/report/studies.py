@@ -104,7 +104,8 @@ def _join(runs: Sequence[FinishedRun]) -> Study:
     else:
         incorrect = any(run.summary.include_incorrect for run in runs)
         tolerance = max(run.summary.tolerance for run in runs)
-        summary = summarise(table, first.summary.seed, incorrect, tolerance).of_run(first.summary.run)
+        choices = [choice for run in runs for choice in run.choices]
+        summary = summarise(table, first.summary.seed, incorrect, tolerance, choices).of_run(first.summary.run)
     notes = dict.fromkeys(note for run in runs for note in run.summary.run.notes)
     mapped = [name for name in table["experiment"].unique().to_pylist() if not kind_of(name).donors]
     return Study(

@@ -15,6 +15,7 @@ from mechpatch.stats.clear import FEWEST_PAIRS, controls, moves
 from mechpatch.stats.summary_values import Check, Summary
 from mechpatch.views.words.answers import answers_in_short
 from mechpatch.views.words.claims import called, can_move, counted, largest, listed, place, share
+from mechpatch.views.words.screens import screen_in_short
 from mechpatch.views.words.switching import INTO, finding, map_of
 
 NOTHING_MOVES = "Nothing can move: every cell is zero by construction."
@@ -56,6 +57,8 @@ def _did(summary: Summary, leading: Sequence[CellSummary]) -> Iterator[str]:
         what = f"one {source} vector at a time" if single else f"{source} vectors"
         how = "" if single else f", by {called(cell.experiment)}"
         where = f"{counted(layers, 'layer')} × {counted(columns, 'position' if single else 'place')}"
+        if (screen := summary.screen_of(cell)) is not None and screen.left_out:
+            where = f"{len(screen.cells):,} of {counted(screen.candidates, 'cell')}, chosen by a screen"
         pairs = counted(cell.switched.n or summary.counts.used, "pair")
         writes.setdefault(f"{where}, {pairs}", []).append(f"{what} into the {run} run{how}")
     for where, what in writes.items():
@@ -91,6 +94,7 @@ def _distrust(summary: Summary, leading: Sequence[CellSummary]) -> Iterator[str]
         few = counts.used - counts.undefined_recovery < FEWEST_PAIRS
         so = f"; fewer than {FEWEST_PAIRS} are left, which makes no mean recovery clear" if few else ""
         yield f"In {counted(counts.undefined_recovery, 'pair')} the gap is too small for a recovery{so}."
+    yield from filter(None, map(screen_in_short, summary.screens))
     yield from _loud(summary.cells)
     yield from _structural(summary)
 

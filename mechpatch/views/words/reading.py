@@ -13,6 +13,7 @@ from mechpatch.stats.clear import FEWEST_PAIRS, is_clear, is_clear_value
 from mechpatch.stats.summary_values import DirectionPair, Power, Summary
 from mechpatch.views.words.claims import NOUN, called, limits, place
 from mechpatch.views.words.lines import lines
+from mechpatch.views.words.screens import screen_told
 from mechpatch.views.words.sentences import sentence
 
 
@@ -31,13 +32,17 @@ def paragraphs(summary: Summary) -> list[str]:
         for direction in sorted({cell.direction for cell in paired})
     ]
     rest = [_directions(summary.directions, paired), *summary.sets_notes, _planning(summary.planning), _checks(summary)]
-    return [paragraph for paragraph in (*found, " ".join(filter(None, rest))) if paragraph]
+    missed = [" ".join(screen_told(each)) for each in summary.screens]
+    return [paragraph for paragraph in (*found, *missed, " ".join(filter(None, rest))) if paragraph]
 
 
 def _experiments(summary: Summary, cells: Sequence[CellSummary]) -> Iterator[str]:
     for experiment, hook in dict.fromkeys((cell.experiment, cell.hook) for cell in cells):
         written_there = [cell for cell in cells if (cell.experiment, cell.hook) == (experiment, hook)]
-        told = sentence(written_there, NOUN[written_there[0].direction], summary.best_of(written_there[0]))
+        first = written_there[0]
+        screen = summary.screen_of(first)
+        left_out = 0 if screen is None else screen.left_out
+        told = sentence(written_there, NOUN[first.direction], summary.best_of(first), left_out)
         yield _at_hook(hook, told)
 
 

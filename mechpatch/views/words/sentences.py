@@ -32,12 +32,13 @@ Cells = Sequence[CellSummary]
 Difference = TypeVar("Difference", bound=Tested)
 
 
-def sentence(cells: Cells, noun: str, best: Best | None) -> str:
+def sentence(cells: Cells, noun: str, best: Best | None, left_out: int = 0) -> str:
     """What the cells of one experiment, hook point and direction say.
 
     Args:
         noun: what is measured: recovery or destruction.
         best: the interval of the largest share, where there is one.
+        left_out: how many cells a screen left out; nothing is then said of all cells of a layer or position.
     """
     kind = kind_of(cells[0].experiment)
     how = kind.phrase or kind.label
@@ -47,7 +48,9 @@ def sentence(cells: Cells, noun: str, best: Best | None) -> str:
         why = "every cell is zero by construction" if dead else "no pair has a mean"
         return f"{how}, nothing can move: {why}."
     parts = [_switches(movable, best), _means(movable, noun)]
-    if kind.name in FURTHER:
+    if left_out:
+        parts.append(f"{counted(left_out, 'cell')} of this map were not run")
+    elif kind.name in FURTHER:
         parts += FURTHER[kind.name](cells)
     elif kind.gives == "synergy":
         parts += _synergy(movable)

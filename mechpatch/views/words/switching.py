@@ -48,6 +48,8 @@ def of_the_best(best: Best | None) -> str:
     if best is None:
         return ""
     chosen = f", of the best of {best.cells} cells" if best.cells > 1 else ""
+    if best.left_out:
+        chosen = f", the largest of {counted(best.cells, 'cell')} that were run; the screen left {best.left_out:,} out"
     return f" (95 % interval {percent(best.low)} to {percent(best.high)}{chosen})"
 
 
@@ -77,6 +79,7 @@ def _no_switch(summary: Summary, cell: CellSummary) -> Sequence[str]:
         return ("No pair has two different answers that are both given right, so none can switch.",)
     if not switched.count:
         where = "by a write at thoughts alone" if at_thoughts(cell.site) else "anywhere"
+        where += ", of the cells that were run" if _partly_run(summary, cell) else ""
         text = (
             f"With {called(cell.experiment)} no pair switches to the {answer} answer {where}: 0 of {switched.n}, at "
             f"most {percent(switched.high)} in each cell (95 % interval)."
@@ -114,15 +117,24 @@ def _strongest_control(summary: Summary, leading: CellSummary) -> str:
     if not shares:
         return ""
     most, donor, cell = max(shares, key=lambda each: each[0])
+    anywhere = "at any cell that was run" if _partly_run(summary, leading) else "at any cell"
     if not most:
-        return "With the controls none does, at any cell."
-    return f"No control exceeds {percent(most)} at any cell ({donor_label(donor)}, {place(cell)})."
+        return f"With the controls none does, {anywhere}."
+    return f"No control exceeds {percent(most)} {anywhere} ({donor_label(donor)}, {place(cell)})."
+
+
+def _partly_run(summary: Summary, cell: CellSummary) -> bool:
+    """Whether a screen left cells of this map out."""
+    screen = summary.screen_of(cell)
+    return screen is not None and screen.left_out > 0
 
 
 def _silent(summary: Summary, leading: CellSummary) -> str:
     """Positions at which no pair switches at any layer that could move, with what so many pairs can exclude."""
     if leading.experiment != "position" or leading.switched.n < FEWEST_PAIRS or not leading.switched.count:
         return ""
+    if _partly_run(summary, leading):
+        return ""  # nobody knows what passes there by the cells that were not run
     by_site: dict[str, list[CellSummary]] = {}
     for cell in _movable(summary, leading):
         by_site.setdefault(cell.site, []).append(cell)
