@@ -146,7 +146,7 @@ def _affordable(experiment: Experiment, indices: Sequence[int]) -> Todo:
     direction and with the donor that is checked."""
     whole, spec = Todo.whole(experiment, indices), experiment.spec
     work, layers = count(experiment, [whole]), spec.select_layers(experiment.model.n_layers)
-    runs = UnpatchedRuns(experiment.model, experiment.layouts, spec.engine, None, spec.points)
+    runs = UnpatchedRuns(experiment.model, experiment.layouts, spec.engine, None, spec.points, [indices])
     started = time.perf_counter()
     for index in indices:
         runs.get(index)
@@ -173,7 +173,7 @@ def _timed(experiment: Experiment, todo: Todo) -> tuple[Timing, int]:
     answered = 0
     with TemporaryDirectory() as folder, open_run(Path(folder) / "run", {}) as directory:
         spec, kept = experiment.spec, Path(folder) / "cache"
-        runs = UnpatchedRuns(experiment.model, experiment.layouts, spec.engine, kept, spec.points)
+        runs = UnpatchedRuns(experiment.model, experiment.layouts, spec.engine, kept, spec.points, [todo.batch])
         runner = BatchRunner.prepare(experiment, runs, lambda cells: None)
         for part in runner.run(todo):
             with runner.watch.measure("records"):

@@ -16,8 +16,11 @@ from device_runs import LATENT, SLOW, SPECS, alike, run, spec_of
 from torch import Tensor
 from torch.nn import functional as F
 
+from mechpatch.experiments import cost
 from mechpatch.experiments.experiment import Experiment
 from mechpatch.experiments.running.activations import UnpatchedRuns
+from mechpatch.experiments.running.batches import Todo
+from mechpatch.experiments.running.engines import ENGINES
 from mechpatch.models import ThoughtModel, load_model
 from mechpatch.patching import collate
 from mechpatch.patching.engine import base, runs
@@ -112,6 +115,20 @@ def test_the_questions_of_a_batch_are_recorded_together(demo_model, there, pairs
     assert torch.equal(alone.get(0)[0].logits, record(demo_model.hooked, demo_model.head, layouts[0])[0].logits)
     assert unpatched(demo_model, ()).has(0)  # on the CPU each pair is recorded by itself
     assert not alone.has(1)
+
+
+def test_a_plan_times_the_questions_of_a_batch_together_as_a_run_does(there, pairs, monkeypatch):
+    spec, real, questions = spec_of("layer", **LATENT | {"layers": (1,)}), ENGINES["fast"], []
+
+    def count_questions(*given: Any) -> Any:
+        questions.append(len(given[2]))
+        return real.record(*given)
+
+    monkeypatch.setitem(ENGINES, "fast", dataclasses.replace(real, record=count_questions))
+    with accelerator():
+        experiment = Experiment.prepare(there, spec, pairs)
+        cost._timed(experiment, Todo.whole(experiment, [0, 1]))
+    assert questions == [4]
 
 
 def break_function(module: Any, name: str, change: Callable[[Any], Any]) -> Callable[[pytest.MonkeyPatch], None]:

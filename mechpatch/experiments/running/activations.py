@@ -50,6 +50,7 @@ class UnpatchedRuns:
         self._machine = settings(model.device)
         alone = model.device.type == "cpu" or engine != "fast"
         self._groups = {} if alone else {index: group for group in groups for index in group}
+        self._digests: dict[int, str] = {}  # by the first pair of a group
         self._fresh: dict[int, RecordedPair] = {}  # recorded with the last one, and not yet asked for
         self._vectors: OrderedDict[int, tuple[Vectors, Vectors]] = OrderedDict()
 
@@ -97,11 +98,7 @@ class UnpatchedRuns:
 
     def _about(self, index: int) -> dict[str, object]:
         group = self._groups.get(index, (index,))
-        together = (
-            {}
-            if len(group) == 1
-            else {"together": digest([asdict(layout) for each in group for layout in self._layouts[each]])}
-        )
+        together = {} if len(group) == 1 else {"together": self._digest(group)}
         return {
             "model": self._model.fingerprint,
             "layouts": [asdict(layout) for layout in self._layouts[index]],
@@ -112,6 +109,12 @@ class UnpatchedRuns:
             "schema": SCHEMA,
             **together,
         }
+
+    def _digest(self, group: Sequence[int]) -> str:
+        """What tells a group from others; made once, for each of its pairs asks for it."""
+        if group[0] not in self._digests:
+            self._digests[group[0]] = digest([asdict(layout) for each in group for layout in self._layouts[each]])
+        return self._digests[group[0]]
 
     def _expected(self, index: int) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
         shapes = ENGINES[self._engine].shapes(self._model.hooked, self._layouts[index], self._hooks)
