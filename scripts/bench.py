@@ -4,6 +4,7 @@
     python scripts/bench.py --shape 1b --out bench-1b.json  # LLaMA-3.2-1B's, random weights; 12 GB, an hour
     python scripts/bench.py --shape 1b --scaling            # cost against pairs, layers, thoughts, question
     python scripts/bench.py --shape 1b --hooks attn_out z   # other hook points, against plain hooks
+    python scripts/bench.py --shape 1b --profile            # where the time of the engine goes
 
 One process measures everything in interleaved rounds; a ratio is formed within a round, and its median over rounds is
 shown, by wall time and, in brackets, by CPU time, which other processes disturb less. Slow contenders run a few patches
@@ -24,6 +25,7 @@ from benchmark.journal import Journal
 from benchmark.measure import OURS, Group, warm_up
 from benchmark.points import measure_points, show_points
 from benchmark.scaling import draw, measure_scaling
+from benchmark.spent import measure_spent, show_spent
 from benchmark.table import EXACT, inexact, show, summarise
 
 from mechpatch.points import POINTS
@@ -47,6 +49,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES, help="measure these alone")
     parser.add_argument("--hooks", nargs="+", choices=POINTS, help="measure these hook points alone, latent thoughts")
     parser.add_argument("--scaling", action="store_true", help="measure what the cost depends on, and draw it")
+    parser.add_argument("--profile", action="store_true", help="measure where the time of a sweep goes")
     parser.add_argument("--out", type=Path, default=Path("bench.json"))
     args = parser.parse_args()
     # Warnings of the libraries that are measured.
@@ -59,6 +62,12 @@ def main() -> None:
     try:
         if args.scaling:
             measure_scaling(model, key, journal, args.rounds, say)
+        elif args.profile:
+            warm_up(model)
+            for kind in args.kinds:
+                case = make_case(model, kind, args.thoughts[0], args.question, args.prefix)
+                about = {"kind": kind, "thoughts": args.thoughts[0], "question": args.question, "prefix": args.prefix}
+                measure_spent(case, key | about, journal, args.rounds, say)
         elif args.hooks:
             warm_up(model)
             case = make_case(model, "latent", args.thoughts[-1], args.question, args.prefix)
@@ -83,7 +92,8 @@ def main() -> None:
     finally:
         say("")
         summary = summarise(journal)
-        sys.stdout.write("\n".join(show_points(journal) if args.hooks else show(summary)) + "\n")
+        table = show_points(journal) if args.hooks else show_spent(journal) if args.profile else show(summary)
+        sys.stdout.write("\n".join(table) + "\n")
     if args.scaling:
         picture = args.out.with_suffix(".png")
         write_bytes(picture, draw(journal))

@@ -9,7 +9,7 @@ from typing import Any
 import bench
 import pytest
 import torch
-from benchmark import contenders, limit, scaling
+from benchmark import contenders, limit, scaling, spent
 from benchmark.cases import Case, Model, lay_out, make_case, make_model
 from benchmark.clock import CLOCKS
 from benchmark.contenders import CONTENDERS
@@ -19,6 +19,7 @@ from benchmark.measure import Group
 from benchmark.table import inexact, show, summarise
 from helpers import TOLERANCE
 
+from mechpatch.patching.engine import block
 from mechpatch.patching.patch import Patch
 
 SMALL = ["--shape", "tiny", "--thoughts", "2", "--question", "6", "--cells", "1"]
@@ -300,3 +301,25 @@ def test_hook_points_are_measured_against_plain_hooks_and_once(tmp_path, monkeyp
     assert {record["value"]: record["patches"] for record in records}["thought"] == 2
     bench.main()
     assert json.loads(out.read_text())["measurements"] == records
+
+
+def test_a_profile_says_what_the_time_was_for(model, case, monkeypatch, tmp_path):
+    found = spent.take(case)
+    assert found["spent"].keys() == spent.PURPOSES.keys()
+    assert sum(found["spent"].values()) == pytest.approx(found["seconds"])
+    assert all(seconds > 0 for seconds in found["spent"].values())
+    assert found["spent"][spent.UNEMBED] + found["spent"]["matrix products of the blocks"] < found["seconds"]
+
+    real, large = block.attend, torch.randn(1000, 1000)
+    monkeypatch.setattr(block, "attend", lambda *given: (large.softmax(-1).softmax(-1), real(*given))[1])
+    slower = spent.take(case)
+    assert slower["spent"]["attention"] > 10 * found["spent"]["attention"]
+
+    journal, about = Journal(tmp_path / "bench.json"), {"kind": case.kind, **spent.WHAT}
+    for number, each in enumerate((slower, found)):
+        journal.add(round=number, **about, **each)
+    least = min(found, slower, key=lambda each: each["seconds"])
+    title, *lines = spent.show_spent(journal)
+    assert f"{least['seconds']:.2f} s" in title
+    assert len(lines) == len(spent.PURPOSES) + 1
+    assert f"{least['spent']['attention'] / least['seconds']:.1%}" in lines[2]
