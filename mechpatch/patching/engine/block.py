@@ -65,8 +65,12 @@ class Rotary:
     __repr__ = short_repr
 
     def __call__(self, x: Float[Tensor, "row heads d_head"]) -> Float[Tensor, "row heads d_head"]:
-        first, second = x.chunk(2, dim=-1)
-        return x * self.cos + torch.cat([-second, first], dim=-1) * self.sin
+        turned = x * self.cos
+        (first, second), (to_first, to_second) = x.chunk(2, dim=-1), self.sin.chunk(2, dim=-1)
+        left, right = turned.chunk(2, dim=-1)
+        left.addcmul_(second, to_first, value=-1)
+        right.addcmul_(first, to_second)
+        return turned
 
     def at(self, rows: Tensor | slice) -> "Rotary":
         """The table of some positions alone."""
