@@ -23,7 +23,7 @@ from mechpatch.experiments.running.batches import Todo
 from mechpatch.experiments.running.engines import ENGINES
 from mechpatch.models import ThoughtModel, load_model
 from mechpatch.patching import collate
-from mechpatch.patching.engine import base, runs
+from mechpatch.patching.engine import base, planned, runs
 from mechpatch.patching.engine.recording import record
 from mechpatch.patching.engine.waves import MOVED
 from mechpatch.patching.moved import moved
@@ -177,7 +177,13 @@ FAULTS = {
     "copy up that is not waited for": break_block(lambda h: moved([torch.ones(3)], h.device)),
     "list as an index": break_block(lambda h: h[[0]]),
     "tensor made on the CPU": break_block(lambda h: h[:1] + torch.zeros(h.shape[1])),
-    **{f"{name} of a wave on the CPU": break_function(runs, "on_device", left_behind(name)) for name in MOVED},
+    # An unpatched run writes nothing, and reads what was asked for alone.
+    **{
+        f"{name} of a wave on the CPU": break_function(
+            planned if name in ("written", "read") else runs, "on_device", left_behind(name)
+        )
+        for name in MOVED
+    },
 }
 
 

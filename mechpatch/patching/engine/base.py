@@ -1,7 +1,8 @@
 """An unpatched run, and all that patched runs share of it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -43,6 +44,7 @@ class BaseRun:
         logits: at the answer positions, see `Batch.reads`.
         points: by hook point, what was asked for beside the stream.
         voice: see `saying.speaking`; None where no run is asked to go on.
+        planned: indices that were made for its patches, see `planned.planned`.
     """
 
     model: Decoder
@@ -53,6 +55,7 @@ class BaseRun:
     logits: Logits
     points: dict[str, Float[Tensor, "depth pair site *vector"]]
     voice: Voice | None = None
+    planned: dict[Any, Any] = field(default_factory=dict)
 
     __repr__ = short_repr
 

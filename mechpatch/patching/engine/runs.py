@@ -23,10 +23,11 @@ from mechpatch.patching.batch import Batch
 from mechpatch.patching.engine.base import BaseRun, Cache, both_continuations, empty_base
 from mechpatch.patching.engine.block import Grid, Resid, run_block
 from mechpatch.patching.engine.chunks import bytes_of_logits, bytes_of_rows, chunking
+from mechpatch.patching.engine.planned import planned
 from mechpatch.patching.engine.saying import own_cache, patched_said
 from mechpatch.patching.engine.tree import repeated
 from mechpatch.patching.engine.watch import Patcher, Recorder, Watch, givers_of, parts_of, places_of
-from mechpatch.patching.engine.waves import Handed, Wave, base_runs, on_device, patched_runs, wave_of
+from mechpatch.patching.engine.waves import Handed, Wave, base_runs, on_device, wave_of
 from mechpatch.patching.patch import Patch, RelayStep
 from mechpatch.patching.rollout import Outcome
 from mechpatch.patching.together import Predictions, Together
@@ -196,7 +197,7 @@ def _run_chunk(
         known, inside: patches that are handed what they write, by their places in the chunk: what the run of a patch
             of an earlier chunk has at the sites, and the patch of this chunk that hands on.
     """
-    tree, depth = base.tree, len(base.model.blocks)
+    tree = base.tree
     # At every site: the donor's vector where it is written, and the base run's until a run produces another.
     vectors = base.vectors(point.name)[:, [patch.layer for patch in patches]].transpose(0, 1).contiguous()
     written = [places_of(patch) for patch in patches]
@@ -207,14 +208,12 @@ def _run_chunk(
     for at, (each, patch, there) in enumerate(zip(vectors, patches, written, strict=True)):
         if at not in inside:
             each[there] = (known[at] if at in known else source[:, patch.layer])[there]
-    runs = patched_runs(tree, patches, same, point, changed)
+    plan, h = planned(base, patches, same, point, changed), None
+    runs, waves = plan.runs, plan.waves
 
-    h, waves = None, []
     said = None if base.voice is None else base.voice.said.repeat(len(patches), 1, 1)
-    if len(runs.pair):
-        window, stages, device = base.model.window, tree.stages[1:], vectors.device
-        waves = [wave_of(tree, runs, each, tree.first, depth, window=window, point=point) for each in stages]
-        waves = on_device(waves, device)
+    if waves:
+        device = vectors.device
         own = own_cache(base, int(runs.rank.max()) + 1)
         chosen = parts_of(patches, same.shape[3]).to(device) if point.parts else None
         watch = Patcher(
