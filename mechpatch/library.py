@@ -131,7 +131,7 @@ class Run:
             experiment: by default the first that was run.
             direction: by default the first that was run.
             hook: the hook point that was written, by default the first; those with heads have a map of layers × heads
-                for every position.
+                for every position, and of neurons the cells with the largest means are drawn.
 
         Raises:
             SpecError: the run has no such experiment, direction, donor or hook point.

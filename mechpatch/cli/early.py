@@ -147,7 +147,9 @@ def judge(spec: Spec, model: Outline) -> None:
 
 def _judge_neurons(spec: Spec, model: Outline, sites: int) -> None:
     """Refuse all neurons of a model at so many sites, where they are more than can be run. Raises `SpecError`."""
-    if model.n_layers is None or model.neurons is None or "position" not in spec.experiments:
+    if model.n_layers is None or model.neurons is None:
+        return
+    if spec.screen is not None or "position" not in spec.experiments:  # of a screen's candidates few are run
         return
     for hook in spec.points:
         if POINTS[hook].of_neurons and not spec.parts(hook):

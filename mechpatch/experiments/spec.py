@@ -11,9 +11,9 @@ from mechpatch.names import OPTIONS, as_typed, not_known
 from mechpatch.points import POINTS, RESID_POST, split_hook
 from mechpatch.storage.choices import CANDIDATES
 
-# Cells of one hook point whose parts are written one by one. The heads of a 70B model are 40,960 (80 layers × 64 heads
-# × 8 sites), and can be run; the neurons of a 1B model are a million, 16 million records for a batch of 16 pairs.
-MOST_CELLS = 50_000
+# Cells of the neurons of one hook point. The demo model's 12,288 take three minutes of one processor and 1.7 GB, most
+# of the time for summary, figures and page; the neurons of a 1B model would be a million.
+MOST_CELLS = 20_000
 THOUGHT_KINDS = ("latent", "text", "placeholder")
 ENGINE_NAMES = ("fast", "reference")
 WHOLE, FIRST = DISTANCES = ("answer", "first")
@@ -234,20 +234,20 @@ def _hook_points(hooks: Iterable[str]) -> list[str]:
 
 
 def require_runnable(hook: str, layers: int, parts: int, cells: int) -> None:
-    """Refuse more cells than can be run at one hook point. Raises `SpecError` that says how many, and the ways out.
+    """Refuse more cells of neurons than can be run at one hook point. Raises `SpecError` that says how many, and the
+    ways out.
 
     Args:
         layers: that are patched.
         parts: heads or neurons that are written one by one, in each layer.
         cells: all that there would be.
     """
-    if parts > 1 and cells > MOST_CELLS:
-        word = POINTS[hook].part
+    if POINTS[hook].of_neurons and cells > MOST_CELLS:
         raise SpecError(
-            f"--hooks {hook}: {parts:,} {word}s of {layers} {'layer' if layers == 1 else 'layers'} are at least "
-            f"{cells:,} cells for each pair, and at most {MOST_CELLS:,} can be run. Name {word}s (--hooks "
-            f"{hook}.5,{hook}.77), take fewer layers and positions (--layers 8 --sites t2), or let gradients choose "
-            "(--screen 200)"
+            f"--hooks {hook}: {parts:,} {'neuron' if parts == 1 else 'neurons'} of {layers} "
+            f"{'layer' if layers == 1 else 'layers'} are at least {cells:,} cells for each pair, and at most "
+            f"{MOST_CELLS:,} can be run. Name neurons (--hooks {hook}.5,{hook}.77), take fewer layers and positions "
+            "(--layers 8 --sites t2), or let gradients choose (--screen 200)"
         )
 
 

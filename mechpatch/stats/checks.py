@@ -9,6 +9,7 @@ from itertools import combinations
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from jaxtyping import Float
 
 from mechpatch.catalogue import PAIRED
@@ -31,7 +32,9 @@ def checks(table: pa.Table, include_incorrect: bool, tolerance: float) -> list[C
         whole = {group: select(table, group, include_incorrect=True) for group in of_both}
         heads = sorted({head for cells in whole.values() for head in cells.heads})
         paired = [group for group in of_both if group.donor == PAIRED]
-        identities = [_same_cells(_laid_out(table, paired, head), tolerance) for head in heads or [None]]
+        own = table.filter((pc.field("direction") == direction) & (pc.field("hook") == hook))
+        parts = [] if len(paired) < 2 else heads or [None]  # what two experiments write alike
+        identities = [_same_cells(_laid_out(own, paired, head), tolerance) for head in parts]
         identities.append(_zero_cells(whole, tolerance))
         used = {} if heads else {group.experiment: select(table, group, include_incorrect) for group in paired}
         relations = (*_kl_sum(used), *_layer_ranks(used))
@@ -40,12 +43,12 @@ def checks(table: pa.Table, include_incorrect: bool, tolerance: float) -> list[C
 
 
 def _laid_out(table: pa.Table, groups: Sequence[Group], head: int | None) -> dict[str, Cells]:
-    """The cells of one head, by experiment, for every pair."""
+    """The cells of one head or neuron, by experiment, for every pair."""
     return {group.experiment: select(table, group, include_incorrect=True, head=head) for group in groups}
 
 
 def _worst(found: Iterable[Iterable[Check]]) -> list[Check]:
-    """Each identity once, with the largest value that any head has."""
+    """Each identity once, with the largest value that any head or neuron has."""
     worst: dict[str, Check] = {}
     for check in (check for checks in found for check in checks):
         if check.name not in worst or (check.value or 0.0) > (worst[check.name].value or 0.0):

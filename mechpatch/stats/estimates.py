@@ -25,6 +25,7 @@ from mechpatch.reprs import short_repr
 Values = Float[np.ndarray, " pair *cell"]
 RESAMPLES = 9999  # at 2,000 the limits of a skewed cell vary by 8 % of its width from seed to seed
 CHUNK = 256  # cells whose resampled means are held at once, 20 MB
+FLIPPED = 2048  # cells whose flipped sums are held at once, 160 MB
 ROUNDING = 1e-12  # of the largest term: sums that are this near count as equal, whatever the order of their terms
 
 
@@ -88,9 +89,12 @@ def sign_flip_p(values: Values, seed: int, resamples: int = RESAMPLES) -> Float[
         kept = flat[np.ix_(defined, cells)]
         n = len(kept)
         exact = 2**n <= resamples
-        sums = _flips(seed, n, resamples) @ kept
         reached = np.abs(kept.sum(axis=0)) - ROUNDING * np.abs(kept).sum(axis=0)
-        extreme = np.count_nonzero((sums >= reached) | (sums <= -reached), axis=0)
+        extreme = np.zeros(len(cells), dtype=np.int64)
+        for start in range(0, len(cells), FLIPPED):
+            part = slice(start, start + FLIPPED)
+            sums = _flips(seed, n, resamples) @ kept[:, part]
+            extreme[part] = np.count_nonzero((sums >= reached[part]) | (sums <= -reached[part]), axis=0)
         p[cells] = extreme / 2**n if exact else (extreme + 1) / (resamples + 1)
     return p.reshape(values.shape[1:])
 

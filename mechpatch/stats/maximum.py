@@ -38,6 +38,7 @@ from mechpatch.stats.contrasts import LEVEL
 
 RESAMPLES = 1999
 COINS = 4  # pairs that smooth a resample: two hits and two misses, as Agresti and Coull count
+AT_ONCE = 1024  # cells whose resampled counts are held at once
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,15 +131,23 @@ def _rivals(values: Float[np.ndarray, "pair cell"], best: int) -> np.ndarray:
 
 
 def _smallest_p(known: np.ndarray, hit: np.ndarray, seed: int, resamples: int) -> Float[np.ndarray, " draw"]:
-    """In each resample, the smallest p value of any cell that its share is no larger than it is."""
+    """In each resample, the smallest p value of any cell that its share is no larger than it is.
+
+    Thousands of cells, as neurons are, are taken some at a time: each takes 80 KB for every array.
+    """
     pairs, cells = hit.shape
     weights = np.append(np.ones(pairs), COINS) / (pairs + COINS)
     generator = np.random.default_rng([seed, pairs, cells])
     drawn = generator.multinomial(pairs, weights, size=resamples)
     coins = drawn[:, -1:]
     # Whole numbers, so that the sums do not depend on the number of threads.
-    of = drawn[:, :-1].astype(float) @ known + coins
-    hits = drawn[:, :-1].astype(float) @ hit + generator.binomial(coins, 0.5, size=(resamples, cells))
-    share = (hit.sum(axis=0) + COINS / 2) / (known.sum(axis=0) + COINS)
-    p = np.where(hits > 0, special.betainc(np.maximum(hits, 1), of - hits + 1, share), 1.0)
-    return p.min(axis=1)
+    taken, smallest = drawn[:, :-1].astype(float), np.ones(resamples)
+    for start in range(0, cells, AT_ONCE):
+        part = slice(start, start + AT_ONCE)
+        has, gives = known[:, part], hit[:, part]
+        of = taken @ has + coins
+        hits = taken @ gives + generator.binomial(coins, 0.5, size=of.shape)
+        share = (gives.sum(axis=0) + COINS / 2) / (has.sum(axis=0) + COINS)
+        p = np.where(hits > 0, special.betainc(np.maximum(hits, 1), of - hits + 1, share), 1.0)
+        smallest = np.minimum(smallest, p.min(axis=1))
+    return smallest

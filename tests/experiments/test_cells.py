@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 
 from mechpatch.errors import SpecError
+from mechpatch.experiments.spec import require_runnable
 from mechpatch.kinds import Kind
 from mechpatch.kinds.cells import Frame, spelt
 from mechpatch.kinds.chained import cumulative_cells, relay_cells
@@ -83,6 +84,13 @@ def test_a_hook_point_is_named_where_it_is_not_the_usual_one():
     assert spelt("position", "resid_post", None) == "position"
     assert spelt("position", "attn_out", None) == "position@attn_out"
     assert spelt("relay", "z", 5) == "relay@z.5"
+
+
+def test_all_neurons_of_a_large_model_are_refused():
+    require_runnable("post", 4, 384, 12_288)
+    require_runnable("z", 80, 64, 80 * 64 * 9)
+    with pytest.raises(SpecError, match=r"8,192 neurons of 16 layers are at least 1,048,576 cells .* post.5,post.77"):
+        require_runnable("post", 16, 8192, 16 * 8192 * 8)
 
 
 def handing_on(frame: Frame, order: tuple[int, ...] = (0, 1), name: str = "mine"):

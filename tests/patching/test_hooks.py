@@ -46,15 +46,15 @@ def source(*shape: int, dtype: torch.dtype = torch.float32, seed: int = 0) -> Te
 def test_one_neuron_is_written_edited_and_read(model: HookedTransformer):
     """Its vector is one number, [1]; the other neurons keep theirs, and all at once are written without a name."""
     name, found = "blocks.1.mlp.hook_post", list[Tensor]()
-    width, value = model.cfg.d_mlp, source(2, 1, dtype=torch.float64)
+    width, value = int(model.cfg.d_mlp or 0), source(2, 1, dtype=torch.float64)
     _, cache = model.run_with_cache(TOKENS)
     whole = cache[name][:, 3].clone()
     whole[:, 5:6] = value
     expected = model.run_with_hooks(TOKENS, fwd_hooks=[(name, patch_position(3, whole))])
     writes = patch_position(3, value, neuron=5), edit_position(3, lambda there: 0 * there + value, neuron=5)
     for write in writes:
-        hooks = [(name, chain(write, capture([3], found, neuron=5)))]
-        assert torch.equal(model.run_with_hooks(TOKENS, fwd_hooks=hooks), expected)
+        both = chain(write, capture([3], found, neuron=5))
+        assert torch.equal(model.run_with_hooks(TOKENS, fwd_hooks=[(name, both)]), expected)
         assert torch.equal(found.pop(), value[:, None])
     assert not torch.equal(
         model.run_with_hooks(TOKENS, fwd_hooks=[(name, patch_position(3, value, neuron=6))]), expected

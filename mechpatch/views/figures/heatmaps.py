@@ -8,10 +8,11 @@ from matplotlib.figure import Figure
 
 from mechpatch.catalogue import PAIRED, Measure, measure_of
 from mechpatch.kinds import kind_of
-from mechpatch.points import RESID_POST
+from mechpatch.points import POINTS, RESID_POST
 from mechpatch.stats import Cells, Interval
 from mechpatch.stats.cells import JOIN, Group
 from mechpatch.stats.sets import lost, synergy
+from mechpatch.views.figures.components import neuron_ranking
 from mechpatch.views.figures.heads import head_maps
 from mechpatch.views.figures.parts import (
     add_bar,
@@ -53,7 +54,8 @@ def heatmap(
 ) -> Figure:
     """Mean over pairs of every layer (upwards) and column (along the sequence, or the steps of a chain).
 
-    A hook point with heads has a map of layers × heads for every column.
+    A hook point with heads has a map of layers × heads for every column; of neurons, too many for a map, the cells with
+    the largest means stand one below the other.
 
     Bold is clear; the tick in a cell is the best control. For direction `noise`, `recovery` is drawn as 1 − recovery,
     the share that is destroyed.
@@ -62,6 +64,8 @@ def heatmap(
         SpecError: the table has no such experiment.
     """
     group = Group(experiment, direction, donor, hook)
+    if hook in POINTS and POINTS[hook].of_neurons:
+        return neuron_ranking(table, group, metric, include_incorrect)
     cells = cells_of(table, group, include_incorrect)
     about = measure_of(shown_as(metric, direction))
     best = best_control(table, group, metric, include_incorrect) if donor == PAIRED else None

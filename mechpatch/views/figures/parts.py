@@ -53,7 +53,17 @@ def titled(group: Group, about: Measure) -> str:
 
 def interval_of(cells: Cells, metric: str) -> Interval:
     """Mean and interval of each cell; those of a share are exact."""
-    values = cells.values(read_as(metric))
+    return interval_of_values(cells.values(read_as(metric)), metric)
+
+
+def mean_over_pairs(values: Float[np.ndarray, " pair *cell"]) -> Float[np.ndarray, "*cell"]:
+    """Mean of the defined values of each cell; NaN where there is none."""
+    known = (~np.isnan(values)).sum(axis=0)
+    return np.divide(np.nansum(values, axis=0), known, out=np.full(known.shape, np.nan), where=known > 0)
+
+
+def interval_of_values(values: Float[np.ndarray, " pair *cell"], metric: str) -> Interval:
+    """As `interval_of`, from what `Cells.values` gives."""
     found = bootstrap_mean(values, SEED)
     if metric not in SHARES:
         return found
@@ -106,8 +116,7 @@ def best_control(
         if role_of(each.donor) == "control" and each._replace(donor=group.donor) == group != each:
             control = select(table, each, include_incorrect)
             values = aligned(cells, control, control.values(read_as(metric)))
-            known = (~np.isnan(values)).sum(axis=0)
-            means.append(np.divide(np.nansum(values, axis=0), known, out=np.full(known.shape, np.nan), where=known > 0))
+            means.append(mean_over_pairs(values))
     return np.fmax.reduce(means) if means else None
 
 

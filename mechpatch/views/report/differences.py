@@ -5,6 +5,7 @@ words are those of `mechpatch compare`.
 """
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from itertools import groupby
 from operator import attrgetter
 from typing import Any
@@ -15,11 +16,12 @@ import pyarrow.compute as pc
 from mechpatch.catalogue import PAIRED
 from mechpatch.errors import SpecError
 from mechpatch.stats.cell_values import Estimate
-from mechpatch.stats.cells import Column
+from mechpatch.stats.cells import Column, Group
 from mechpatch.stats.clear import differs
 from mechpatch.stats.compare import compare_runs, unlike_questions
 from mechpatch.stats.comparison import ComparedCell, RunComparison
 from mechpatch.views.report.arrays import compact, exact
+from mechpatch.views.report.strongest import of_neurons, shown_neurons
 from mechpatch.views.report.studies import Study
 from mechpatch.views.report.tables import TOLD
 from mechpatch.views.words.comparison import describe_runs
@@ -56,7 +58,7 @@ def _against(one: Study, other: Study) -> dict[str, Any]:
     return {
         "said": describe_runs(headline, one.name, other.name),
         "pairs": sorted((used[0] & used[1]) - unlike.keys()),
-        "grids": _grids(found),
+        "grids": _grids(found, shown_neurons(one.table, incorrect)),
     }
 
 
@@ -66,9 +68,12 @@ def _used(study: Study, incorrect: bool) -> list[str]:
     return rows["pair_id"].unique().to_pylist()
 
 
-def _grids(found: dict[str, RunComparison]) -> list[dict[str, Any]]:
+def _grids(found: dict[str, RunComparison], neurons: AbstractSet[tuple[Group, int | None]]) -> list[dict[str, Any]]:
+    """Args: neurons: those that the page shows of the first run."""
     cells = {
-        metric: {key: [*group] for key, group in groupby(filter(_is_effect, each.cells), GROUP)}
+        metric: {
+            key: [*group] for key, group in groupby((cell for cell in each.cells if _is_shown(cell, neurons)), GROUP)
+        }
         for metric, each in found.items()
     }
     return [
@@ -77,8 +82,10 @@ def _grids(found: dict[str, RunComparison]) -> list[dict[str, Any]]:
     ]
 
 
-def _is_effect(cell: ComparedCell) -> bool:
-    return cell.donor == PAIRED
+def _is_shown(cell: ComparedCell, neurons: AbstractSet[tuple[Group, int | None]]) -> bool:
+    """Of the effect's cells all, but of neurons those that are shown."""
+    group = Group(cell.experiment, cell.direction, cell.donor, cell.hook)
+    return cell.donor == PAIRED and (not of_neurons(group) or (group, cell.head) in neurons)
 
 
 def _place(cells: Sequence[ComparedCell]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from mechpatch.views.report.fields import describe_fields
 from mechpatch.views.report.grids import describe_grids
 from mechpatch.views.report.methods import describe_methods
 from mechpatch.views.report.pairs import describe_pairs
+from mechpatch.views.report.strongest import shown_columns
 from mechpatch.views.report.studies import Study
 from mechpatch.views.report.tables import describe_tables
 
@@ -65,14 +66,15 @@ def describe_study(study: Study, views: dict[str, list[dict[str, str]]]) -> dict
     """The numbers of one study; see the modules that make each part."""
     pairs = describe_pairs(study.table, study.pairs)
     fields = describe_fields(study.table, [pair["index"] for pair in pairs])
+    shown = shown_columns(study.table, study.summary.include_incorrect)
     leading = next(iter(study.summary.leading()), None)
     return {
         "name": study.name,
         "include_incorrect": study.summary.include_incorrect,
         "pairs": pairs,
         "fields": fields,
-        "grids": describe_grids(study.table),
-        "tables": describe_tables(study, fields),
+        "grids": describe_grids(study.table, shown),
+        "tables": describe_tables(study, fields, shown),
         "comparisons": describe_comparisons(study.table, study.summary.seed),
         "leading": leading and {name: getattr(leading, name) for name in (*Group._fields, "layer", *Column._fields)},
         "methods": describe_methods(study),

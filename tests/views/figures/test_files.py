@@ -327,6 +327,32 @@ def test_components_are_ranked_with_their_controls():
     assert component_ranking(make_records(pairs=2)) is None  # one hook point without heads has a map, and that is it
 
 
+def test_neurons_are_ranked_and_not_mapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Of many the strongest are drawn, and how many there were is said; where no pair switches the effect decides."""
+    effects = {
+        (f"position@post.{neuron}", "denoise", donor, layer, "t0"): np.full(
+            6, 0.01 * neuron if (donor, layer) == ("paired", 1) else 0.0
+        )
+        for neuron in range(20)
+        for donor in ("paired", "gaussian")
+        for layer in (0, 1)
+    }
+    for metric in ("switched", "recovery"):
+        figure = heatmap(planted(effects), metric, hook="post")
+        names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+        assert names[:3] == [f"layer 1, neuron {neuron}, t0" for neuron in (19, 18, 17)]
+        assert len(names) == 24
+        assert any("the largest 24 of 40 cells" in text for text in texts(figure))
+    some = {cell: values for cell, values in effects.items() if cell[0] == "position@post.3"}
+    assert not any("picked" in text for text in texts(heatmap(planted(some), "recovery", hook="post")))
+    monkeypatch.setattr(figures, "save", lambda figure, path: [path])
+    table = planted(effects)
+    wrong = pa.array([False] * len(table))
+    table = table.set_column(table.schema.get_field_index("both_correct"), "both_correct", wrong)
+    assert "position-post-denoise" in {path.name for path in plot_run(write_run(tmp_path / "run", table))}
+    assert any("no pair has a value" in text for text in texts(heatmap(table, hook="post")))
+
+
 def test_readers_stand_beside_what_they_read():
     figure = readers(of_hooks(), "recovery")
     assert figure is not None

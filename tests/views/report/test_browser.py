@@ -215,6 +215,24 @@ def test_a_hook_point_and_its_heads_have_maps_of_their_own(tmp_path, open_page):
     assert heading(page).startswith("Layer 1, answer, head 1: ")
 
 
+def test_many_neurons_have_a_map_of_the_strongest(tmp_path, open_page):
+    effects = {
+        (f"position@post.{neuron}", "denoise", donor, layer, site): [0.9 if (donor, neuron) == ("paired", 29) else 0.1]
+        * 7
+        for neuron in range(30)
+        for donor in ("paired", "other_pair")
+        for layer in (0, 1)
+        for site in ("t0", "answer")
+    }
+    page = open_page(write_report([write_run(tmp_path / "run", planted(effects))], tmp_path / "report.html"))
+    assert figure(page, "map-").locator("[role=gridcell]").count() == 2 * 24
+    said = figure(page, "map-").locator("figcaption").inner_text()
+    assert "neurons across, at t0 (the 24 of 30 with the strongest cells; tests are over all of them" in said
+    assert heading(page).startswith("Layer 0, t0, neuron 29: 100 % of 7 pairs switch")
+    assert "head" not in heading(page)
+    assert barriers(page) == []
+
+
 def test_without_a_pair_that_is_answered_right_the_map_says_so(tmp_path, open_page):
     records = make_records(pairs=6, layers=2, experiments=("position",), nulls=("other_pair",), incorrect=6)
     page = open_page(write_report([write_run(tmp_path / "run", records)], tmp_path / "report.html"))

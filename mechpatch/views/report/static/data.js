@@ -110,6 +110,11 @@ const clip = (text, longest) => (text.length > longest ? `${text.slice(0, longes
 
 const hasHeads = (grid) => Number.isInteger(grid.columns[0].head);
 const partWord = (grid) => WORDS.parts[grid.hook] ?? "head";
+// Of many neurons a page shows the strongest alone.
+function partsLeftOut(grid) {
+  const shown = new Set(grid.columns.map((column) => column.head)).size;
+  return shown < (grid.parts ?? 0) ? ` (the ${shown} of ${grid.parts.toLocaleString("en")} with the strongest cells; tests are over all of them, and none is made of a part of the pairs)` : "";
+}
 const columnWords = (grid, column) => (Number.isInteger(column.head) ? `${partWord(grid)} ${column.head}` : column.site);
 
 // The columns of one map: all of them; where the hook point has heads or neurons, those of the position at which a cell stands.

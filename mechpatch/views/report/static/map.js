@@ -188,7 +188,7 @@ function mapCaption({ state, grid, cell }, panels, words) {
   const hatched = grid.structural.size ? " Hatched: cannot move, by construction." : "";
   const donors = panels.some((panel) => panel.grid.donor !== "paired") ? " Beside the effect stand the other donors, on the same scale." : "";
   const hook = state.hook === "resid_post" ? "" : `, ${hookWords(state.hook)}`;
-  return `${kindWords(state.experiment).label}${hook}, ${WORDS.directions[state.direction] ?? state.direction}. ${what ?? `${words.axis}, mean over ${n} pairs`}.${tick}${bold}${hatched}${donors} Layers upwards, ${hasHeads(grid) ? `${partWord(grid)}s across, at ${columnOf(grid, cell).site}` : isChain(grid) ? "steps across" : "positions across, as the sequence has them"}. Click a cell, or use the arrow keys.`;
+  return `${kindWords(state.experiment).label}${hook}, ${WORDS.directions[state.direction] ?? state.direction}. ${what ?? `${words.axis}, mean over ${n} pairs`}.${tick}${bold}${hatched}${donors} Layers upwards, ${hasHeads(grid) ? `${partWord(grid)}s across, at ${columnOf(grid, cell).site}${partsLeftOut(grid)}` : isChain(grid) ? "steps across" : "positions across, as the sequence has them"}. Click a cell, or use the arrow keys.`;
 }
 
 function mapRows(panels, state) {

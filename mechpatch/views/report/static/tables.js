@@ -90,12 +90,13 @@ function cellRows(study, state) {
     if (grid.direction !== state.direction || grid.hook !== state.hook) continue;
     const table = tableOf(study, grid, state.pairs);
     for (let cell = 0; cell < cellsIn(grid); cell++) {
-      const { site, step } = columnOf(grid, cell);
+      const column = columnOf(grid, cell);
+      const site = hasHeads(grid) ? `${column.site}, ${partWord(grid)} ${column.head}` : column.site;
       const number = (metric, name = "mean") => (Number.isFinite(read(table.metrics[metric][name])[cell]) ? read(table.metrics[metric][name])[cell] : null);
       const q = read(table.q)[cell];
       const clear = grid.donor === "paired" ? (read(table.clear.switched)[cell] ? "switch" : read(table.clear.effect)[cell] ? "effect" : "") : "";
       const values = [
-        kindWords(grid.experiment).label, donorLabel(grid.donor), layerOf(grid, cell), site, step, number("switched"), number("neither"),
+        kindWords(grid.experiment).label, donorLabel(grid.donor), layerOf(grid, cell), site, column.step, number("switched"), number("neither"),
         number("effect"), number("effect", "low"), number("effect", "high"), number("effect", "n"), Number.isFinite(q) ? q : null, number("kl_divergence"), clear,
         grid.structural.has(cell) ? "cannot move, by construction" : "",
       ];
