@@ -1,9 +1,10 @@
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import pytest
 import typer
 
 from mechpatch import cli
+from mechpatch.cli import early
 from mechpatch.errors import SpecError
 from mechpatch.experiments.spec import Spec, parse_experiments, parse_layers, recipient
 from mechpatch.names import OPTIONS, as_typed
@@ -106,6 +107,15 @@ def test_equal_sets_in_any_order_are_refused():
         with pytest.raises(SpecError, match="both are the same sites; give them once"):
             Spec(experiments=("subset",), subsets=sets)
     Spec(experiments=("subset",), subsets=(("t0", "t1"), ("t0",), ("t1", "t2")))
+
+
+def test_all_neurons_are_refused_before_a_model_is_loaded():
+    known = early.Outline(n_layers=16, neurons=8192, feeds_back=True, latents=6, has_bot=True)
+    asked = Spec(experiments=("position",), hooks=("post",))
+    with pytest.raises(SpecError, match=r"are at least 1,179,648 cells .* --screen 200"):
+        early.judge(asked, known)
+    for less in ({"screen": 9}, {"hooks": ("post.5",)}, {"layers": (8,), "sites": ("t2",)}):
+        early.judge(replace(asked, **less), known)
 
 
 @pytest.mark.parametrize("text", ["9" * 5000, "0-" + "9" * 5000, "100000"])
