@@ -112,7 +112,7 @@ def test_equal_sets_in_any_order_are_refused():
 def test_all_neurons_are_refused_before_a_model_is_loaded():
     known = early.Outline(n_layers=16, neurons=8192, feeds_back=True, latents=6, has_bot=True)
     asked = Spec(experiments=("position",), hooks=("post",))
-    with pytest.raises(SpecError, match=r"are at least 1,179,648 cells .* --screen 200"):
+    with pytest.raises(SpecError, match=r"are at least 1,179,648 cells .*--screen 200"):
         early.judge(asked, known)
     for less in ({"screen": 9}, {"hooks": ("post.5",)}, {"layers": (8,), "sites": ("t2",)}):
         early.judge(replace(asked, **less), known)
