@@ -138,6 +138,11 @@ def split_hook(text: str) -> tuple[str, int | None]:
     return point_of(hook, int(number)).name, int(number)
 
 
+def hook_named(hook: str, head: int | None) -> str:
+    """What is written, in words: `kv`, `head 5 of z`, `neuron 5 of post`."""
+    return " of ".join(filter(None, (part_named(hook, head), hook)))
+
+
 def part_named(hook: str, head: int | None) -> str:
     """A part of a hook point in words, `head 5` or `neuron 5`; empty where none is meant."""
     if head is None:

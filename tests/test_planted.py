@@ -176,7 +176,9 @@ def test_the_ranking_and_the_words_name_the_head(tmp_path):
     assert f"layer {MIDDLE.write}, t1, head 0 of z" in told
     assert f"layer {MIDDLE.write}, t1, attn_out" in told
     neurons = run(MIDDLE, "latent", tmp_path / "neurons", "position", 12, sites=("answer",), hooks=("post.3", "post.5"))
-    assert f"layer {MIDDLE.read}, answer, neuron " in reading(summarise(neurons, seed=0))
+    told = reading(summarise(neurons, seed=0))
+    assert f"layer {MIDDLE.read}, answer, neuron " in told
+    assert f"{LAYERS} layers × 1 position × 2 neurons, " in told
 
 
 def _dead(kind: str) -> int:

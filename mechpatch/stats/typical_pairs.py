@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from mechpatch.catalogue import PAIRED
 from mechpatch.formats import written
 from mechpatch.kinds import kind_of
-from mechpatch.points import RESID_POST
+from mechpatch.points import RESID_POST, hook_named
 from mechpatch.stats.cell_values import CellSummary
 from mechpatch.stats.cells import Column, Group, select
 
@@ -97,7 +97,7 @@ def _rank(rank: int, who: str) -> str:
 
 def _place(cell: CellSummary) -> str:
     where = kind_of(cell.experiment).place(cell)
-    return where if cell.hook == RESID_POST else f"{where}, {cell.hook}"
+    return where if cell.hook == RESID_POST else f"{where}, {hook_named(cell.hook, cell.head)}"
 
 
 def _largest(records: pa.Table, count: int, why: str) -> list[Choice]:

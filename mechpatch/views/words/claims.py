@@ -7,7 +7,7 @@ from mechpatch.catalogue import donor_label
 from mechpatch.formats import percent, written
 from mechpatch.kinds import kind_of
 from mechpatch.kinds.kind import Placed
-from mechpatch.points import RESID_POST, part_named
+from mechpatch.points import RESID_POST, hook_named
 from mechpatch.stats.cell_values import CellSummary, Estimate, Held, Share, ShareTest
 from mechpatch.stats.clear import FEWEST_PAIRS, controls, unbeaten
 
@@ -105,8 +105,7 @@ def place(cell: Named) -> str:
     where = kind_of(cell.experiment).place(cell)
     if cell.hook == RESID_POST:
         return where
-    part = part_named(cell.hook, cell.head)
-    return f"{where}, {part} of {cell.hook}" if part else f"{where}, {cell.hook}"
+    return f"{where}, {hook_named(cell.hook, cell.head)}"
 
 
 def called(experiment: str) -> str:

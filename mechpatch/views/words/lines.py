@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from mechpatch.catalogue import DONORS, donor_label, role_of
 from mechpatch.formats import significant, written
-from mechpatch.points import RESID_POST
+from mechpatch.points import POINTS, RESID_POST
 from mechpatch.stats.cell_values import CellSummary
 from mechpatch.stats.clear import FEWEST_PAIRS, controls, moves
 from mechpatch.stats.summary_values import Check, Summary
@@ -57,6 +57,8 @@ def _did(summary: Summary, leading: Sequence[CellSummary]) -> Iterator[str]:
         what = f"one {source} vector at a time" if single else f"{source} vectors"
         how = "" if single else f", by {called(cell.experiment)}"
         where = f"{counted(layers, 'layer')} × {counted(columns, 'position' if single else 'place')}"
+        if parts := {each.head for each in grid} - {None}:
+            where += f" × {counted(len(parts), POINTS[cell.hook].part or 'head')}"
         if (screen := summary.screen_of(cell)) is not None and screen.left_out:
             where = f"{len(screen.cells):,} of {counted(screen.candidates, 'cell')}, chosen by a screen"
         pairs = counted(cell.switched.n or summary.counts.used, "pair")

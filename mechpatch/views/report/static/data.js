@@ -7,7 +7,10 @@ const THEME = DATA.theme;
 const OUTCOMES = ["clean", "corrupted", "other", "expected"]; // by the number that a grid holds
 const GIVES = { clean: "the clean answer", corrupted: "the corrupted answer", other: "another answer", expected: "the expected answer" };
 const SHARES = ["switched", "neither"];
-const hookWords = (name) => (WORDS.hooks[name] ? `${capital(WORDS.hooks[name])} (${name})` : name);
+const hookWords = (name) => {
+  const label = WORDS.hooks[name];
+  return !label ? name : label.endsWith(`(${name})`) ? capital(label) : `${capital(label)} (${name})`;
+};
 const CONSTRUCTED = "cannot move, by construction: no finding";
 
 function bytesOf(text) {
