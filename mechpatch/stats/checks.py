@@ -34,6 +34,8 @@ def checks(table: pa.Table, include_incorrect: bool, tolerance: float) -> list[C
         paired = [group for group in of_both if group.donor == PAIRED]
         own = table.filter((pc.field("direction") == direction) & (pc.field("hook") == hook))
         parts = [] if len(paired) < 2 else heads or [None]  # what two experiments write alike
+        if any(whole[group].left_out for group in paired):  # what a screen ran is too thin to be compared
+            parts = []
         identities = [_same_cells(_laid_out(own, paired, head), tolerance) for head in parts]
         identities.append(_zero_cells(whole, tolerance))
         used = {} if heads else {group.experiment: select(table, group, include_incorrect) for group in paired}

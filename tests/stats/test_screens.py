@@ -1,6 +1,7 @@
 """What a screen missed, on records in which that is known; and that what was not run counts as tested."""
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from records import planted
 from screened import screened_records
@@ -113,6 +114,16 @@ def test_without_a_control_an_effect_off_zero_counts():
     found = screen(TOP, [0.0] * 49 + [0.1], GOOD, control=False)
     assert not found.controlled
     assert 54 in {cell.head for cell in found.clear}
+
+
+def test_a_law_of_all_steps_is_not_held_to_the_few_that_were_run():
+    """The last step that was run is not the last step, so it need not be what all thoughts at once do."""
+    effects = {("cumulative@z.0", "denoise", "paired", 1, "t0"): [0.1] * 8}
+    effects |= {("layer@z.0", "denoise", "paired", 1, "all"): [0.9] * 8}
+    table = planted(effects)
+    assert [check.name for check in summarise(table, 0).failed()] == ["cumulative_end_is_layer_wise"]
+    few = table.append_column("candidates", pa.array([100] * len(table), pa.int64()))
+    assert not summarise(few, 0).failed()
 
 
 @pytest.mark.parametrize(("hits", "n", "limit"), [(0, 50, 0.058), (50, 50, 1.0), (0, 0, None), (5, 50, 0.199)])

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mechpatch.stats import RunFacts, groups, summarise, write_summary
+from mechpatch.storage.choices import Choice, write_choices
 from mechpatch.storage.results import FORMAT
 from mechpatch.storage.sealed import write_sealed
 
@@ -24,10 +25,12 @@ def write_run(
     include_incorrect: bool = False,
     tolerance: float = 1e-3,
     notes: tuple[str, ...] = (),
+    choices: tuple[Choice, ...] = (),
 ) -> Path:
     """Write spec.json, pairs.json, summary.json and the records with their checksum, as a run leaves them.
 
     Args:
+        choices: what a screen chose.
         question: with one place for a number; pair i has 28 and 29 there, each the token of its side that differs.
     """
     folder.mkdir(parents=True)
@@ -67,7 +70,9 @@ def write_run(
     }
     write_sealed(folder / "spec.json", spec)
     write_sealed(folder / "pairs.json", pairs)
-    summary = summarise(records, 0, include_incorrect, tolerance)
+    if choices:
+        write_choices(folder, choices)
+    summary = summarise(records, 0, include_incorrect, tolerance, choices)
     write_summary(folder, summary.of_run(run_facts(pairs_total=len(ids), notes=notes)))
     return folder
 

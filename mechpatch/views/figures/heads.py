@@ -1,4 +1,7 @@
-"""Heads: a map of layers × heads for every position, and which thought is read by which head."""
+"""Heads: a map of layers × heads for every position, and which thought is read by which head.
+
+Where a screen left cells out, these are grey: nobody knows what they do.
+"""
 
 import math
 from collections.abc import Sequence
@@ -9,6 +12,7 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.colors import Colormap, Normalize
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from mechpatch.catalogue import PAIRED, Measure, measure_of
 from mechpatch.kinds.cells import ANSWER
@@ -20,6 +24,7 @@ from mechpatch.views.figures.parts import (
     direction_note,
     interval_of,
     mark_structural,
+    not_run_key,
     pairs_note,
     room_for,
     run_of,
@@ -27,11 +32,12 @@ from mechpatch.views.figures.parts import (
     structural_key,
     titled,
 )
-from mechpatch.views.figures.theme import colours, shown_as, style
+from mechpatch.views.figures.theme import NOT_RUN, colours, shown_as, style
 
 ACROSS = 4  # maps in a row
 HEAD, LAYER = 0.16, 0.17  # inches
 WIDEST, HIGHEST = 2.3, 2.4  # inches of one map
+Place = tuple[int, str]  # step and site
 
 
 def head_maps(group: Group, cells: Cells, metric: str, note: str = "") -> Figure:
@@ -58,15 +64,31 @@ def head_maps(group: Group, cells: Cells, metric: str, note: str = "") -> Figure
         colour_map, scale = colours(about, shown)
         for axes in panels.flat[len(places) :]:
             axes.set_visible(False)
-        for axes, name, (step, site) in zip(panels.flat, names, places, strict=False):
-            at = [i for i, column in enumerate(cells.columns) if (column.step, column.site) == (step, site)]
-            _map(axes, cells, shown[:, at], cells.structural[:, at], colour_map, scale)
-            _label_heads(axes, [cells.columns[i].head for i in at])
+        for axes, name, place in zip(panels.flat, names, places, strict=False):
+            values, dead = (_at(cells, each, place) for each in (shown, cells.structural.astype(float)))
+            _map(axes, cells, values, dead == 1, colour_map, scale)
+            _label_heads(axes, cells.heads)
             axes.set_title(name, fontsize=8, pad=3)
         figure.supxlabel("Head", fontsize=8)
         figure.supylabel("Layer", fontsize=8)
-        _finish(figure, panels.ravel()[: len(places)], title, notes, about, bool(cells.structural.any()))
+        _finish(figure, panels.ravel()[: len(places)], title, notes, about, _keys(cells))
     return figure
+
+
+def _at(cells: Cells, values: Float[np.ndarray, "layer column"], place: Place) -> Float[np.ndarray, "layer head"]:
+    """The values at one place, head by head; NaN for a head that was not run there."""
+    found = np.full((len(cells.layers), len(cells.heads)), np.nan)
+    number = {head: at for at, head in enumerate(cells.heads)}
+    for at, column in enumerate(cells.columns):
+        if (column.step, column.site) == place:
+            found[:, number[column.head or 0]] = values[:, at]
+    return found
+
+
+def _keys(*found: Cells) -> list[Patch]:
+    """What the marks of cells without a number mean, where there are any."""
+    keys = [structural_key()] if any(cells.structural.any() for cells in found) else []
+    return [*keys, *([not_run_key()] if any(cells.left_out for cells in found) else [])]
 
 
 def readers(
@@ -99,8 +121,7 @@ def readers(
         two.set_xticks(range(len(cached.columns)), labels=[column.site for column in cached.columns], fontsize=7)
         one.set(xlabel="Head, z at the answer", ylabel="Layer")
         two.set(xlabel="Position, keys and values")
-        dead = bool(heads.structural[:, at_answer].any() or cached.structural.any())
-        _finish(figure, [one, two], title, notes, about, dead)
+        _finish(figure, [one, two], title, notes, about, _keys(heads, cached))
     return figure
 
 
@@ -118,6 +139,8 @@ def _map(
     scale: Normalize,
 ) -> None:
     axes.imshow(shown, cmap=colour_map, norm=scale, origin="lower", aspect="auto")
+    if cells.left_out:
+        axes.set_facecolor(NOT_RUN)
     mark_structural(axes, structural)
     every = max(1, -(-len(cells.layers) // 8))
     axes.set_yticks(range(0, len(cells.layers), every), labels=[str(layer) for layer in cells.layers[::every]])
@@ -130,7 +153,12 @@ def _label_heads(axes: Axes, heads: Sequence[int | None]) -> None:
 
 
 def _finish(
-    figure: Figure, panels: Sequence[Axes] | np.ndarray, title: str, notes: list[str], about: Measure, structural: bool
+    figure: Figure,
+    panels: Sequence[Axes] | np.ndarray,
+    title: str,
+    notes: list[str],
+    about: Measure,
+    keys: list[Patch],
 ) -> None:
     """Title, colour bar and key of several maps with one scale; the first map's own name stands under the notes."""
     first = panels[0]
@@ -140,5 +168,5 @@ def _finish(
     first.annotate(name, (0, 1), (0, 3), "axes fraction", "offset points", fontsize=8, fontweight="bold", va="bottom")
     shown = np.concatenate([np.ma.filled(np.ma.asarray(axes.images[0].get_array()), np.nan).ravel() for axes in panels])
     add_bar(figure, first.images[0], about, shown, ax=list(panels), fraction=0.05, pad=0.02)
-    if structural:
-        figure.legend(handles=[structural_key()], loc="outside lower left")
+    if keys:
+        figure.legend(handles=keys, loc="outside lower left", ncols=len(keys))

@@ -26,7 +26,7 @@ from mechpatch.stats.clear import is_clear_value
 from mechpatch.stats.contrasts import against, aligned, held_at
 from mechpatch.stats.sets import Difference, beyond_parts
 from mechpatch.stats.switching import SHARES, proportion_limits, shares
-from mechpatch.views.figures.theme import DIFFERENCES, HATCH, HATCH_INK, MUTED, SHARE, STRUCTURAL, ink_on
+from mechpatch.views.figures.theme import DIFFERENCES, HATCH, HATCH_INK, MUTED, NOT_RUN, SHARE, STRUCTURAL, ink_on
 
 CLAIMED = (*SHARES, "effect", "recovery", "answer_logprob_change")  # what is held against the controls
 
@@ -270,6 +270,10 @@ def pairs_note(
     low, high = n.min(), n.max()
     counted = f"mean over {high} pairs" if low == high else f"mean over {low} to {high} pairs"
     return f"{counted}; {key}" if key else counted
+
+
+def not_run_key() -> Patch:
+    return Patch(facecolor=NOT_RUN, label="not run: a screen left it out")
 
 
 def structural_key() -> Patch:

@@ -13,6 +13,7 @@ from matplotlib.colors import Colormap, LinearSegmentedColormap, Normalize
 from mechpatch.catalogue import Measure
 
 INK, MUTED, RULE, STRUCTURAL = "#1a1a1a", "#6b6b6b", "#c8c8c8", "#e6e6e6"
+NOT_RUN = "#dedede"
 HATCH, HATCH_INK = "/////", "#b0b0b0"
 # Of Okabe and Ito's palette, which is told apart with any common colour blindness.
 BLUE = "#0072b2"

@@ -40,6 +40,8 @@ def _describe(table: pa.Table, group: Group, shown: Columns | None) -> dict[str,
         "columns": [cells.columns[place]._asdict() for place in at],
         "parts": len(cells.heads),
         "structural": np.flatnonzero(cells.structural[:, at]).tolist(),
+        "absent": np.flatnonzero(~cells.run[:, at]).tolist(),
+        "left_out": cells.left_out,
         "width": cells.width,
         "pairs": cells.pairs.tolist(),
         "values": {name: compact(values[..., at]) for name, values in found.items() if (~np.isnan(values)).any()}

@@ -18,6 +18,7 @@ from mechpatch.views.report.answers import AnswerTable, answer_tables
 from mechpatch.views.report.methods import citation
 from mechpatch.views.report.parts import Part, Row, entry
 from mechpatch.views.report.readings import ReadingPart, reading_parts
+from mechpatch.views.report.screens import ScreenPart, screen_parts
 from mechpatch.views.report.studies import Study
 from mechpatch.views.told import told
 from mechpatch.views.words.answers import answers_told
@@ -29,6 +30,7 @@ SECTIONS = (
     ("difference", "Two runs compared"),
     ("answers", "Thoughts taken away, counted and swapped"),
     ("readings", "What can be read in the thoughts"),
+    ("screens", "What the screen missed"),
     ("profile", "Layers"),
     ("chain", "Chains"),
     ("comparison", "Experiments compared"),
@@ -69,6 +71,7 @@ class StudyPage:
         dropped, runs: rows of the pairs that screening dropped, and of the runs.
         cite: BibTeX entries.
         readings: what was read in the thoughts, with maps beside the causal one.
+        screens: what each screen chose and missed, with a picture.
     """
 
     number: int
@@ -90,6 +93,7 @@ class StudyPage:
     runs: list[Row]
     cite: str
     readings: Sequence[ReadingPart] = ()
+    screens: Sequence[ScreenPart] = ()
 
     __repr__ = short_repr
 
@@ -108,6 +112,7 @@ def study_page(study: Study, number: int, differences: Sequence[Mapping[str, Any
     readings = reading_parts(study)
     shown = {
         "readings": bool(readings),
+        "screens": bool(study.summary.screens),
         "answers": bool(answers),
         **dict.fromkeys(("explorer", "pairs", "cells", "sentences"), mapped),
         "difference": bool(said),
@@ -136,6 +141,7 @@ def study_page(study: Study, number: int, differences: Sequence[Mapping[str, Any
         runs=[_run(run) for run in study.runs],
         cite=citation(study),
         readings=readings,
+        screens=screen_parts(study.summary.screens),
     )
 
 

@@ -11,6 +11,7 @@ const hookWords = (name) => {
   const label = WORDS.hooks[name];
   return !label ? name : label.endsWith(`(${name})`) ? capital(label) : `${capital(label)} (${name})`;
 };
+const LEFT_OUT = "not run, the screen left it out";
 const CONSTRUCTED = "cannot move, by construction: no finding";
 
 function bytesOf(text) {
@@ -50,12 +51,13 @@ for (const [number, study] of DATA.studies.entries()) {
   study.at = new Map(study.pairs.map((pair, at) => [pair.index, at]));
   study.byId = new Map(study.pairs.map((pair, at) => [pair.id, at]));
   study.grids.forEach((grid, at) => {
-    Object.assign(grid, { at, structural: new Set(grid.structural), hook: grid.hook ?? "resid_post" });
+    Object.assign(grid, { at, structural: new Set(grid.structural), absent: new Set(grid.absent), hook: grid.hook ?? "resid_post" });
     grid.rowOf = new Map(grid.pairs.map((index, row) => [study.at.get(index), row]));
   });
 }
 
 const cellsIn = (grid) => grid.layers.length * grid.columns.length;
+const runOf = (grid) => [...Array(cellsIn(grid)).keys()].filter((cell) => !grid.absent.has(cell)); // a screen leaves cells out
 const layerOf = (grid, cell) => grid.layers[Math.floor(cell / grid.columns.length)];
 const columnOf = (grid, cell) => grid.columns[cell % grid.columns.length];
 

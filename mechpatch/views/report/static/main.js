@@ -36,7 +36,7 @@ function Chosen({ view, numbers }) {
   const words = metricWords("effect", state.direction);
   const metrics = tableOf(study, grid, state.pairs).metrics;
   const [switched, effect] = [read(metrics.switched.mean)[cell], read(metrics.effect.mean)[cell]];
-  const heading = `${capital(placeWords(grid, cell))}: ${grid.structural.has(cell) ? "cannot move, by construction" : !read(metrics.effect.n)[cell] && !read(metrics.switched.n)[cell] ? "no pair has a value" : `${percent(switched)} of ${read(metrics.switched.n)[cell] || 0} pairs switch; mean ${words.label} ${shown(effect)}`}`;
+  const heading = `${capital(placeWords(grid, cell))}: ${grid.structural.has(cell) ? "cannot move, by construction" : grid.absent.has(cell) ? LEFT_OUT : !read(metrics.effect.n)[cell] && !read(metrics.switched.n)[cell] ? "no pair has a value" : `${percent(switched)} of ${read(metrics.switched.n)[cell] || 0} pairs switch; mean ${words.label} ${shown(effect)}`}`;
   return html`<div class="cell-and-pair"><section aria-label="The chosen cell"><h3 aria-live="polite" data-heading="cell">${heading}</h3><${Distribution} view=${view} number=${numbers[0]} /><${CellNumbers} view=${view} /></section>
     <section aria-label="The chosen pair"><${PairPanel} view=${view} /><${PairMap} view=${view} number=${numbers[1]} /></section></div>
     <${Views} view=${view} />`;

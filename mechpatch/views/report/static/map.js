@@ -30,6 +30,7 @@ function bestControl(table, cell) {
 function cellLabel(grid, table, metric, words, cell) {
   const place = capital(placeWords(grid, cell));
   if (grid.structural.has(cell)) return `${place}: ${CONSTRUCTED}`;
+  if (grid.absent.has(cell)) return `${place}: ${LEFT_OUT}`;
   const found = table.metrics[metric];
   const n = read(found.n)[cell];
   if (!n) return `${place}: not run, or undefined for every pair`;
@@ -75,10 +76,10 @@ function Map_({ grid, values, said, bold, tick, text, signed, reach, selected, c
     const label = said(index);
     return html`<g role="gridcell" key=${index} class="cell" data-cell=${index} data-label=${label} tabindex=${index === selected ? 0 : -1} aria-selected=${chosen && index === selected} onClick=${() => onSelect(index, false)}>
       <title>${label}</title>
-      <rect x=${x + 0.75} y=${y + 0.75} width=${cell - 1.5} height=${high - 1.5} fill=${structural ? "url(#hatch)" : known ? shade.fill : "none"} style=${known ? shade.style : ""} class=${known ? "" : "unknown"} />
+      <rect x=${x + 0.75} y=${y + 0.75} width=${cell - 1.5} height=${high - 1.5} fill=${structural ? "url(#hatch)" : known ? shade.fill : "none"} style=${known ? shade.style : ""} class=${known ? "" : grid.absent.has(index) ? "absent" : "unknown"} />
       ${share !== null && cell >= 12 ? html`<rect x=${x + 2 + share * (cell - 5)} y=${y + high - 8} width="2" height="6.5" fill=${shade.ink} style=${shade.inkStyle} />` : null}
       ${numbered && known ? html`<text x=${x + cell / 2} y=${y + high / 2 + 4} text-anchor="middle" aria-hidden="true" class="number" font-weight=${bold(index) ? 700 : 400} fill=${shade.ink} style=${shade.inkStyle}>${numbers[index]}</text>` : null}
-      ${numbered && !known && !structural ? html`<text x=${x + cell / 2} y=${y + high / 2 + 4} text-anchor="middle" aria-hidden="true" class="muted">–</text>` : null}
+      ${numbered && !known && !structural && !grid.absent.has(index) ? html`<text x=${x + cell / 2} y=${y + high / 2 + 4} text-anchor="middle" aria-hidden="true" class="muted">–</text>` : null}
     </g>`;
   };
   const corner = at(selected);
@@ -186,15 +187,16 @@ function mapCaption({ state, grid, cell }, panels, words) {
   const tick = SHARES.includes(state.metric) && panels.some(({ table }) => bestControl(table, 0) !== null) ? " The tick stands at the best control’s share of the cell’s width." : "";
   const bold = state.metric === "neither" ? "" : " Bold: clear beyond every control that was run.";
   const hatched = grid.structural.size ? " Hatched: cannot move, by construction." : "";
+  const absent = grid.left_out ? ` Dotted and empty: not run; a screen left ${grid.left_out.toLocaleString("en")} cells of this map out.` : "";
   const donors = panels.some((panel) => panel.grid.donor !== "paired") ? " Beside the effect stand the other donors, on the same scale." : "";
   const hook = state.hook === "resid_post" ? "" : `, ${hookWords(state.hook)}`;
-  return `${kindWords(state.experiment).label}${hook}, ${WORDS.directions[state.direction] ?? state.direction}. ${what ?? `${words.axis}, mean over ${n} pairs`}.${tick}${bold}${hatched}${donors} Layers upwards, ${hasHeads(grid) ? `${partWord(grid)}s across, at ${columnOf(grid, cell).site}${partsLeftOut(grid)}` : isChain(grid) ? "steps across" : "positions across, as the sequence has them"}. Click a cell, or use the arrow keys.`;
+  return `${kindWords(state.experiment).label}${hook}, ${WORDS.directions[state.direction] ?? state.direction}. ${what ?? `${words.axis}, mean over ${n} pairs`}.${tick}${bold}${hatched}${absent}${donors} Layers upwards, ${hasHeads(grid) ? `${partWord(grid)}s across, at ${columnOf(grid, cell).site}${partsLeftOut(grid)}` : isChain(grid) ? "steps across" : "positions across, as the sequence has them"}. Click a cell, or use the arrow keys.`;
 }
 
 function mapRows(panels, state) {
   const heads = ["panel", "donor", "layer", "site", "step", "head", "structural", state.metric, "low", "high", "n", "clear", "best control", "share of the best control"];
   const rows = panels.flatMap(({ grid, table, title }) =>
-    [...Array(cellsIn(grid)).keys()].map((cell) => {
+    runOf(grid).map((cell) => {
       const found = table.metrics[state.metric];
       const control = bestControl(table, cell);
       const { site, step, head } = columnOf(grid, cell);

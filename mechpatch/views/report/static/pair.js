@@ -73,15 +73,15 @@ function PairMap({ view, number }) {
     const structural = grid.structural.has(index);
     const value = valueOf(grid, "effect", pair, index);
     const told = saidOf(grid, pair, index);
-    const said = `${capital(placeWords(grid, index))}: ${structural ? CONSTRUCTED : `gives ${GIVES[gives] ?? "–"}${told === undefined ? "" : `, says “${clip(told, 80)}”`}, ${words.label} ${shown(value)}`}`;
+    const said = `${capital(placeWords(grid, index))}: ${structural ? CONSTRUCTED : grid.absent.has(index) ? LEFT_OUT : `gives ${GIVES[gives] ?? "–"}${told === undefined ? "" : `, says “${clip(told, 80)}”`}, ${words.label} ${shown(value)}`}`;
     return html`<g key=${index} onClick=${() => go(state, { cell: cellName(grid, index), pair: state.pair })}><title>${said}</title>
-      <rect x=${x + 0.75} y=${y + 0.75} width=${size - 1.5} height=${high - 1.5} fill=${structural ? "url(#hatch-pair)" : ""} class=${structural ? "" : `box ${gives ?? "unknown"}`} />
+      <rect x=${x + 0.75} y=${y + 0.75} width=${size - 1.5} height=${high - 1.5} fill=${structural ? "url(#hatch-pair)" : ""} class=${structural ? "" : grid.absent.has(index) ? "absent" : `box ${gives ?? "unknown"}`} />
       ${size > 13 && !structural && gives ? html`<text x=${x + size / 2} y=${y + high / 2 + 4} text-anchor="middle" class="sign">${size > 36 && Number.isFinite(value) ? `${SIGNS[gives]} ${shown(value, ".1f")}` : SIGNS[gives]}</text>` : null}
       ${index === cell ? html`<rect x=${x + 1} y=${y + 1} width=${size - 2} height=${high - 2} class="chosen" />` : null}</g>`;
   });
   const whole = { width: CELL.left + columns * size + 2, height: head + rows * high + 4 };
-  const data = () => [["pair", "layer", "site", "step", "gives", ...(grid.said ? ["says"] : []), "effect"], ...[...Array(cellsIn(grid)).keys()].map((index) => [state.pair, layerOf(grid, index), columnOf(grid, index).site, columnOf(grid, index).step, outcomeOf(grid, pair, index) ?? "", ...(grid.said ? [saidOf(grid, pair, index) ?? ""] : []), valueOf(grid, "effect", pair, index)])];
-  const caption = `The answer of pair ${state.pair} after each write: ✓ the clean, ✗ the corrupted, · another one; beside it its own ${words.label}.${grid.structural.size ? " Hatched: cannot move, by construction." : ""} Click a cell to choose it.`;
+  const data = () => [["pair", "layer", "site", "step", "gives", ...(grid.said ? ["says"] : []), "effect"], ...runOf(grid).map((index) => [state.pair, layerOf(grid, index), columnOf(grid, index).site, columnOf(grid, index).step, outcomeOf(grid, pair, index) ?? "", ...(grid.said ? [saidOf(grid, pair, index) ?? ""] : []), valueOf(grid, "effect", pair, index)])];
+  const caption = `The answer of pair ${state.pair} after each write: ✓ the clean, ✗ the corrupted, · another one; beside it its own ${words.label}.${grid.structural.size ? " Hatched: cannot move, by construction." : ""}${grid.left_out ? " Dotted and empty: not run, a screen left it out." : ""} Click a cell to choose it.`;
   return html`<${Figure} number=${number} name=${`pair-${state.pair}-${state.experiment}`} caption=${caption} methods=${methodsOf(view, "effect")} rows=${data}><div ref=${place}>${width ? html`<svg width=${whole.width} height=${whole.height} viewBox=${`0 0 ${whole.width} ${whole.height}`} role="img" aria-label=${`Answers of pair ${state.pair} after each write`}>
       <defs><pattern id="hatch-pair" width="7" height="7" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><rect width="7" height="7" class="hatch-ground" /><line x1="0" x2="0" y1="0" y2="7" class="hatch-line" /></pattern></defs>
       <g class="heads">${heads.map((column, index) => columnHead(grid, column, index, size, head, crowded))}${grid.layers.map((layer, row) => (row % Math.ceil(13 / high) ? null : html`<text x=${CELL.left - 8} y=${head + (rows - 1 - row) * high + high / 2 + 4} text-anchor="end">${layer}</text>`))}</g>${drawn}</svg>` : null}</div><//>`;

@@ -89,7 +89,7 @@ function cellRows(study, state) {
   for (const grid of study.grids) {
     if (grid.direction !== state.direction || grid.hook !== state.hook) continue;
     const table = tableOf(study, grid, state.pairs);
-    for (let cell = 0; cell < cellsIn(grid); cell++) {
+    for (const cell of runOf(grid)) {
       const column = columnOf(grid, cell);
       const site = hasHeads(grid) ? `${column.site}, ${partWord(grid)} ${column.head}` : column.site;
       const number = (metric, name = "mean") => (Number.isFinite(read(table.metrics[metric][name])[cell]) ? read(table.metrics[metric][name])[cell] : null);
