@@ -214,8 +214,8 @@ def run(
         product: library of the engine's products on a CPU: torch, onednn, or auto for the faster one.
         ray: run the batches on a Ray cluster: local, auto or HOST:PORT, see `mechpatch guide scale`; None for here.
         workers, gpus_per_worker: of that cluster, see `mechpatch.scale.Cluster`.
-        settings: further fields of `Spec`: hooks, layers, sites, subsets, window, directions, thoughts, n_thoughts,
-            prefix, batch_size, seed, engine, checks, memory …
+        settings: further fields of `Spec`: hooks, layers, sites, subsets, window, screen, directions, thoughts,
+            n_thoughts, prefix, batch_size, seed, engine, checks, memory …
 
     Returns:
         The run: `effects`, `cells`, `summary`, `plot()`, `report()`.

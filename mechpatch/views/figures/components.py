@@ -121,6 +121,8 @@ def _ranking(
         notes = [note, f"{picked}; bars: 95 % intervals of each cell alone"]
         notes += ["an interval does not know that its cell was picked"] if len(ranked) < len(known) else []
         notes += [] if marks else ["no control was run"]
+        left_out = sum(cells.left_out for cells in effects.values())
+        notes += [f"of {left_out:,} more cells, which a screen left out, nothing is known"] if left_out else []
         add_title(axes, f"{what} that move the answer most: {about.label}", notes)
         if marks:
             figure.legend(loc="outside lower left", ncols=2)

@@ -15,7 +15,7 @@ def screen_told(found: Screened) -> Iterator[str]:
     """All that is known of one screen, sentence by sentence; that it failed comes first."""
     top, random = found.of(TOP), found.of(RANDOM)
     of = f"{found.candidates:,} cells of {found.hook} that can move, {called(found.experiment)} ({found.direction})"
-    if not random:
+    if not found.left_out:
         yield f"All {of}, were run, so the screen left nothing out."
         return
     if found.failed:

@@ -66,6 +66,8 @@ def test_one_that_left_nothing_out():
         "All 5 cells of z that can move, position-wise patching (denoise), were run, so the screen left nothing out."
     )
     assert "screen" not in " ".join(text for _, text in lines(found).named())
+    assert "so the screen left nothing out" in told(summary(TOP, [0.0] * 3, [*TOP, 0.0, 0.0, 0.0], candidates=8))
+    assert "left nothing out" not in told(summary(TOP, [0.0] * 3, [*TOP, 0.0, 0.0, 0.0], candidates=9))
 
 
 def test_with_few_pairs_or_without_a_control_that_is_said():
