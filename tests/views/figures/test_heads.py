@@ -44,3 +44,15 @@ def test_a_map_that_was_run_whole_has_no_such_key():
     figure = drawn(None)
     assert legend(figure) == []
     assert all(axes.get_facecolor() != to_rgba(NOT_RUN) for axes in figure.axes)
+
+
+def test_a_list_of_neurons_says_of_how_many_nothing_is_known():
+    effects = {(f"position@post.{neuron}", "denoise", "paired", 1, "t0"): [0.5] * 8 for neuron in (3, 70)}
+    table = planted(effects)
+    few = table.append_column("candidates", pa.array([1000] * len(table), pa.int64()))
+    told = [
+        " ".join(text.get_text() for text in heatmap(each, "recovery", hook="post").axes[0].texts)
+        for each in (table, few)
+    ]
+    assert "screen" not in told[0]
+    assert "of 998 more cells, which a screen left out, nothing is known" in told[1]
