@@ -14,6 +14,7 @@ Axes: `row` (sequence in the batch), `position` (token), `site` (chosen position
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -29,6 +30,8 @@ Position = int | str
 Positions = Int[Tensor, "row site"] | Sequence[Position]
 BY_QUERY = ("hook_attn_scores", "hook_pattern")  # [row, head, query, key]
 BY_NEURON = ("mlp.hook_pre", "mlp.hook_pre_linear", "mlp.hook_post")  # [row, position, d_mlp]
+Held = Tensor | Sequence[Position]  # positions that a hook holds
+Edit = Callable[[Tensor], Tensor]
 Part = tuple[str, int] | None  # one head or neuron, by its number; all of them
 
 
@@ -55,15 +58,8 @@ def patch_position(
         head: write this head only.
         neuron: write this neuron only, at `mlp.hook_post` and what it is made of; its vector is one number, [1].
     """
-    part = _part(head, neuron)
     positions = position[:, None] if isinstance(position, Tensor) else [position]
-
-    @jaxtyped(typechecker=beartype)
-    def patch(activation: Activation, hook: object) -> Activation:
-        axis = source.ndim - len(_vector_axes(activation, part, hook))  # that of the sites
-        return _written(activation, positions, source.unsqueeze(axis) if axis >= 0 else source, part, hook)
-
-    return patch
+    return partial(_patch_one, positions, source, _part(head, neuron))
 
 
 @jaxtyped(typechecker=beartype)
@@ -81,13 +77,7 @@ def patch_positions(
         source: [row, site, *vector]; beside a list, or [site, *vector], which is written in every row.
         head, neuron: write this one only, see `patch_position`.
     """
-    part = _part(head, neuron)
-
-    @jaxtyped(typechecker=beartype)
-    def patch(activation: Activation, hook: object) -> Activation:
-        return _written(activation, positions, source, part, hook)
-
-    return patch
+    return partial(_patch, positions, source, _part(head, neuron))
 
 
 @jaxtyped(typechecker=beartype)
@@ -106,17 +96,8 @@ def edit_position(
             is called once a pass (see `patching.passes`), so it must give the same for the same input.
         head, neuron: edit this one only, see `patch_position`.
     """
-    part = _part(head, neuron)
     positions = position[:, None] if isinstance(position, Tensor) else [position]
-
-    @jaxtyped(typechecker=beartype)
-    def edit(activation: Activation, hook: object) -> Activation:
-        there = activation[_index(activation, positions, part, hook)]
-        if there.shape[1] != 1:
-            raise ValueError(f"{hook_name(hook)}: {position!r} is {there.shape[1]} positions; take edit_positions")
-        return _written(activation, positions, _made(function, there[:, 0], hook)[:, None], part, hook)
-
-    return edit
+    return partial(_edit_one, positions, function, _part(head, neuron))
 
 
 @jaxtyped(typechecker=beartype)
@@ -128,14 +109,7 @@ def edit_positions(
     neuron: int | None = None,
 ) -> Hook:
     """As `edit_position`, at several positions at once; `positions` as in `patch_positions`."""
-    part = _part(head, neuron)
-
-    @jaxtyped(typechecker=beartype)
-    def edit(activation: Activation, hook: object) -> Activation:
-        there = activation[_index(activation, positions, part, hook)]
-        return _written(activation, positions, _made(function, there, hook), part, hook)
-
-    return edit
+    return partial(_edit, positions, function, _part(head, neuron))
 
 
 @jaxtyped(typechecker=beartype)
@@ -152,16 +126,7 @@ def capture(
         positions: as in `patch_positions`.
         head, neuron: read this one only, see `patch_position`.
     """
-    part = _part(head, neuron)
-
-    @jaxtyped(typechecker=beartype)
-    def read(activation: Activation, hook: object) -> Activation:
-        index = _index(activation, positions, part, hook)
-        if is_last_pass():
-            into.append(activation[index].clone())
-        return activation
-
-    return read
+    return partial(_capture, positions, into, _part(head, neuron))
 
 
 def chain(*hooks: Callable[..., Tensor | None]) -> Hook:
@@ -190,6 +155,43 @@ def rows(positions: Int[Tensor, "row site"]) -> Int[Tensor, "row 1"]:
     return torch.arange(len(positions), device=positions.device)[:, None]
 
 
+# What the hooks do: each is decorated once, not for every hook that is made, which would take longer than to run it.
+# What a hook holds is told by the function that makes it, so its axes are not checked against those of an activation
+# here: `_index` and `_fitting` do that, and name the axis.
+@jaxtyped(typechecker=beartype)
+def _patch(positions: Held, source: Tensor, part: Part, activation: Activation, hook: object) -> Activation:
+    return _written(activation, positions, source, part, hook)
+
+
+@jaxtyped(typechecker=beartype)
+def _patch_one(positions: Held, source: Tensor, part: Part, activation: Activation, hook: object) -> Activation:
+    axis = source.ndim - len(_vector_axes(activation, part, hook))  # that of the sites
+    return _written(activation, positions, source.unsqueeze(axis) if axis >= 0 else source, part, hook)
+
+
+@jaxtyped(typechecker=beartype)
+def _edit(positions: Held, function: Edit, part: Part, activation: Activation, hook: object) -> Activation:
+    there = activation[_index(activation, positions, part, hook)]
+    return _written(activation, positions, _made(function, there, hook), part, hook)
+
+
+@jaxtyped(typechecker=beartype)
+def _edit_one(positions: Held, function: Edit, part: Part, activation: Activation, hook: object) -> Activation:
+    there = activation[_index(activation, positions, part, hook)]
+    if there.shape[1] != 1:
+        named = positions if isinstance(positions, Tensor) else repr(positions[0])
+        raise ValueError(f"{hook_name(hook)}: {named} is {there.shape[1]} positions; take edit_positions")
+    return _written(activation, positions, _made(function, there[:, 0], hook)[:, None], part, hook)
+
+
+@jaxtyped(typechecker=beartype)
+def _capture(positions: Held, into: list[Tensor], part: Part, activation: Activation, hook: object) -> Activation:
+    index = _index(activation, positions, part, hook)
+    if is_last_pass():
+        into.append(activation[index].clone())
+    return activation
+
+
 def _part(head: int | None, neuron: int | None) -> Part:
     """The one part that is meant. Raises `ValueError` if both are given."""
     if head is not None and neuron is not None:
@@ -197,7 +199,7 @@ def _part(head: int | None, neuron: int | None) -> Part:
     return ("head", head) if head is not None else ("neuron", neuron) if neuron is not None else None
 
 
-def _written(activation: Tensor, positions: Positions, source: Tensor, part: Part, hook: object) -> Tensor:
+def _written(activation: Tensor, positions: Held, source: Tensor, part: Part, hook: object) -> Tensor:
     """A copy of `activation` with `source` at `positions`."""
     index = _index(activation, positions, part, hook)
     source = _fitting(activation, index, source, part, hook)
@@ -216,7 +218,7 @@ def _made(function: Callable[[Tensor], Tensor], there: Tensor, hook: object) -> 
     return made
 
 
-def _index(activation: Tensor, positions: Positions, part: Part, hook: object) -> tuple[Tensor | int | slice, ...]:
+def _index(activation: Tensor, positions: Held, part: Part, hook: object) -> tuple[Tensor | int | slice, ...]:
     """What selects [row, site, *vector] of `activation`.
 
     Raises:
