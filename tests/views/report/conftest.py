@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import mechpatch
 
 OPEN = 60_000  # milliseconds; a machine that does other things is slow
 
@@ -40,13 +41,7 @@ def _record(url: str, path: Path, problems: list[str]) -> None:
 @pytest.fixture(scope="session")
 def demo_runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Directories of the demo's runs, on its first pairs."""
-    from typer.testing import CliRunner
-
-    from mechpatch import cli
-
     out = tmp_path_factory.mktemp("report") / "demo"
-    found = CliRunner().invoke(
-        cli.app, ["demo", "--limit", "6", "--out", str(out), "--cache", str(out.parent / "cache")]
-    )
-    assert found.exit_code == 0, found.output
+    found = mechpatch("demo", "--limit", 6, "--out", out, "--cache", out.parent / "cache")
+    assert found.returncode == 0, found.stderr
     return sorted(path.parent for path in out.rglob("spec.json"))

@@ -8,11 +8,10 @@ from urllib.parse import parse_qs, urlsplit
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
+from commands import mechpatch
 from records import make_records, planted
 from run_directories import with_field, write_run
-from typer.testing import CliRunner
 
-from mechpatch import cli
 from mechpatch.formats import percent
 from mechpatch.stats import CellSummary, summarise
 from mechpatch.stats.compare import compare_runs
@@ -97,9 +96,9 @@ def expected(table: pa.Table, layer: int, site: str, direction: str = "denoise",
 
 def test_the_demo_opens_offline_with_every_view_drawn(demo_runs, open_page, tmp_path):
     out = tmp_path / "report.html"
-    result = CliRunner().invoke(cli.app, ["report", *map(str, demo_runs), "--out", str(out)])
-    assert result.exit_code == 0, result.output
-    assert "report.html" in result.output
+    result = mechpatch("report", *demo_runs, "--out", out)
+    assert result.returncode == 0, result.stderr
+    assert "report.html" in result.stdout
     page = open_page(out)
     for name in FIGURES:
         assert figure(page, name).locator("svg").count() >= 1, name
