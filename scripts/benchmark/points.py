@@ -15,6 +15,7 @@ from mechpatch.points import POINTS
 
 WHAT = {"what": "hook point", "axis": "hook"}
 MOVED = 2  # plain runs of one patch whose input is moved by one unit in the last place: what rounding alone may do
+HEADS = 64  # heads of a layer that are patched, at most; of neurons as many, spread evenly
 LAYERS = 2  # of which all heads are patched, in each round; the cost of a head depends on its layer alone
 
 
@@ -67,7 +68,7 @@ def _patches(case: Case, hook: str, n_heads: int, number: int) -> list[Patch]:
     if n_heads:
         depth = len(layers)
         layers = [(place * depth // LAYERS + depth // (2 * LAYERS) + number) % depth for place in range(LAYERS)]
-    heads = range(n_heads) if n_heads else [None]
+    heads = range(0, n_heads, -(-n_heads // HEADS)) if n_heads else [None]
     return [Patch(layer, (site,), head=head) for layer in layers for head in heads for site in case.thoughts]
 
 
