@@ -40,6 +40,7 @@ class Plain:
     def place(self, layer: int, hook: str) -> tuple[nn.Module, bool, slice]:
         """Where a hook point lies: a module, whether what it is given is meant, and which columns of that."""
         block, norm = self.layers[layer], "post_feedforward_layernorm"
+        mlp: Any = block.mlp
         attention: Any = getattr(block, "attn" if hasattr(block, "attn") else "self_attn")
         normed = hasattr(block, norm)  # what attention and MLP give is normed before it is added
         added: Any = block.post_attention_layernorm if normed else attention
@@ -48,7 +49,7 @@ class Plain:
             "resid_post": (block, False),
             "attn_out": (added, False),
             "resid_mid": (added, False),  # to which the residual stream before it is added
-            "post": (block.mlp.c_proj if hasattr(block.mlp, "c_proj") else block.mlp.down_proj, True),
+            "post": (mlp.c_proj if hasattr(mlp, "c_proj") else mlp.down_proj, True),
             "mlp_out": (getattr(block, norm) if normed else block.mlp, False),
         }
         if hook in places:
