@@ -207,7 +207,7 @@ def bytes_of_a_plain_run(model: ThoughtModel, batch: Batch, say: int = 0) -> int
     and values of all blocks."""
     cfg, width, tail = model.hooked.cfg, batch.width + say, batch.tails.shape[2] + say
     queries = max(batch.prompt.shape[1], 2 * tail) if batch.n_latents else 2 * width
-    keys = (cfg.n_key_value_heads or cfg.n_heads) * cfg.d_head * 2 * cfg.n_layers
+    keys = Sizes.of(cfg).kv_heads * cfg.d_head * 2 * cfg.n_layers
     floats = queries * (8 * cfg.d_model + 4 * (cfg.d_mlp or 0)) + 4 * queries * width * cfg.n_heads
     return batch.size * (floats + 3 * width * keys * (batch.n_latents > 0)) * cfg.dtype.itemsize
 

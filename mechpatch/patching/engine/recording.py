@@ -88,18 +88,14 @@ def recorded_shapes(model: HookedTransformer, layouts: Sequence[Layout], hooks: 
     """The shapes of what `record` gives, by the names of `Recording.tensors`."""
     cfg, batch = model.cfg, collate(layouts)
     tree, sites = grow(batch), len(batch.sites)
-    kv_heads = cfg.n_key_value_heads or cfg.n_heads
+    sizes = Sizes.of(cfg)
     points = {
-        POINT + point.name: (
-            point.n_layers(cfg.n_layers),
-            sites,
-            *point.shape(Sizes.of(cfg)),
-        )
+        POINT + point.name: (point.n_layers(cfg.n_layers), sites, *point.shape(sizes))
         for point in beside_the_stream(hooks)
     }
     return [
         {
-            "cache": (cfg.n_layers, 2, kv_heads, len(_slots(tree, pair)), cfg.d_head),
+            "cache": (cfg.n_layers, 2, sizes.kv_heads, len(_slots(tree, pair)), cfg.d_head),
             "stream": (cfg.n_layers + 1, len(_late(tree, pair)), cfg.d_model),
             "sites": (sites,),
             "logits": (*batch.reads.shape[1:], cfg.d_vocab_out),
