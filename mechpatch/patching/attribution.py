@@ -66,15 +66,15 @@ def bytes_of_gradients(model: HookedTransformer, batch: Batch, hooks: Sequence[s
     """Bytes that `attribute` holds for one pair of a batch: what each block computed, until its gradient is taken, and
     what is computed of each hook point.
 
-    Counted by hand, from what torch was seen to keep; it keeps no more than that.
+    Counted by hand, from what torch was seen to keep; at the 1B shape it kept half of that.
     """
     cfg, width = model.cfg, batch.width
     heads = cfg.n_heads * cfg.d_head
     tail = 2 * batch.tails.shape[2]  # rows of both continuations
     passes = 1 + batch.n_latents + 2 if batch.n_latents else 2
     columns = batch.tail_start + tail if batch.n_latents else 2 * width
-    of_column = 5 * (cfg.d_mlp or 0) + 16 * cfg.d_model + 12 * heads + 6 * cfg.n_heads * width
-    of_pass = 6 * width * heads  # keys and values of all columns so far, once for every query head
+    of_column = 4 * (cfg.d_mlp or 0) + 8 * cfg.d_model + 5 * heads + 3 * cfg.n_heads * width
+    of_pass = 2 * width * heads  # keys and values of all columns so far, once for every query head
     block = columns * of_column + passes * of_pass
     logits = 8 * batch.reads.shape[1] * batch.reads.shape[2] * cfg.d_vocab_out  # widened, among others
     shapes = [point_of(hook).shape(Sizes.of(cfg)) for hook in hooks]

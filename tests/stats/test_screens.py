@@ -44,10 +44,14 @@ def test_a_screen_buys_no_significance():
         assert [is_clear(cells[0], of) for cells in (few, many)] == [True, False], of
     tests = [cells[0].effect for cells in (few, many)]
     assert tests[0].p == tests[1].p
-    one, other = (test.beyond["other_pair"].q for test in tests)
-    assert one is not None
-    assert other is not None
-    assert one < 0.05 < other
+    for read in (  # each of these tests alone
+        lambda cell: cell.effect.q,
+        lambda cell: cell.effect.beyond["other_pair"].q,
+        lambda cell: cell.effect.beyond_every.q,
+        lambda cell: cell.switched.beyond["other_pair"].q,
+        lambda cell: cell.switched.beyond_every.q,
+    ):
+        assert read(few[0]) < 0.05 < read(many[0])
     # A hook point without heads beside it is not screened.
     both = screened(weak, [], weak, candidates=1000, pairs=10, also=[0.9])
     assert [is_clear(cell, "effect") for cell in both.cells if cell.layer == 0 and cell.donor == "paired"] == [True]

@@ -14,9 +14,12 @@ from mechpatch.errors import SpecError
 from mechpatch.experiments.experiment import Experiment
 from mechpatch.experiments.pair_file import screened as pairs_of
 from mechpatch.experiments.running.donors import Recipients
+from mechpatch.experiments.running.footprint import footprint
 from mechpatch.experiments.running.screened import screened
 from mechpatch.experiments.spec import Spec
 from mechpatch.own import Donor, Own
+from mechpatch.patching import collate
+from mechpatch.patching.attribution import bytes_of_gradients
 from mechpatch.scale.order import Order
 from mechpatch.storage.choices import RANDOM, SCREEN, TOP, read_choices
 from mechpatch.storage.memory import MemoryRun
@@ -176,3 +179,23 @@ def test_workers_are_told_what_was_chosen(demo_model, shipped_pairs):
     assert chosen.known.choices != experiment.known.choices
     there = Order.of(chosen, None).experiment(demo_model)
     assert there.cells([0, 1]) == chosen.cells([0, 1])
+
+
+def test_a_run_in_memory_is_saved_with_its_choice(tmp_path):
+    model = model_under_test("tiny-float64")
+    kept = workflow.run_in_memory(model, SPEC, pairs_of(list(PAIRS), "pairs", model, SPEC, None, 2))
+    workflow.write_run(kept, tmp_path / "run")
+    found = workflow.FinishedRun(tmp_path / "run")
+    assert found.choices == kept.choices
+    assert len(found.choices[0].cells) == 53
+    assert found.summary.screens == kept.summary.screens
+    assert (found.summary.screens[0].candidates, found.summary.best) == (68, ())  # nobody is right, so none can switch
+
+
+def test_the_gradients_of_one_pair_are_planned_with(demo_model, shipped_pairs):
+    spec = Spec(experiments=("position",), hooks=("z", "post"), screen=2, checks=0)
+    experiment = Experiment.prepare(demo_model, spec, shipped_pairs[:2])
+    batch = collate([pair[1] for pair in experiment.layouts])
+    needed = bytes_of_gradients(demo_model.hooked, batch, ("z", "post"))
+    whole = footprint(demo_model, replace(spec, screen=None), experiment.layouts, 2)
+    assert whole.work < needed == footprint(demo_model, spec, experiment.layouts, 2).work
