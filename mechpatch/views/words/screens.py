@@ -32,9 +32,11 @@ def screen_told(found: Screened) -> Iterator[str]:
             f"The largest effect of a random one is {_effect(largest)}, at {place(largest)}; effects of the top cells "
             f"have a median size of {written(found.median)}, and the smallest is {written(found.smallest)}."
         )
+    if found.rank_top is None and found.rank_random is None:
+        return
     yield (
-        f"Estimate and effect have a rank correlation of {_rank(found.rank_top)} over the top cells and of "
-        f"{_rank(found.rank_random)} over the random ones (Spearman)."
+        f"Estimate and effect have a rank correlation (Spearman) over the top cells of {_rank(found.rank_top)}, and "
+        f"over the random ones of {_rank(found.rank_random)}."
     )
 
 
@@ -85,4 +87,4 @@ def _effect(cell: ScreenedCell) -> str:
 
 
 def _rank(value: float | None) -> str:
-    return "no value" if value is None else written(value)
+    return "undefined" if value is None else written(value)

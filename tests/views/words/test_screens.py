@@ -30,7 +30,7 @@ def test_a_good_screen():
     assert "first-order estimates, means over 12 pairs, and 50 random ones of the others" in text
     assert "None of 50 random cells has a clear effect, so at most 5.8 % of the 995 that it did not choose do" in text
     assert "effects of the top cells have a median size of 0.40, and the smallest is 0.20" in text
-    assert "rank correlation of 1.00 over the top cells" in text
+    assert "a rank correlation (Spearman) over the top cells of 1.00, and over the random ones of " in text
     assert "failed" not in text
     assert "No control" not in text
     distrust = lines(found).distrust
@@ -74,6 +74,12 @@ def test_with_few_pairs_or_without_a_control_that_is_said():
     text = told(summary(TOP, [0.0] * 50, GOOD, pairs=5))
     assert "What it missed is not known: no random cell has a value in 6 pairs" in text
     assert "No control was run, so an effect that is off zero" in told(summary(TOP, [0.0] * 50, GOOD, control=False))
+
+
+def test_a_rank_that_is_undefined_is_no_number():
+    text = told(summary(TOP[:2], [0.0] * 50, [0.9, 0.5, *GOOD[5:]]))
+    assert "over the top cells of undefined, and over the random ones of " in text
+    assert "Spearman" not in told(summary(TOP[:2], [0.0] * 2, [0.9, 0.5, 0.0, 0.1]))
 
 
 def test_nothing_is_said_of_positions_that_were_not_all_run():
