@@ -21,19 +21,22 @@ def screened_records(
     pairs: int = PAIRS,
     control: bool = True,
     also: Sequence[float] = (),
+    sites: Sequence[str] = (),
 ) -> tuple[pa.Table, tuple[Choice, ...]]:
     """Records of `position` at `z`, and what was chosen.
 
     Args:
-        top, random: the mean effect of each such cell, which stands at layer 1, t0, in a head of its own.
+        top, random: the mean effect of each such cell, which stands at layer 1 in a head of its own.
         estimates: of the top cells, then of the random ones.
         control: whether vectors of another pair were written, too; they move nothing.
+        sites: of each of them; t0 without.
         also: mean effects of cells of `resid_post`, which has no heads and is not screened.
     """
     generator = np.random.default_rng(0)
     means = [*top, *random]
     values = {head: mean + generator.normal(0, 0.01, pairs) for head, mean in enumerate(means)}
-    effects = {(f"position@z.{head}", "denoise", "paired", 1, "t0"): each for head, each in values.items()}
+    at = dict(enumerate(sites or ["t0"] * len(means)))
+    effects = {(f"position@z.{head}", "denoise", "paired", 1, at[head]): each for head, each in values.items()}
     for layer, mean in enumerate(also):
         effects["position", "denoise", "paired", layer, "t0"] = mean + generator.normal(0, 0.01, pairs)
     if control:
@@ -44,7 +47,7 @@ def screened_records(
             head=head,
             layer=1,
             width=1,
-            site="t0",
+            site=at[head],
             step=0,
             why=TOP if head < len(top) else RANDOM,
             estimates={"denoise": estimates[head]},

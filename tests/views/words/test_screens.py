@@ -83,7 +83,9 @@ def test_a_rank_that_is_undefined_is_no_number():
 
 
 def test_nothing_is_said_of_positions_that_were_not_all_run():
-    everything, chosen = (summary([0.9, 0.0], [], [0.9, 0.0], candidates=count) for count in (2, 50))
+    given = [0.9, 0.0], [], [0.9, 0.0]
+    everything, chosen = (summary(*given, candidates=count, sites=("t0", "t1")) for count in (2, 50))
+    assert "Nothing passes through t1" in reading(everything)
     assert "were not run" not in reading(everything)
     assert "48 cells of this map were not run" in reading(chosen)
     assert "Nothing passes" not in reading(chosen)
