@@ -28,14 +28,16 @@ from mechpatch.views.words.comparison import describe_runs
 
 HEADLINE, *OTHERS = TOLD
 GROUP = attrgetter("hook", "experiment", "direction")
+Grid = list[ComparedCell | None]
 
 
 def describe_differences(studies: Sequence[Study]) -> list[dict[str, Any]]:
     """The first study against each other one: {a, b: numbers of the studies, said, pairs: ids, grids}.
 
-    A grid is {hook, experiment, direction, layers, columns, width, structural, metrics}; each metric has the means of a
-    and b, and of the difference mean, low, high, n, q and whether it is clear. Without a pair or a cell that both have
-    there is no grid, and `said` says why.
+    A grid is {hook, experiment, direction, layers, columns, width, structural, absent, metrics}; each metric has
+    the means of a and b, and of the difference mean, low, high, n, q and whether it is clear. Cells that a screen
+    left out of one of the runs are absent. Without a pair or a cell that both have there is no grid, and `said`
+    says why.
     """
     return [{"a": 0, "b": number, **_against(studies[0], studies[number])} for number in range(1, len(studies))]
 
@@ -76,10 +78,13 @@ def _grids(found: dict[str, RunComparison], neurons: AbstractSet[tuple[Group, in
         }
         for metric, each in found.items()
     }
-    return [
-        _place(group) | {"metrics": {metric: _metric(cells[metric][key]) for metric in cells}}
-        for key, group in cells[HEADLINE].items()
-    ]
+    grids = []
+    for key, group in cells[HEADLINE].items():
+        layers, columns = _axes(group)
+        laid_out = {metric: _laid_out(cells[metric][key], layers, columns) for metric in cells}
+        metrics = {metric: _metric(each) for metric, each in laid_out.items()}
+        grids.append(_place(group[0], layers, columns, laid_out[HEADLINE]) | {"metrics": metrics})
+    return grids
 
 
 def _is_shown(cell: ComparedCell, neurons: AbstractSet[tuple[Group, int | None]]) -> bool:
@@ -88,33 +93,52 @@ def _is_shown(cell: ComparedCell, neurons: AbstractSet[tuple[Group, int | None]]
     return cell.donor == PAIRED and (not of_neurons(group) or (group, cell.head) in neurons)
 
 
-def _place(cells: Sequence[ComparedCell]) -> dict[str, Any]:
-    """Where the cells of one grid are: the layers × columns that both runs have, layers outermost."""
-    first = cells[0]
-    columns = dict.fromkeys(Column(cell.site, cell.step, cell.head) for cell in cells)
+def _axes(cells: Sequence[ComparedCell]) -> tuple[list[int], list[Column]]:
+    """The layers and columns of one grid, of which not every cell need be there: screens leave cells out."""
+    sites = {site: at for at, site in enumerate(dict.fromkeys((cell.step, cell.site) for cell in cells))}
+    columns = {Column(cell.site, cell.step, cell.head) for cell in cells}
+    return (
+        sorted({cell.layer for cell in cells}),
+        sorted(columns, key=lambda each: (sites[each.step, each.site], each.head or 0)),
+    )
+
+
+def _laid_out(cells: Sequence[ComparedCell], layers: Sequence[int], columns: Sequence[Column]) -> Grid:
+    """Each cell of the grid, layers outermost; None for one that both runs do not have."""
+    found = {(cell.layer, Column(cell.site, cell.step, cell.head)): cell for cell in cells}
+    return [found.get((layer, column)) for layer in layers for column in columns]
+
+
+def _place(first: ComparedCell, layers: Sequence[int], columns: Sequence[Column], cells: Grid) -> dict[str, Any]:
+    """Where the cells of one grid are."""
     return {
         "hook": first.hook,
         "experiment": first.experiment,
         "direction": first.direction,
         "width": first.width,
-        "layers": [*dict.fromkeys(cell.layer for cell in cells)],
+        "layers": layers,
         "columns": [column._asdict() for column in columns],
-        "structural": [at for at, cell in enumerate(cells) if cell.structural],
+        "structural": [at for at, cell in enumerate(cells) if cell and cell.structural],
+        "absent": [at for at, cell in enumerate(cells) if cell is None],
     }
 
 
-def _metric(cells: Sequence[ComparedCell]) -> dict[str, Any]:
-    differences = [cell.difference for cell in cells]
+def _metric(cells: Grid) -> dict[str, Any]:
+    differences = [cell and cell.difference for cell in cells]
     numbers = {name: _array(differences, name) for name in ("mean", "low", "high", "q")}
-    counts = np.array([each.n for each in differences], dtype=np.float64)
+    counts = np.array([each.n if each else np.nan for each in differences], dtype=np.float64)
     return {
-        **{side: _array([getattr(cell, side) for cell in cells], "mean") for side in ("a", "b")},
+        **{side: _array([cell and getattr(cell, side) for cell in cells], "mean") for side in ("a", "b")},
         **numbers,
         "n": compact(counts),
-        "clear": compact(np.array([float(not cell.structural and differs(cell.difference)) for cell in cells])),
+        "clear": compact(np.array([np.nan if cell is None else float(_is_clear(cell)) for cell in cells])),
     }
 
 
-def _array(estimates: Sequence[Estimate], name: str) -> dict[str, Any]:
-    values = (getattr(each, name) for each in estimates)
+def _is_clear(cell: ComparedCell) -> bool:
+    return not cell.structural and differs(cell.difference)
+
+
+def _array(estimates: Sequence[Estimate | None], name: str) -> dict[str, Any]:
+    values = (None if each is None else getattr(each, name) for each in estimates)
     return exact(np.array([np.nan if value is None else value for value in values], dtype=np.float64))

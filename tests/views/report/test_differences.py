@@ -56,6 +56,25 @@ def test_the_page_shows_what_a_comparison_of_runs_finds(studies):
     assert found["said"] == describe_runs(compare_runs(studies[0].table, studies[1].table, "switched"), "a", "b")
 
 
+def test_cells_that_a_screen_left_out_of_one_run_are_absent(tmp_path):
+    """Layer 0 has heads 0 and 2, layer 1 has head 1 alone: what stands in a row must not slide."""
+
+    def run(name: str, heads: dict[tuple[int, int], float]):
+        effects = {(f"position@z.{head}", "denoise", "paired", layer, "t0"): [value + 0.01 * pair for pair in range(8)]
+                   for (layer, head), value in heads.items()}  # fmt: skip
+        return write_run(tmp_path / name, planted(effects), model=name)
+
+    both = {(0, 2): 0.3, (1, 1): 0.4, (0, 0): 0.2}
+    a = run("a", both | {(1, 3): 0.9})
+    b = run("b", {place: value - 0.1 * (place[1] + 1) for place, value in both.items()} | {(2, 0): 0.9})
+    (found,) = describe_differences(read_studies([a, b]))
+    (grid,) = found["grids"]
+    assert (grid["layers"], [column["head"] for column in grid["columns"]]) == ([0, 1], [0, 1, 2])
+    assert grid["absent"] == [1, 3, 5]
+    means = decoded(grid["metrics"]["effect"]["mean"], 6)
+    assert means == pytest.approx([0.1, np.nan, 0.3, np.nan, 0.2, np.nan], nan_ok=True)
+
+
 def test_pairs_are_those_that_both_runs_can_use(studies, tmp_path):
     table = studies[1].table
     wrong = table.set_column(

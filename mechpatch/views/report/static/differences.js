@@ -9,7 +9,7 @@ function betweenHere(view) {
   if (!between) return null;
   const found = between.grids.find((each) => ["hook", "experiment", "direction"].every((key) => each[key] === view.state[key]));
   if (!found) return { between, grid: null };
-  const grid = { ...found, structural: new Set(found.structural) };
+  const grid = { ...found, structural: new Set(found.structural), absent: new Set(found.absent) };
   const metric = found.metrics[view.state.metric] ? view.state.metric : "switched";
   return { between, grid, metric, table: found.metrics[metric], cell: cellNamed(grid, view.state.cell), names: [between.a, between.b].map((at) => DATA.studies[at].name) };
 }
@@ -17,6 +17,7 @@ function betweenHere(view) {
 function differenceWords({ grid, metric, table }, direction, cell) {
   const place = capital(placeWords(grid, cell));
   if (grid.structural.has(cell)) return `${place}: ${CONSTRUCTED}`;
+  if (grid.absent.has(cell)) return `${place}: not run in both`;
   const value = (name) => read(table[name])[cell];
   if (!value("n")) return `${place}: no pair that both runs can use`;
   const words = metricWords(metric, direction);
@@ -41,7 +42,7 @@ function DifferenceFigure({ view, here, number }) {
   const select = (index, moved) => go(state, { cell: cellName(grid, index), pair: state.pair }, moved);
   const most = Math.max(0, ...[...read(table.n)].filter(Number.isFinite));
   const caption = `${kindWords(state.experiment).label}${state.hook === "resid_post" ? "" : `, ${hookWords(state.hook)}`}, ${WORDS.directions[state.direction] ?? state.direction}: ${words.label}, A (${names[0]}) minus B (${names[1]}), pair by pair, over ${most} pairs that both can use${share ? ", in percentage points; full colour is 100" : `, ${words.unit}; full colour is ${shown(reach, words.format, 1)}`}. Blue: more in A; orange to red: more in B. Bold: the difference is clear.${grid.structural.size ? " Hatched: cannot move in either, by construction." : ""} Click a cell, or use the arrow keys.`;
-  const rows = () => [["layer", "site", "step", "head", "structural", "a", "b", "a minus b", "low", "high", "n", "q", "clear"], ...[...Array(cellsIn(grid)).keys()].map((cell) => [layerOf(grid, cell), columnOf(grid, cell).site, columnOf(grid, cell).step, columnOf(grid, cell).head ?? "", grid.structural.has(cell), ...["a", "b", "mean", "low", "high", "n", "q", "clear"].map((name) => read(table[name])[cell])])];
+  const rows = () => [["layer", "site", "step", "head", "structural", "a", "b", "a minus b", "low", "high", "n", "q", "clear"], ...runOf(grid).map((cell) => [layerOf(grid, cell), columnOf(grid, cell).site, columnOf(grid, cell).step, columnOf(grid, cell).head ?? "", grid.structural.has(cell), ...["a", "b", "mean", "low", "high", "n", "q", "clear"].map((name) => read(table[name])[cell])])];
   return html`<${Figure} number=${number} name=${`difference-${state.experiment}-${state.direction}-${metric}`} caption=${caption} methods=${methodsOf(view, metric, state.experiment, true)} rows=${rows}>
     <div ref=${place}>${width ? html`<${Map_} ...${{ grid, ...looks, selected: here.cell ?? 0, chosen: here.cell !== null, onSelect: select, width, id: `A minus B: ${words.label}` }} />` : null}</div><//>`;
 }
