@@ -433,9 +433,22 @@ def two_runs(tmp_path_factory) -> tuple[Path, list[pa.Table]]:
     """A report of two runs: what moves most pairs in the first moves few of them in the second."""
     folder = tmp_path_factory.mktemp("two")
     asked = {"layers": 3, "thoughts": 3, "pairs": 12, "experiments": ("layer", "position"), "nulls": ("other_pair",)}
-    tables = [make_records(**asked, strength=1.5), make_records(**asked, strength=0.2)]
+    tables = [make_records(**asked, feedback=False, strength=each) for each in (1.5, 0.2)]  # the last layer is dead
     runs = [write_run(folder / name, table, model=name) for name, table in zip(("one", "two"), tables, strict=True)]
     return write_report(runs, folder / "report.html"), tables
+
+
+def test_cells_that_a_screen_left_out_are_shown_as_not_run(tmp_path, open_page):
+    effects = {(f"position@z.{head}", "denoise", "paired", head, "t0"): [0.9] * 8 for head in (0, 1)}
+    table = planted(effects)
+    few = table.append_column("candidates", pa.array([100] * len(table), pa.int64()))
+    page = open_page(write_report([write_run(tmp_path / "few", few)], tmp_path / "report.html"))
+    assert cell(page, "Layer 0, t0, head 1").get_attribute("data-label").endswith(": not run, the screen left it out")
+    assert "100 % of 8 pairs" in heading(page)
+    cell(page, "Layer 0, t0, head 1").click()
+    assert heading(page) == "Layer 0, t0, head 1: not run, the screen left it out"
+    assert "a screen left 98 cells of this map out" in figure(page, "map-").locator("figcaption").inner_text()
+    assert page.locator("table[data-name='cells-denoise'] tbody tr").count() == 2
 
 
 def test_several_studies_are_tabs_that_keep_what_is_looked_at(two_runs, open_page):
@@ -465,6 +478,7 @@ def test_two_runs_are_compared_cell_by_cell_and_pair_by_pair(two_runs, open_page
     said = cell(page, "Layer 1, t1", "difference-").get_attribute("data-label")
     assert "pairs that switch A 100 %, B 0 %, A − B +100 points" in said
     assert said.endswith(", clear")
+    assert "cannot move" in str(cell(page, "Layer 2, t1", "difference-").get_attribute("data-label"))
     choose(page, "metric", "effect")
     effect = compare_runs(tables[0], tables[1], "effect").cells
     (one,) = [each for each in effect if (each.layer, each.site, each.donor) == (1, "t2", "paired")]
