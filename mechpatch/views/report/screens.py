@@ -93,8 +93,8 @@ def _part(found: Screened) -> ScreenPart:
         told=[*screen_told(found)],
         dots=dots if found.left_out else [],
         equal=(x(first), y(first), x(last), y(last)),
-        across=[Tick(at=x(value), text=written(value)) for value in _ticks(left, right)],
-        up=[Tick(at=y(value), text=written(value)) for value in _ticks(low, high)],
+        across=[Tick(at=x(value), text=text) for value, text in _ticks(left, right)],
+        up=[Tick(at=y(value), text=text) for value, text in _ticks(low, high)],
     )
 
 
@@ -105,5 +105,9 @@ def _range(values: np.ndarray) -> tuple[float, float]:
     return low - more, high + more
 
 
-def _ticks(low: float, high: float) -> list[float]:
-    return [float(value) for value in MaxNLocator(6).tick_values(low, high) if low <= value <= high]
+def _ticks(low: float, high: float) -> list[tuple[float, str]]:
+    """Round values of a range, with as many decimals as they have, and at least two."""
+    values = MaxNLocator(6).tick_values(low, high)
+    small = (values[1] - values[0]) / 100
+    decimals = next(count for count in range(2, 20) if np.allclose(values, values.round(count), rtol=0, atol=small))
+    return [(float(value), written(float(value), f".{decimals}f")) for value in values if low <= value <= high]

@@ -64,6 +64,16 @@ def test_marks_stand_where_their_numbers_are():
     assert largest.y == pytest.approx(on_line, abs=5)  # its estimate is its effect, but for noise
 
 
+def test_ticks_of_small_values_are_written_with_all_their_decimals():
+    table, choices = screened_records([value / 20 for value in TOP], [0.0] * 50, [value / 20 for value in ESTIMATES])
+    (part,) = screen_parts(summarise(table, 0, choices=choices).screens)
+    for ticks in (part.across, part.up):
+        values = [float(tick.text.replace("−", "-")) for tick in ticks]
+        steps = np.diff(values)
+        assert len(ticks) > 2
+        assert steps == pytest.approx(np.full(len(steps), steps[0]))  # what is written is where it stands
+
+
 def test_cells_that_were_not_run_are_told_from_those_without_a_value():
     effects = {(f"position@z.{head}", "denoise", "paired", head, "t0"): [0.5] * 8 for head in (0, 1)}
     table = planted(effects)
