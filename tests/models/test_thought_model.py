@@ -444,7 +444,7 @@ REFUSED: dict[str, tuple[Callable[[ThoughtModel], object], type[Exception], str]
     "an edit of a head where there is none": (
         lambda model: Edit("mlp_out", 1, "t1", bent, head=0),
         SpecError,
-        "hook point mlp_out has no heads, but head 0 is asked for; expected one of z, k, v",
+        r"hook point mlp_out has no heads or neurons, but 0 is asked for; expected one of z \(heads\), k",
     ),
     "an edit of no such head": (
         lambda model: model.run_with_hooks(PAIR, fwd_hooks=[Edit("k", 1, "t1", bent, head=2)]),

@@ -20,6 +20,7 @@ from mechpatch.experiments.running.numerics import EngineCheck
 from mechpatch.models import ThoughtModel
 from mechpatch.patching import Batch, collate
 from mechpatch.patching.engine import base as base_module
+from mechpatch.patching.engine import planned
 from mechpatch.patching.engine import runs as engine
 from mechpatch.patching.engine.base import BaseRun
 from mechpatch.patching.engine.recording import Recording, record, replay, stack_vectors
@@ -181,7 +182,7 @@ def early_answer(planting: pytest.MonkeyPatch, place: Place) -> None:
 
 def rotary_off_by_one(planting: pytest.MonkeyPatch, place: Place) -> None:
     """One thought is rotated as if it stood one position further on."""
-    exact = engine.wave_of
+    exact = planned.wave_of
 
     def faulty(*given: Any, **named: Any) -> Wave:
         wave = exact(*given, **named)
@@ -190,7 +191,7 @@ def rotary_off_by_one(planting: pytest.MonkeyPatch, place: Place) -> None:
             positions[rows] += 1
         return dataclasses.replace(wave, positions=positions)
 
-    planting.setattr(engine, "wave_of", faulty)
+    planting.setattr(planned, "wave_of", faulty)
 
 
 class Watching(NamedTuple):
