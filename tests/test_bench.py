@@ -303,6 +303,18 @@ def test_hook_points_are_measured_against_plain_hooks_and_once(tmp_path, monkeyp
     assert json.loads(out.read_text())["measurements"] == records
 
 
+def test_runs_are_one_until_they_part():
+    layout = lay_out("latent", [10], 2, (10, 11))
+    first, both = Patch(0, (1,)), Patch(0, (1, 2))
+    (alone, _), (other, _) = (limit.rows_apart_and_shared(layout, [each], 2) for each in (first, both))
+    # They share the block above the write at t0; from t1 on they write something else.
+    assert limit.rows_apart_and_shared(layout, [first, both], 2) == (alone + other, alone + other - 1)
+    assert limit.rows_apart_and_shared(layout, [first, first], 2) == (2 * alone, alone)
+    assert limit.rows_apart_and_shared(layout, [first, Patch(1, (1,))], 2)[1] == alone + count(
+        "latent", Patch(1, (1,))
+    ).product("mlp")
+
+
 def test_a_profile_says_what_the_time_was_for(model, case, monkeypatch, tmp_path):
     found = spent.take(case)
     assert found["spent"].keys() == spent.PURPOSES.keys()
@@ -321,5 +333,8 @@ def test_a_profile_says_what_the_time_was_for(model, case, monkeypatch, tmp_path
     least = min(found, slower, key=lambda each: each["seconds"])
     title, *lines = spent.show_spent(journal)
     assert f"{least['seconds']:.2f} s" in title
-    assert len(lines) == len(spent.PURPOSES) + 1
+    assert len(lines) == len(spent.PURPOSES) + 5
+    assert least["least_flops"] <= least["flops"]
+    apart, shared = least["rows"]["pairwise"]
+    assert any("pairwise" in line and f"{shared / apart:.2f} of them" in line for line in lines)
     assert f"{least['spent']['attention'] / least['seconds']:.1%}" in lines[2]

@@ -7,6 +7,7 @@ question, as the pairs of GSM8K do on average; the answer is one token, behind a
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import combinations
 
 import torch
 from make_checkpoint import HEAD_DIM, SHAPES, base_shapes, draw
@@ -148,6 +149,17 @@ class Case:
             for layer in range(self.model.depth)
             for step in range(len(self.thoughts))
         ]
+
+    def leave_one_out(self) -> list[Patch]:
+        """Every layer, at all thoughts but one."""
+        return self._at([tuple(each for each in self.thoughts if each != left) for left in self.thoughts])
+
+    def pairwise(self) -> list[Patch]:
+        """Every layer, at each two thoughts."""
+        return self._at([*combinations(self.thoughts, 2)])
+
+    def _at(self, sets: Sequence[tuple[int, ...]]) -> list[Patch]:
+        return [Patch(layer, sites) for layer in range(self.model.depth) for sites in sets]
 
     @property
     def job(self) -> int:

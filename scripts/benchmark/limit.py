@@ -28,6 +28,7 @@ from itertools import count, pairwise
 
 import numpy as np
 import torch
+from jaxtyping import Bool
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -111,27 +112,8 @@ def work_of(layout: Layout, patches: Sequence[Patch], depth: int) -> Work:
 
 
 def _add_patch(work: Work, tokens: _Tokens, patch: Patch, depth: int) -> None:
-    sees, size = tokens.sees, len(tokens.sees)
-    written = np.zeros((depth, size), dtype=bool)
-    written[patch.layers.start : patch.layers.stop, [tokens.sites[site] for site in patch.sites]] = True
-    differs = np.zeros((depth + 1, size), dtype=bool)  # input of each block; the last line is the top's output
-    for stage in tokens.stages:
-        at = slice(stage.start, stage.stop)
-        differs[0, at] = tokens.fed[at] & np.roll(differs[depth], 1)[at]
-        for block in range(depth):
-            differs[block + 1, at] = (sees[at] & differs[block]).any(1) | written[block, at]
-
-    out, keys = np.zeros_like(written), np.zeros_like(written)
-    needed = np.zeros(size, dtype=bool)  # input of the first block
-    for stage in reversed(tokens.stages):
-        at = slice(stage.start, stage.stop)
-        wanted = (tokens.read | np.roll(tokens.fed & needed, -1))[at]
-        for block in reversed(range(depth)):
-            out[block, at] = wanted & differs[block + 1, at] & ~written[block, at]
-            keys[block, at] = (out[block][:, None] & sees[:, at]).any(0)
-            wanted = out[block, at] | keys[block, at]
-        needed[at] = wanted
-
+    sees = tokens.sees
+    differs, out, keys, needed = _needed(tokens, patch, depth)
     for number, stage in enumerate(tokens.stages):
         at = slice(stage.start, stage.stop)
         for block in range(depth):
@@ -143,6 +125,53 @@ def _add_patch(work: Work, tokens: _Tokens, patch: Patch, depth: int) -> None:
             work.totals["pairs"] += int(read[gives].sum())
         work.heads[number] += int((tokens.fed & differs[0] & needed)[at].sum())
     work.totals["unembed"] += int((tokens.read & differs[depth]).sum())
+
+
+def _needed(
+    tokens: _Tokens, patch: Patch, depth: int
+) -> tuple[
+    Bool[np.ndarray, "level token"],
+    Bool[np.ndarray, "block token"],
+    Bool[np.ndarray, "block token"],
+    Bool[np.ndarray, " token"],
+]:
+    """By block and token: whether the input differs (the last line is the top's output), whether the output has to be
+    computed, whether keys and values have to; and of each token whether the input of the first block is needed."""
+    sees, size = tokens.sees, len(tokens.sees)
+    written = np.zeros((depth, size), dtype=bool)
+    written[patch.layers.start : patch.layers.stop, [tokens.sites[site] for site in patch.sites]] = True
+    differs = np.zeros((depth + 1, size), dtype=bool)
+    for stage in tokens.stages:
+        at = slice(stage.start, stage.stop)
+        differs[0, at] = tokens.fed[at] & np.roll(differs[depth], 1)[at]
+        for block in range(depth):
+            differs[block + 1, at] = (sees[at] & differs[block]).any(1) | written[block, at]
+
+    out, keys = np.zeros_like(written), np.zeros_like(written)
+    needed = np.zeros(size, dtype=bool)
+    for stage in reversed(tokens.stages):
+        at = slice(stage.start, stage.stop)
+        wanted = (tokens.read | np.roll(tokens.fed & needed, -1))[at]
+        for block in reversed(range(depth)):
+            out[block, at] = wanted & differs[block + 1, at] & ~written[block, at]
+            keys[block, at] = (out[block][:, None] & sees[:, at]).any(0)
+            wanted = out[block, at] | keys[block, at]
+        needed[at] = wanted
+    return differs, out, keys, needed
+
+
+def rows_apart_and_shared(layout: Layout, patches: Sequence[Patch], depth: int) -> tuple[int, int]:
+    """Rows of the MLP, nearly all of the work, of patches that are run apart; and were the runs one up to the first
+    token at which they write something else. No exact method has fewer."""
+    tokens, apart = _tokens(layout), 0
+    nodes: set[tuple[int, int, tuple[int, ...], int, int]] = set()
+    for patch in patches:
+        _, out, _, _ = _needed(tokens, patch, depth)
+        apart += int(out.sum())
+        for block, token in np.argwhere(out).tolist():
+            so_far = tuple(site for site in patch.sites if tokens.sites[site] <= token)
+            nodes.add((patch.layer, patch.width, so_far, block, token))
+    return apart, len(nodes)
 
 
 def sweep_work(case: Case, patches: Sequence[Patch]) -> Work:

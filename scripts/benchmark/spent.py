@@ -1,4 +1,5 @@
-"""Where the time of a sweep goes, by what its operations are for; beside the least that its products would need."""
+"""Where the time of a sweep goes, by what its operations are for; beside the least that its products would need, and
+what there would be to win if runs that write the same at first were one run until they part."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -10,6 +11,7 @@ from benchmark.cases import Case
 from benchmark.clock import timed
 from benchmark.journal import Journal
 from benchmark.measure import sweep
+from mechpatch.patching.engine.work import sweep_work
 
 WHAT = {"what": "spent"}
 UNEMBED, REST = "unembedding", "the rest: Python, views, memory"
@@ -56,7 +58,16 @@ def take(case: Case) -> dict[str, Any]:
     spent[REST] = taken["seconds"] - sum(spent.values())
     rates = limit.measure_rates(case.model)["seconds"]
     work = limit.sweep_work(case, patches)
-    return {**taken, "spent": spent, "least": limit.seconds(work, case.model, rates)["limit"]}
+    _, layout = case.layouts[0]
+    sets = {"leave-one-out": case.leave_one_out(), "cumulative": case.cumulative(), "pairwise": case.pairwise()}
+    return {
+        **taken,
+        "spent": spent,
+        "least": limit.seconds(work, case.model, rates)["limit"],
+        "flops": sweep_work(base, patches).flops,
+        "least_flops": limit.flops(work, case.model),
+        "rows": {name: limit.rows_apart_and_shared(layout, each, case.model.depth) for name, each in sets.items()},
+    }
 
 
 def show_spent(journal: Journal) -> Iterator[str]:
@@ -67,3 +78,8 @@ def show_spent(journal: Journal) -> Iterator[str]:
         for purpose, seconds in best["spent"].items():
             yield f"  {purpose:<45} {seconds:>8.3f} s {seconds / best['seconds']:>6.1%}"
         yield f"  {'least, for all products at the best rates seen':<45} {best['least']:>8.3f} s"
+        done, least = (best[name] / 1e9 for name in ("flops", "least_flops"))
+        yield f"  operations: {done:.1f} GFLOP, of which no exact method can avoid {least:.1f}"
+        for name, (apart, shared) in best["rows"].items():
+            of = f"{apart:>7} rows of the MLP"
+            yield f"  {name:<14} {of}; {shared / apart:.2f} of them, were runs one until they part"
