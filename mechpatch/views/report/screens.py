@@ -107,7 +107,7 @@ def _range(values: np.ndarray) -> tuple[float, float]:
 
 def _ticks(low: float, high: float) -> list[tuple[float, str]]:
     """Round values of a range, with as many decimals as they have, and at least two."""
-    values = MaxNLocator(6).tick_values(low, high)
+    values = np.asarray(MaxNLocator(6).tick_values(low, high))
     small = (values[1] - values[0]) / 100
     decimals = next(count for count in range(2, 20) if np.allclose(values, values.round(count), rtol=0, atol=small))
     return [(float(value), written(float(value), f".{decimals}f")) for value in values if low <= value <= high]
