@@ -31,7 +31,6 @@ Positions = Int[Tensor, "row site"] | Sequence[Position]
 BY_QUERY = ("hook_attn_scores", "hook_pattern")  # [row, head, query, key]
 BY_NEURON = ("mlp.hook_pre", "mlp.hook_pre_linear", "mlp.hook_post")  # [row, position, d_mlp]
 Held = Tensor | Sequence[Position]  # positions that a hook holds
-Edit = Callable[[Tensor], Tensor]
 Part = tuple[str, int] | None  # one head or neuron, by its number; all of them
 
 
@@ -170,17 +169,20 @@ def _patch_one(positions: Held, source: Tensor, part: Part, activation: Activati
 
 
 @jaxtyped(typechecker=beartype)
-def _edit(positions: Held, function: Edit, part: Part, activation: Activation, hook: object) -> Activation:
+def _edit(
+    positions: Held, function: Callable[[Tensor], Tensor], part: Part, activation: Activation, hook: object
+) -> Activation:
     there = activation[_index(activation, positions, part, hook)]
     return _written(activation, positions, _made(function, there, hook), part, hook)
 
 
 @jaxtyped(typechecker=beartype)
-def _edit_one(positions: Held, function: Edit, part: Part, activation: Activation, hook: object) -> Activation:
+def _edit_one(
+    positions: Held, function: Callable[[Tensor], Tensor], part: Part, activation: Activation, hook: object
+) -> Activation:
     there = activation[_index(activation, positions, part, hook)]
     if there.shape[1] != 1:
-        named = positions if isinstance(positions, Tensor) else repr(positions[0])
-        raise ValueError(f"{hook_name(hook)}: {named} is {there.shape[1]} positions; take edit_positions")
+        raise ValueError(f"{hook_name(hook)}: {positions[0]!r} is {there.shape[1]} positions; take edit_positions")
     return _written(activation, positions, _made(function, there[:, 0], hook)[:, None], part, hook)
 
 

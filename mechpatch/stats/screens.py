@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from mechpatch.catalogue import PAIRED
 from mechpatch.reprs import short_repr
@@ -17,6 +16,7 @@ from mechpatch.stats.cell_values import CellSummary, Held, Share
 from mechpatch.stats.clear import FEWEST_PAIRS, controls, is_clear_among
 from mechpatch.stats.contrasts import LEVEL
 from mechpatch.stats.estimates import benjamini_hochberg, rank_correlation
+from mechpatch.stats.switching import proportion_limits
 from mechpatch.storage.choices import RANDOM, TOP, Choice
 
 Key = tuple[int | None, int, int, str, int]
@@ -199,7 +199,8 @@ def upper_limit(hits: int, n: int, level: float = LEVEL) -> float | None:
     """The one-sided upper limit of a share after Clopper and Pearson; None where there is nothing to tell it by."""
     if not n:
         return None
-    return 1.0 if hits == n else float(stats.beta.ppf(level, hits + 1, n - hits))
+    _, high = proportion_limits(np.array(hits), np.array(n), 2 * level - 1)  # of both sides, each has half of the rest
+    return float(high)
 
 
 def _rank(cells: Sequence[ScreenedCell]) -> float | None:

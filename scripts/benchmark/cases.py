@@ -136,19 +136,15 @@ class Case:
 
     def position(self) -> list[Patch]:
         """Every layer and thought."""
-        return [Patch(layer, (site,)) for layer in range(self.model.depth) for site in self.thoughts]
+        return self._at([(site,) for site in self.thoughts])
 
     def layerwise(self) -> list[Patch]:
         """Every layer, at all thoughts."""
-        return [Patch(layer, self.thoughts) for layer in range(self.model.depth)]
+        return self._at([self.thoughts])
 
     def cumulative(self) -> list[Patch]:
         """Every layer, at the first thoughts up to each."""
-        return [
-            Patch(layer, self.thoughts[: step + 1])
-            for layer in range(self.model.depth)
-            for step in range(len(self.thoughts))
-        ]
+        return self._at([self.thoughts[: step + 1] for step in range(len(self.thoughts))])
 
     def leave_one_out(self) -> list[Patch]:
         """Every layer, at all thoughts but one."""

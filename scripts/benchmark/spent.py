@@ -14,10 +14,10 @@ from benchmark.measure import sweep
 from mechpatch.patching.engine.work import sweep_work
 
 WHAT = {"what": "spent"}
-UNEMBED, REST = "unembedding", "the rest: Python, views, memory"
+PRODUCTS, UNEMBED, REST = "matrix products of the blocks", "unembedding", "the rest: Python, views, memory"
 # Torch's own operations, each with its own time alone; what is not named here is in `REST`.
 PURPOSES = {
-    "matrix products of the blocks": ("mm", "addmm", "linear", "_linear_pointwise"),
+    PRODUCTS: ("mm", "addmm", "linear", "_linear_pointwise"),
     UNEMBED: (),  # matrix products too, told apart by their shape
     "attention": ("bmm", "baddbmm", "_softmax", "masked_fill_"),
     "norms, activations, rotary embedding, sums": (
@@ -53,8 +53,7 @@ def take(case: Case) -> dict[str, Any]:
         purpose = OF.get(each.key.rpartition("::")[2], REST)
         if purpose != REST:
             wide = any(len(shape) == 2 and vocabulary in shape for shape in each.input_shapes)
-            product = each.key.rpartition("::")[2] in PURPOSES["matrix products of the blocks"]
-            spent[UNEMBED if wide and product else purpose] += each.self_cpu_time_total / 1e6
+            spent[UNEMBED if wide and purpose == PRODUCTS else purpose] += each.self_cpu_time_total / 1e6
     spent[REST] = taken["seconds"] - sum(spent.values())
     rates = limit.measure_rates(case.model)["seconds"]
     work = limit.sweep_work(case, patches)

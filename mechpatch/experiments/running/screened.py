@@ -69,7 +69,8 @@ def screened(
     if experiment.spec.screen is None:
         return experiment
     kept = {(choice.experiment, choice.hook): choice for choice in directory.choices()}
-    new = [each for each in experiment.candidates if (each.experiment, each.hook) not in kept]
+    among = experiment.candidates
+    new = [each for each in among if (each.experiment, each.hook) not in kept]
     if new:
         started = time.monotonic()
         found = _choices(experiment, new, cache)
@@ -78,7 +79,7 @@ def screened(
         for choice in found:
             took = duration(time.monotonic() - started)
             say(f"screened {choice.candidates:,} cells of {choice.hook} in {took}: {len(choice.cells):,} are run")
-    return experiment.choosing([kept[each.experiment, each.hook] for each in experiment.candidates])
+    return experiment.choosing([kept[each.experiment, each.hook] for each in among])
 
 
 def _choices(experiment: Experiment, among: Sequence[Candidates], cache: Path | None) -> list[Choice]:
