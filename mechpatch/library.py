@@ -22,8 +22,8 @@ from mechpatch.pairs import load_pairs as read_file
 from mechpatch.points import point_of, split_hook
 from mechpatch.scale import Cluster
 from mechpatch.stats import RunSummary
-from mechpatch.stats.answers import SHARES
 from mechpatch.stats.finished import FinishedRun
+from mechpatch.stats.frames import answers_frame, cells_frame
 from mechpatch.storage.remote import local_run
 from mechpatch.views.figures import files as figures
 from mechpatch.views.report import write_report
@@ -78,42 +78,14 @@ class Run:
 
     @property
     def cells(self) -> "pd.DataFrame":
-        """One row per cell and donor: share of pairs that switch, that give neither, mean effect, q."""
-        import pandas as pd
-
-        names = ("experiment", "direction", "donor", "hook", "head", "layer", "site", "step", "structural", "q")
-        return pd.DataFrame(
-            [
-                {name: getattr(cell, name) for name in names}
-                | {"switched": cell.switched.share, "neither": cell.neither.share}
-                | {"effect": cell.effect.mean, "recovery": cell.recovery.mean}
-                | {"pairs": cell.switched.n}
-                for cell in self.summary.cells
-            ]
-        )
+        """One row per cell and donor: share of pairs that switch and mean effect, each with its interval, and q."""
+        return cells_frame(self.summary.cells)
 
     @property
     def answers(self) -> "pd.DataFrame":
         """One row per cell and donor of necessity, count, early and swap: shares of pairs that keep their answer, give
         the other side's or neither, and that give the expected one; of how many pairs, and each with its interval."""
-        import pandas as pd
-
-        names = ("experiment", "direction", "donor", "hook", "head", "layer", "site", "step", "structural")
-        return pd.DataFrame(
-            [
-                {name: getattr(cell, name) for name in names}
-                | {
-                    column: value
-                    for name in SHARES
-                    for share in [getattr(cell, name)]
-                    for column, value in (
-                        (name, share.share), (f"{name}_low", share.low), (f"{name}_high", share.high),
-                        (f"{name}_pairs", share.n),
-                    )
-                }
-                for cell in self.summary.answers
-            ]
-        )  # fmt: skip
+        return answers_frame(self.summary.answers)
 
     def plot(
         self,

@@ -114,6 +114,11 @@ def test_effects_and_cells_are_data_frames(run):
         where = (shares["experiment"] == cell["experiment"]) & (shares["layer"] == cell["layer"])
         own = shares[where & (shares["site"] == cell["site"])]
         assert (cell["pairs"], cell["switched"]) == (len(own), (own["outcome"] == "clean").mean())
+        assert cell["switched_low"] <= cell["switched"] <= cell["switched_high"]
+    # A row names its cell: no two cells of one donor have the same address.
+    assert not cells.duplicated(
+        ["experiment", "direction", "donor", "hook", "head", "layer", "width", "site", "step"]
+    ).any()
 
 
 def test_a_donor_and_a_kind_of_ones_own_are_like_known_ones(run):

@@ -11,7 +11,7 @@ import numpy as np
 
 from mechpatch.kinds import kind_of
 from mechpatch.reprs import short_repr
-from mechpatch.stats.cell_values import Estimate, Share
+from mechpatch.stats.cell_values import CellAddress, Estimate, Share
 from mechpatch.stats.cells import Cells, Group
 from mechpatch.stats.contrasts import LEVEL, estimate_at
 from mechpatch.stats.estimates import bootstrap_mean
@@ -19,7 +19,7 @@ from mechpatch.stats.switching import shares_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AnswerCell:
+class AnswerCell(CellAddress):
     """What pairs answer at one cell with one donor.
 
     Attributes:
@@ -30,15 +30,6 @@ class AnswerCell:
         answer_logprob_change: nats, of the clean answer less the corrupted one.
     """
 
-    experiment: str
-    direction: str
-    donor: str
-    hook: str
-    head: int | None
-    layer: int
-    width: int
-    site: str
-    step: int
     structural: bool
     kept: Share
     switched: Share

@@ -149,14 +149,32 @@ class Share:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CellSummary:
-    """What the records say of one cell with one donor.
+class CellAddress:
+    """Which cell a value is about, and the donor and direction that it was patched with.
 
     Attributes:
         hook, head: the hook point that is written, and its head or neuron; None where it has neither.
         layer: the first layer that is written.
         width: how many layers are written, from there upwards.
         site, step: the column of the grid.
+    """
+
+    experiment: str
+    direction: str
+    donor: str
+    hook: str
+    head: int | None
+    layer: int
+    width: int
+    site: str
+    step: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellSummary(CellAddress):
+    """What the records say of one cell with one donor.
+
+    Attributes:
         structural: True where the cell is zero by construction.
         switched, neither: pairs whose answer becomes the other side's, and pairs whose answer becomes neither side's.
         effect: the share of the gap that the patch moves.
@@ -169,15 +187,6 @@ class CellSummary:
             the parts were not run. Empty for a cell that is no set.
     """
 
-    experiment: str
-    direction: str
-    donor: str
-    hook: str
-    head: int | None
-    layer: int
-    width: int
-    site: str
-    step: int
     structural: bool
     switched: Share
     neither: Share

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from mechpatch.catalogue import PAIRED
 from mechpatch.points import RESID_POST
 from mechpatch.reprs import short_repr
-from mechpatch.stats.cell_values import Estimate, Share, ShareTest, Tested
+from mechpatch.stats.cell_values import CellAddress, Estimate, Share, ShareTest, Tested
 
 OTHER_RUN = "the second run"  # stands beside the null donors in `ComparedCell.switched.beyond`
 
@@ -36,7 +36,7 @@ class Place(NamedTuple):
         """A person names no width."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)  # without slots: two bases of one class cannot both have them
 class Compared:
     """The means of a and b, and a − b pair by pair.
 
@@ -62,7 +62,7 @@ class ComparedPlaces(Compared):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ComparedCell(Compared):
+class ComparedCell(CellAddress, Compared):
     """One cell of two runs, compared.
 
     Every q is the false discovery rate among the cells of the same experiment, direction, donor and hook point.
@@ -73,15 +73,6 @@ class ComparedCell(Compared):
             that A exceeds B and every one of these controls.
     """
 
-    experiment: str
-    direction: str
-    donor: str
-    hook: str
-    head: int | None
-    layer: int
-    width: int
-    site: str
-    step: int
     switched: Share
 
     @property
@@ -91,7 +82,7 @@ class ComparedCell(Compared):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ComparedAnswers:
+class ComparedAnswers(CellAddress):
     """What pairs answer at one cell of an experiment that asks for answers, in two runs.
 
     Each share is of the pairs that count in both runs. Its `beyond` holds B under `OTHER_RUN`, by McNemar's exact test,
@@ -104,15 +95,6 @@ class ComparedAnswers:
         followed: pairs that give the expected answer in A, of those whose expected answer is not their own.
     """
 
-    experiment: str
-    direction: str
-    donor: str
-    hook: str
-    head: int | None
-    layer: int
-    width: int
-    site: str
-    step: int
     structural: bool
     kept: Share
     followed: Share
