@@ -122,6 +122,8 @@ def show_plan(plan: Plan, spec: Spec, doubt: str) -> None:
         "time": f"about {duration(plan.seconds)} (timed on {plan.timed:,} patched runs of "
         f"{plan.calibrated_on} of the pairs; loading, summary and figures come on top)",
     }
+    if spec.screen is not None:
+        lines["screen"] = f"about {duration(plan.screening)} more, before that, for the estimates that choose the cells"
     _show_lines(lines)
 
 

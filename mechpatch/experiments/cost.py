@@ -23,6 +23,7 @@ from mechpatch.experiments.running.activations import UnpatchedRuns
 from mechpatch.experiments.running.batches import BatchRunner, Todo
 from mechpatch.experiments.running.engines import ENGINES
 from mechpatch.experiments.running.footprint import bytes_of_weights, footprint_of_batch, require_memory
+from mechpatch.experiments.running.screened import seconds_of_screen
 from mechpatch.storage.results import open_run
 
 LONG = 10.0  # seconds that a plan may take for one timing
@@ -55,6 +56,7 @@ class Plan:
         calibrated_on, timed: pairs and patched runs that were timed.
         answered: how many of these pairs the unpatched model answers right on both sides.
         seconds: time of the run itself; loading, summary and figures come on top.
+        screening: seconds of a screen's estimates, before the run; 0 without one.
     """
 
     pairs: int
@@ -69,6 +71,7 @@ class Plan:
     timed: int
     answered: int
     seconds: float
+    screening: float = 0.0
 
     def as_json(self) -> dict[str, Any]:
         """JSON values."""
@@ -138,6 +141,7 @@ def make_plan(experiment: Experiment) -> Plan:
         timed=large.counts.records,
         answered=answered,
         seconds=predict(small, large, whole, len(experiment.batches)) + max(0.0, first.total - small.total),
+        screening=seconds_of_screen(experiment, LONG / 2),
     )
 
 

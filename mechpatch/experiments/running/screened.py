@@ -82,6 +82,39 @@ def screened(
     return experiment.choosing([kept[each.experiment, each.hook] for each in among])
 
 
+def seconds_of_screen(experiment: Experiment, quick: float) -> float:
+    """Seconds that the estimates of a run take, timed on its first pair; on its first batch where a pair is quick.
+
+    What is patched and cached anyhow, the unpatched runs, is not in it.
+
+    Args:
+        quick: seconds that a timing may take.
+    """
+    spec = experiment.spec
+    if spec.screen is None:
+        return 0.0
+    hooks = tuple(dict.fromkeys(each.hook for each in experiment.candidates))
+    first = experiment.batches[0]
+    took = _seconds_of(experiment, first[:1], hooks)
+    for size in (1, len(first)):  # a process does its first estimates slowly
+        if took * size < quick:
+            took = _seconds_of(experiment, first[:size], hooks) / size
+    return took * len(experiment.asked) * len(spec.directions)
+
+
+def _seconds_of(experiment: Experiment, indices: Sequence[int], hooks: Sequence[str]) -> float:
+    """Seconds that the estimates of some pairs of one batch take in one direction."""
+    model, spec = experiment.model, experiment.spec
+    runs = UnpatchedRuns(model, experiment.layouts, spec.engine, None, spec.points, [indices])
+    openings = Openings.of(model.tokenizer, model.hooked.cfg.d_vocab, float64_device(model.device))
+    recorded = [runs.get(index) for index in indices]
+    prepared = prepare(experiment, spec.directions[0], indices, recorded, openings, None)
+    started = time.perf_counter()
+    for _ in _of_batch(prepared, hooks):
+        pass
+    return time.perf_counter() - started
+
+
 def _choices(experiment: Experiment, among: Sequence[Candidates], cache: Path | None) -> list[Choice]:
     """The choice of each map; means are over the pairs that are answered right, or over all where none is."""
     spec, hooks = experiment.spec, tuple(dict.fromkeys(each.hook for each in among))

@@ -10,9 +10,12 @@ import pytest
 from models_under_test import PAIRS, model_under_test
 
 from mechpatch import workflow
+from mechpatch.console import show_plan
 from mechpatch.errors import SpecError
+from mechpatch.experiments.cost import make_plan
 from mechpatch.experiments.experiment import Experiment
 from mechpatch.experiments.pair_file import screened as pairs_of
+from mechpatch.experiments.running import screened as screening
 from mechpatch.experiments.running.donors import Recipients
 from mechpatch.experiments.running.footprint import footprint
 from mechpatch.experiments.running.screened import screened
@@ -200,3 +203,26 @@ def test_the_gradients_of_one_pair_are_planned_with(demo_model, shipped_pairs):
     needed = bytes_of_gradients(demo_model.hooked, batch, ("z", "post"))
     whole = footprint(demo_model, replace(spec, screen=None), experiment.layouts, 2)
     assert whole.work < needed == footprint(demo_model, spec, experiment.layouts, 2).work
+
+
+def test_a_plan_counts_the_time_of_the_estimates(demo_model, shipped_pairs, monkeypatch, capsys):
+    timed = []
+
+    def seconds(experiment, indices, hooks):
+        timed.append((list(indices), hooks))
+        return 1.0 + 0.5 * len(indices)  # a second for every call, and half a second a pair
+
+    monkeypatch.setattr(screening, "_seconds_of", seconds)
+    spec = Spec(experiments=("position",), hooks=("z", "mlp_out"), layers=(1,), screen=2, checks=0, batch_size=2)
+    experiment = Experiment.prepare(demo_model, spec, shipped_pairs[:4])
+    assert screening.seconds_of_screen(experiment, quick=9.0) == 4 * 1.0  # the two pairs of a batch share one call
+    assert timed == [([0], ("z",)), ([0], ("z",)), ([0, 1], ("z",))]
+    both = replace(experiment, spec=replace(spec, directions=("denoise", "noise")))
+    assert screening.seconds_of_screen(both, quick=1.0) == 4 * 2 * 1.5  # long enough: timed once
+    assert screening.seconds_of_screen(replace(both, spec=replace(spec, screen=None)), quick=1.0) == 0
+    monkeypatch.undo()
+    plan = make_plan(Experiment.prepare(demo_model, replace(spec, hooks=("z",)), shipped_pairs[:2]))
+    assert 0 < plan.screening < 60
+    show_plan(plan, spec, "")
+    show_plan(plan, replace(spec, screen=None), "")
+    assert capsys.readouterr().out.count("for the estimates that choose the cells") == 1
