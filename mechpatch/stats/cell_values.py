@@ -149,8 +149,8 @@ class Share:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CellAddress:
-    """Which cell a value is about, and the donor and direction that it was patched with.
+class CellPlace:
+    """Which cell of a model and its thoughts a value is about.
 
     Attributes:
         hook, head: the hook point that is written, and its head or neuron; None where it has neither.
@@ -160,14 +160,20 @@ class CellAddress:
     """
 
     experiment: str
-    direction: str
-    donor: str
     hook: str
     head: int | None
     layer: int
     width: int
     site: str
     step: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellAddress(CellPlace):
+    """A cell that was patched in one direction with the vectors of one donor."""
+
+    direction: str
+    donor: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,20 +2,20 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from mechpatch.catalogue import PAIRED
-from mechpatch.stats.cell_values import CellSummary
+from mechpatch.stats.cell_values import CellPlace, CellSummary
 from mechpatch.stats.cells import answers_differ
 
-ADDRESS = ("experiment", "direction", "hook", "head", "layer", "site", "step")
+PLACE = (*(each.name for each in fields(CellPlace)), "direction")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OtherAnswer:
+class OtherAnswer(CellPlace):
     """What is said most often at a cell by pairs that give neither side's answer.
 
     Attributes:
@@ -24,13 +24,7 @@ class OtherAnswer:
         n: how many give neither answer.
     """
 
-    experiment: str
     direction: str
-    hook: str
-    head: int | None
-    layer: int
-    site: str
-    step: int
     said: str
     count: int
     n: int
@@ -44,7 +38,7 @@ def other_answers(table: pa.Table, cells: Iterable[CellSummary]) -> Iterator[Oth
     told = told.filter(pc.field("said").is_valid())
     told = told.filter(pa.array(answers_differ(told), pa.bool_())).sort_by("pair_index")
     for cell in cells:
-        names = {name: getattr(cell, name) for name in ADDRESS}
+        names = {name: getattr(cell, name) for name in PLACE}
         here = told
         for name, value in names.items():
             same = pc.field(name).is_null() if value is None else pc.field(name) == value

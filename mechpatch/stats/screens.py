@@ -12,7 +12,7 @@ import numpy as np
 
 from mechpatch.catalogue import PAIRED
 from mechpatch.reprs import short_repr
-from mechpatch.stats.cell_values import CellSummary, Held, Share
+from mechpatch.stats.cell_values import CellPlace, CellSummary, Held, Share
 from mechpatch.stats.clear import FEWEST_PAIRS, controls, is_clear_among
 from mechpatch.stats.contrasts import LEVEL
 from mechpatch.stats.estimates import benjamini_hochberg, rank_correlation
@@ -23,7 +23,7 @@ Key = tuple[int | None, int, int, str, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ScreenedCell:
+class ScreenedCell(CellPlace):
     """A cell that was run, beside the estimate by which it was judged.
 
     Attributes:
@@ -32,13 +32,7 @@ class ScreenedCell:
         effect: what the patch does, mean share of the gap with its interval; None where no pair has a gap.
     """
 
-    experiment: str
-    hook: str
     head: int
-    layer: int
-    width: int
-    site: str
-    step: int
     why: str
     estimate: float | None
     effect: float | None

@@ -5,14 +5,14 @@ from dataclasses import dataclass, fields
 
 from mechpatch.reprs import short_repr
 from mechpatch.stats.answers import AnswerCell
-from mechpatch.stats.cell_values import CellSummary, Estimate, Held
+from mechpatch.stats.cell_values import CellPlace, CellSummary, Estimate, Held
 from mechpatch.stats.maximum import Best
-from mechpatch.stats.others import ADDRESS, OtherAnswer
+from mechpatch.stats.others import PLACE, OtherAnswer
 from mechpatch.stats.screens import Screened
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DirectionPair:
+class DirectionPair(CellPlace):
     """One cell that was patched in both directions.
 
     Attributes:
@@ -21,13 +21,6 @@ class DirectionPair:
         difference: sufficiency − necessity, pair by pair; held against the same difference of each null donor.
     """
 
-    experiment: str
-    hook: str
-    head: int | None
-    layer: int
-    width: int
-    site: str
-    step: int
     structural: bool
     sufficiency: Estimate
     necessity: Estimate
@@ -172,7 +165,7 @@ class Summary:
     def other_at(self, cell: CellSummary) -> OtherAnswer | None:
         """What is said most often at a leading cell by pairs that give neither answer; None where that is not known."""
         return next(
-            (each for each in self.others if all(getattr(each, name) == getattr(cell, name) for name in ADDRESS)), None
+            (each for each in self.others if all(getattr(each, name) == getattr(cell, name) for name in PLACE)), None
         )
 
     def best_of(self, cell: CellSummary) -> Best | None:
