@@ -1,14 +1,17 @@
 """What README and guide show is run: their scripts, and every command and option that they name."""
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from commands import mechpatch
+from typer.main import get_command
 
 import mechpatch as mp
+from mechpatch.cli.app import app
 from mechpatch.errors import SpecError
 from mechpatch.guide import TOPICS, page
 from mechpatch.points import POINTS
@@ -69,6 +72,20 @@ def test_commands_exist_with_the_options_shown(command):
     for usage in re.findall(rf"^mechpatch {command} [^#\n]*", lines, flags=re.MULTILINE):
         for option in re.findall(r"--[a-z-]+", usage):
             assert option in found.stdout, f"{option} is not an option of {command}"
+
+
+USAGES = sorted({*re.findall(r"^(?: {4})?mechpatch ([^#\n]*)", EVERYTHING.replace("\\\n", " "), flags=re.MULTILINE)})
+
+
+def test_commands_that_are_shown_can_be_typed():
+    """Nothing that a command requires is missing, such as --out, and no value is of the wrong kind."""
+    commands = vars(get_command(app))["commands"]
+    assert len(USAGES) > 30
+    for usage in USAGES:
+        name, *given = shlex.split(usage.replace("…", ""))
+        commands[name].make_context(name, given).close()
+    with pytest.raises(Exception, match="Missing parameter: out"):
+        commands["run"].make_context("run", ["position"])
 
 
 def test_files_that_pages_name_exist():

@@ -4,12 +4,12 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol, runtime_checkable
 
 from mechpatch.catalogue import donor_label
-from mechpatch.formats import percent, written
+from mechpatch.formats import equals, percent, written
 from mechpatch.kinds import kind_of
 from mechpatch.kinds.kind import Placed
 from mechpatch.points import RESID_POST, hook_named
 from mechpatch.stats.cell_values import CellSummary, Estimate, Held, Share, ShareTest
-from mechpatch.stats.clear import FEWEST_PAIRS, controls, unbeaten
+from mechpatch.stats.clear import FALSE_DISCOVERIES, FEWEST_PAIRS, controls, unbeaten
 
 QUOTED = 40  # characters of what a model said
 GIVEN = {"denoise": "clean", "noise": "corrupted"}  # the answer that a pair switches to
@@ -67,7 +67,11 @@ def near(found: Share | Held) -> str:
     controls_near = unbeaten(found) if found.n >= FEWEST_PAIRS else []
     if not controls_near:
         return ""
-    return f"; that is not clearly more than with {listed([beside(found, donor) for donor in controls_near])}"
+    joint = found.beyond_every
+    # A share of 88 % beside one of 0 % may be no finding where pairs are few and cells many: q says so.
+    missed = joint is not None and joint.q is not None and FALSE_DISCOVERIES < joint.q < 1
+    over = f", {equals('q', joint.q)} over the map" if joint is not None and missed else ""
+    return f"; that is not clearly more than with {listed([beside(found, donor) for donor in controls_near])}{over}"
 
 
 def beside(found: Share | Held, donor: str) -> str:
@@ -126,4 +130,4 @@ def quoted(text: str) -> str:
 
 def counted(number: int, noun: str) -> str:
     """A number with its noun: "1 pair", "2 pairs"."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

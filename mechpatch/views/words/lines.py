@@ -9,14 +9,14 @@ from dataclasses import dataclass
 
 from mechpatch.catalogue import DONORS, donor_label, role_of
 from mechpatch.formats import significant, written
-from mechpatch.points import POINTS, RESID_POST
+from mechpatch.points import POINTS, RESID_POST, part_named
 from mechpatch.stats.cell_values import CellSummary
 from mechpatch.stats.clear import FEWEST_PAIRS, controls, moves
 from mechpatch.stats.summary_values import Check, Summary
 from mechpatch.views.words.answers import answers_in_short
 from mechpatch.views.words.claims import called, can_move, counted, largest, listed, place, share
-from mechpatch.views.words.screens import screen_in_short
-from mechpatch.views.words.switching import INTO, finding, map_of
+from mechpatch.views.words.screens import chosen, screen_in_short
+from mechpatch.views.words.switching import INTO, finding, map_of, of_hook, other_maps
 
 NOTHING_MOVES = "Nothing can move: every cell is zero by construction."
 NOBODY_RIGHT = "No pair is answered right on both sides, so no share of answers can be told."
@@ -54,17 +54,21 @@ def _did(summary: Summary, leading: Sequence[CellSummary]) -> Iterator[str]:
         source, run = INTO[cell.direction]
         grid, single = map_of(summary, cell), cell.experiment == "position"
         layers, columns = len({each.layer for each in grid}), len({(each.site, each.step) for each in grid})
-        what = f"one {source} vector at a time" if single else f"{source} vectors"
+        what = (
+            f"one {source} vector{of_hook(cell.hook)} at a time" if single else f"{source} vectors{of_hook(cell.hook)}"
+        )
         how = "" if single else f", by {called(cell.experiment)}"
         where = f"{counted(layers, 'layer')} × {counted(columns, 'position' if single else 'place')}"
-        if parts := {each.head for each in grid} - {None}:
-            where += f" × {counted(len(parts), POINTS[cell.hook].part or 'head')}"
-        if (screen := summary.screen_of(cell)) is not None and screen.left_out:
-            where = f"{len(screen.cells):,} of {counted(screen.candidates, 'cell')}, chosen by a screen"
+        if parts := _parts(grid):
+            where += f" × {parts}"
+        where = _of_screen(summary, cell) or where
         pairs = counted(cell.switched.n or summary.counts.used, "pair")
         writes.setdefault(f"{where}, {pairs}", []).append(f"{what} into the {run} run{how}")
     for where, what in writes.items():
         yield f"Wrote {listed(what)}: {where}."
+    same = dict.fromkeys(_too(summary, each) for cell in leading for each in other_maps(summary, cell))
+    if same:
+        yield f"The same was done at {listed([*same])}."
     told = {cell.experiment for cell in leading}
     others = [name for name in dict.fromkeys(cell.experiment for cell in summary.cells) if name not in told]
     donors = [donor for donor in dict.fromkeys(cell.donor for cell in summary.cells) if role_of(donor) == "control"]
@@ -75,6 +79,28 @@ def _did(summary: Summary, leading: Sequence[CellSummary]) -> Iterator[str]:
         yield f"Asked {counted(summary.counts.used, 'pair')} for answers: {listed([called(name) for name in others])}."
     elif others:
         yield f"Also run: {listed([called(name) for name in others])}."
+
+
+def _parts(grid: Sequence[CellSummary]) -> str:
+    """The heads or neurons of a map: `head 3`, `4 heads`; empty where the hook point has none."""
+    parts = {each.head for each in grid} - {None}
+    if len(parts) == 1:
+        return part_named(grid[0].hook, parts.pop())
+    return counted(len(parts), POINTS[grid[0].hook].part or "head") if parts else ""
+
+
+def _of_screen(summary: Summary, cell: CellSummary) -> str:
+    """Which part of a map was run; empty for the whole of it."""
+    screen = summary.screen_of(cell)
+    if screen is None or not screen.left_out:
+        return ""
+    return f"{len(screen.cells):,} of {counted(screen.candidates, 'cell')}: {chosen(screen)}"
+
+
+def _too(summary: Summary, cell: CellSummary) -> str:
+    """Another hook point that was written, and what of it: `mlp_out`, `z (4 heads)`."""
+    of = _of_screen(summary, cell) or _parts(map_of(summary, cell))
+    return f"{cell.hook} ({of})" if of else cell.hook
 
 
 def _distrust(summary: Summary, leading: Sequence[CellSummary]) -> Iterator[str]:

@@ -40,6 +40,11 @@ def screen_told(found: Screened) -> Iterator[str]:
     )
 
 
+def chosen(found: Screened) -> str:
+    """The cells that were run, and why these: "20 that a screen chose and 50 random ones"."""
+    return f"{len(found.of(TOP)):,} that a screen chose and {len(found.of(RANDOM)):,} random ones"
+
+
 def screen_in_short(found: Screened) -> str:
     """What must be known of a screen before a number of its map is read; empty where it left nothing out."""
     if not found.left_out:
@@ -47,7 +52,7 @@ def screen_in_short(found: Screened) -> str:
     run = f"Of {found.candidates:,} cells of {found.hook} {len(found.cells):,} were run"
     if found.failed:
         return f"{run}, and the screen that chose them failed: {_why(found)}; {WAY_OUT}."
-    return f"{run}, chosen by a screen. {_missed(found)}"
+    return f"{run}: {chosen(found)}. {_missed(found)}"
 
 
 def _missed(found: Screened) -> str:

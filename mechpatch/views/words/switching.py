@@ -1,12 +1,14 @@
 """What was found in one direction: how many pairs switch to the other side's answer, beside the controls.
 
-Where the switch of the leading cell is not clear, the sentences say that and why, and claim nothing.
+Where the switch of the leading cell is not clear, the sentences say that and why, and claim nothing. They are of one
+map, that of the leading cell, whose hook point they name; the maps of the other hook points have a sentence together.
 """
 
 from collections.abc import Sequence
 
 from mechpatch.catalogue import PAIRED, donor_label
 from mechpatch.formats import percent
+from mechpatch.points import RESID_POST, part_named
 from mechpatch.stats.cell_values import CellSummary
 from mechpatch.stats.cells import Group, at_thoughts
 from mechpatch.stats.clear import FEWEST_PAIRS, controls, is_clear
@@ -34,7 +36,23 @@ INTO = {"denoise": ("clean", "corrupted"), "noise": ("corrupted", "clean")}
 def finding(summary: Summary, cell: CellSummary) -> str:
     """What is found at a leading cell, and at those of its map that are as good."""
     told = _switch if is_clear(cell) else _no_switch
-    return " ".join(filter(None, (*told(summary, cell), _silent(summary, cell), _wrecked(summary, cell))))
+    return " ".join(
+        filter(None, (*told(summary, cell), _silent(summary, cell), _wrecked(summary, cell), _others(summary, cell)))
+    )
+
+
+def of_hook(hook: str) -> str:
+    """What follows a word for what is written: " of z"; empty for `resid_post`."""
+    return "" if hook == RESID_POST else f" of {hook}"
+
+
+def other_maps(summary: Summary, cell: CellSummary) -> list[CellSummary]:
+    """The first of `top` at each other hook point, of the same experiment and direction as `cell`."""
+    first: dict[str, CellSummary] = {}
+    for each in summary.top:
+        if (each.experiment, each.direction) == (cell.experiment, cell.direction) and each.hook != cell.hook:
+            first.setdefault(each.hook, each)
+    return [*first.values()]
 
 
 def map_of(summary: Summary, cell: CellSummary) -> list[CellSummary]:
@@ -49,7 +67,8 @@ def of_the_best(best: Best | None) -> str:
         return ""
     chosen = f", of the best of {best.cells} cells" if best.cells > 1 else ""
     if best.left_out:
-        chosen = f", the largest of {counted(best.cells, 'cell')} that were run; the screen left {best.left_out:,} out"
+        left = f"the screen left {best.left_out:,} of the map out"
+        chosen = f", the largest of {counted(best.cells, 'cell')} that were run; {left}"
     return f" (95 % interval {percent(best.low)} to {percent(best.high)}{chosen})"
 
 
@@ -63,13 +82,15 @@ def _switch(summary: Summary, cell: CellSummary) -> Sequence[str]:
         and is_clear(each)
     ]
     if cell.experiment == "position":
-        how = f"Writing one {source} vector into the {run} run makes"
+        at = f"at a thought of the {run} run" if _alone(summary, cell) else f"into the {run} run"
+        how, alone = f"Writing one {source} vector{of_hook(cell.hook)} {at} makes", ""
         where = _spots(best)
     else:
-        how, where = f"With {called(cell.experiment)},", place(cell)
+        how, alone = f"With {_by(cell)},", _alone(summary, cell)
+        where = place(cell)
     reached = f"up to {portion(cell.switched)} of {cell.switched.n} pairs"
     interval = of_the_best(summary.best_of(cell))
-    text = f"{how} {reached}{interval} give the {GIVEN[cell.direction]} answer, at {where}."
+    text = f"{how} {reached}{interval} give the {GIVEN[cell.direction]} answer{alone}, at {where}."
     return text, _strongest_control(summary, cell)
 
 
@@ -81,14 +102,14 @@ def _no_switch(summary: Summary, cell: CellSummary) -> Sequence[str]:
         where = "by a write at thoughts alone" if at_thoughts(cell.site) else "anywhere"
         where += ", of the cells that were run" if _partly_run(summary, cell) else ""
         text = (
-            f"With {called(cell.experiment)} no pair switches to the {answer} answer {where}: 0 of {switched.n}, at "
+            f"With {_by(cell)} no pair switches to the {answer} answer {where}: 0 of {switched.n}, at "
             f"most {percent(switched.high)} in each cell (95 % interval)."
         )
     else:
         interval = of_the_best(summary.best_of(cell))
         text = (
-            f"With {called(cell.experiment)} at most {switched.count} of {counted(switched.n, 'pair')} give the "
-            f"{answer} answer, {portion(switched)}{interval}, at {place(cell)}{why_not(switched)}."
+            f"With {_by(cell)} at most {switched.count} of {counted(switched.n, 'pair')} give the {answer} "
+            f"answer{_alone(summary, cell)}, {portion(switched)}{interval}, at {place(cell)}{why_not(switched)}."
         )
     return text, _moved(summary, cell)
 
@@ -142,9 +163,36 @@ def _silent(summary: Summary, leading: CellSummary) -> str:
     if not silent:
         return ""
     bounds = [cell.switched.high for site in silent for cell in by_site[site] if cell.switched.high is not None]
-    return (
-        f"Nothing passes through {listed(silent)} (no pair at any layer; at most {percent(max(bounds))} in each cell)."
-    )
+    where = listed(silent) if leading.hook == RESID_POST else f"{leading.hook} at {listed(silent)}"
+    return f"Nothing passes through {where} (no pair at any layer; at most {percent(max(bounds))} in each cell)."
+
+
+def _others(summary: Summary, leading: CellSummary) -> str:
+    """The largest share at each other hook point, and whether it is clear."""
+    others = [cell for cell in other_maps(summary, leading) if cell.switched.n]
+    if not others:
+        return ""
+    told = [
+        f"{portion(cell.switched)} at {place(cell)} ({'clear' if is_clear(cell) else 'not clear'})"
+        if cell.switched.count
+        else f"no pair at {cell.hook}"
+        for cell in others
+    ]
+    where = " by a write at thoughts alone" if all(at_thoughts(cell.site) for cell in others) else ""
+    ran = ", of the cells that were run" if any(_partly_run(summary, cell) for cell in others) else ""
+    point = "points" if len(others) > 1 else "point"
+    return f"At the other hook {point}{where}{ran}, at most: {listed(told)}."
+
+
+def _alone(summary: Summary, cell: CellSummary) -> str:
+    """Says that a largest share is one of thoughts, where other positions were written, too: they may have more."""
+    if at_thoughts(cell.site) and not all(at_thoughts(each.site) for each in map_of(summary, cell)):
+        return " by a write at thoughts alone"
+    return ""
+
+
+def _by(cell: CellSummary) -> str:
+    return f"{called(cell.experiment)}{of_hook(cell.hook)}"
 
 
 def _wrecked(summary: Summary, cell: CellSummary) -> str:
@@ -176,10 +224,11 @@ def _group(cell: CellSummary) -> Group:
 
 
 def _spots(cells: Sequence[CellSummary]) -> str:
-    """Sites with the layers at which they are: "t4 (layers 0–1) and t3 (layer 3)"."""
+    """Sites with the layers at which they are: "t4 (layers 0–1) and t3 (layer 3)", "t4, head 1 (layer 2)"."""
     layers: dict[str, list[int]] = {}
     for cell in sorted(cells, key=lambda cell: cell.layer):
-        layers.setdefault(cell.site, []).append(cell.layer)
+        name = ", ".join(filter(None, (cell.site, part_named(cell.hook, cell.head))))
+        layers.setdefault(name, []).append(cell.layer)
     return listed([f"{site} ({_layers(found)})" for site, found in layers.items()])
 
 

@@ -62,9 +62,9 @@ def test_what_was_found_names_every_best_thought_and_the_strongest_control():
     assert best.low == pytest.approx(0.6830, abs=1e-4)  # in three cells the same pairs switch: they count as one
     low, high = (round(100 * limit) for limit in (best.low, best.high))
     assert told.found == (
-        f"Writing one clean vector into the corrupted run makes up to 90 % of 20 pairs (95 % interval {low} % to "
-        f"{high} %, of the best of 4 cells) give the clean answer, at t1 (layers 0–1) and t0 (layer 1). No control "
-        "exceeds 5 % at any cell (vectors of another pair, layer 1, t0)."
+        f"Writing one clean vector at a thought of the corrupted run makes up to 90 % of 20 pairs (95 % interval {low} "
+        f"% to {high} %, of the best of 4 cells) give the clean answer, at t1 (layers 0–1) and t0 (layer 1). No "
+        "control exceeds 5 % at any cell (vectors of another pair, layer 1, t0)."
     )
     assert "picked" not in told.distrust
     assert re.search(r"position:0:t1 +90 % \* +0 % +0\.82 +0 %", "\n".join(ending(summary)))
@@ -72,7 +72,7 @@ def test_what_was_found_names_every_best_thought_and_the_strongest_control():
 
 def test_the_other_direction_is_told_with_its_own_answer():
     found = said(a_run(SWITCHES, FEW, direction="noise")).found
-    assert "Writing one corrupted vector into the clean run makes up to 90 % of 20 pairs" in found
+    assert "Writing one corrupted vector at a thought of the clean run makes up to 90 % of 20 pairs" in found
     assert "give the corrupted answer" in found
     assert "clean answer" not in found
 
@@ -83,6 +83,70 @@ def test_a_switch_that_a_control_makes_too_is_not_claimed(control: int):
     assert found.startswith("With position-wise patching at most 8 of 10 pairs give the clean answer, 80 % (95 %")
     assert f"that is not clearly more than with vectors of another pair ({10 * control} %)" in found
     assert "Writing one" not in found
+
+
+def test_what_is_told_of_thoughts_is_not_said_of_all_positions():
+    """At `answer` more pairs switch than at any thought: "at most" and "up to" are told of thoughts alone."""
+    few = SWITCHES | {(0, "t1"): 4, (1, "t0"): 4, (1, "t1"): 4}
+    alone = "at most 4 of 20 pairs give the clean answer by a write at thoughts alone, 20 %"
+    assert alone in said(a_run(few, dict.fromkeys(few, 4))).found
+    assert "alone" not in at_one(8, 8).found  # nothing but a thought was written
+    answer = said(a_run({(1, "answer"): 20}, {(1, "answer"): 0})).found
+    assert answer.startswith("Writing one clean vector into the corrupted run makes up to 100 % of 20 pairs")
+
+
+def at_hooks(switches: Mapping[str, int], control: int = 0, of: int = 20, direction: str = "denoise") -> Lines:
+    """The lines of a run that wrote at several hook points, `z.1` for head 1, at layer 1, t0."""
+    effects = {
+        (f"position@{hook}", direction, donor, 1, "t0"): [0.9] * count + [0.1] * (of - count)
+        for hook, switching in switches.items()
+        for donor, count in ((PAIRED, switching), (OTHER, control))
+    }
+    return said(summarise(planted(effects), seed=0).of_run(run_facts(pairs_total=of, pairs_dropped=0)))
+
+
+def test_of_several_hook_points_each_is_named_and_has_its_largest_share():
+    told = at_hooks({"attn_out": 0, "mlp_out": 18, "z.1": 2})
+    assert told.did.startswith("Wrote one clean vector of attn_out at a time into the corrupted run: 1 layer × 1 pos")
+    assert "20 pairs. The same was done at mlp_out and z (head 1). Controls" in told.did
+    assert told.found.startswith("With position-wise patching of attn_out no pair switches to the clean answer by a w")
+    assert told.found.endswith(
+        " At the other hook points by a write at thoughts alone, at most: 90 % at layer 1, t0, mlp_out (clear) and 10 "
+        "% at layer 1, t0, head 1 of z (not clear)."
+    )
+    told = at_hooks({"mlp_out": 18, "post.3": 0, "post.7": 0}, direction="noise")
+    assert "Wrote one corrupted vector of mlp_out at a time into the clean run" in told.did
+    assert "The same was done at post (2 neurons)." in told.did
+    assert told.found.startswith("Writing one corrupted vector of mlp_out into the clean run makes up to 90 % of 20")
+    assert told.found.endswith("At the other hook point by a write at thoughts alone, at most: no pair at post.")
+
+
+def test_a_single_head_that_is_clear_is_named_with_its_number():
+    told = at_hooks({"z.0": 0, "z.3": 18})
+    assert "1 layer × 1 position × 2 heads, 20 pairs" in told.did
+    assert "Writing one clean vector of z into the corrupted run makes up to 90 % of 20 pairs" in told.found
+    assert "give the clean answer, at t0, head 3 (layer 1)." in told.found
+    assert "other hook" not in told.found
+    assert "same was done" not in told.did
+    assert "1 layer × 1 position × head 3, 20 pairs" in at_hooks({"z.3": 18}).did
+
+
+def test_nothing_passes_is_said_of_the_hook_point_that_was_written():
+    effects = {
+        ("position@kv", "denoise", donor, 1, site): [0.9] * count + [0.1] * (20 - count)
+        for site, switching in (("t0", 18), ("t1", 0))
+        for donor, count in ((PAIRED, switching), (OTHER, 0))
+    }
+    found = lines(summarise(planted(effects), seed=0)).found
+    assert found.endswith("Nothing passes through kv at t1 (no pair at any layer; at most 17 % in each cell).")
+
+
+def test_a_share_that_only_the_size_of_the_map_makes_unclear_has_its_q():
+    """7 of 8 pairs beside 0 of 8: p = 0.016, and over eight cells q = 0.125."""
+    switches = {(layer, f"t{at}"): 0 for layer in range(2) for at in range(4)} | {(1, "t1"): 7}
+    found = said(a_run(switches, dict.fromkeys(switches, 0), of=8)).found
+    assert "not clearly more than with vectors of another pair (0 %), q = 0.125 over the map." in found
+    assert "over the map" not in at_one(2, 10).found  # here the control does more: no question of the map
 
 
 def test_a_switch_below_its_controls_is_not_claimed():

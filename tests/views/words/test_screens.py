@@ -34,9 +34,12 @@ def test_a_good_screen():
     assert "failed" not in text
     assert "No control" not in text
     distrust = lines(found).distrust
-    assert "Of 1,000 cells of z 55 were run, chosen by a screen. None of 50 random cells has a clear effect" in distrust
-    assert "55 of 1000 cells, chosen by a screen" in lines(found).did
-    assert "the largest of 55 cells that were run; the screen left 945 out" in reading(found)
+    run = "5 that a screen chose and 50 random ones"
+    assert f"Of 1,000 cells of z 55 were run: {run}. None of 50 random cells has a clear effect" in distrust
+    assert f"Wrote one clean vector of z at a time into the corrupted run: 55 of 1,000 cells: {run}, 12 pairs." in (
+        lines(found).did
+    )
+    assert "the largest of 55 cells that were run; the screen left 945 of the map out" in reading(found)
     assert text in reading(found)
 
 
@@ -85,7 +88,7 @@ def test_a_rank_that_is_undefined_is_no_number():
 def test_nothing_is_said_of_positions_that_were_not_all_run():
     given = [0.9, 0.0], [], [0.9, 0.0]
     everything, chosen = (summary(*given, candidates=count, sites=("t0", "t1")) for count in (2, 50))
-    assert "Nothing passes through t1" in reading(everything)
+    assert "Nothing passes through z at t1" in reading(everything)
     assert "were not run" not in reading(everything)
     assert "48 cells of this map were not run" in reading(chosen)
     assert "Nothing passes" not in reading(chosen)
