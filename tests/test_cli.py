@@ -156,7 +156,7 @@ def test_another_run_is_refused_with_the_difference(finished):
 
 
 def test_plot_draws_into_another_folder(finished, tmp_path):
-    found = mechpatch("plot", finished[0], "--out", tmp_path / "figures")
+    found = mechpatch("plot", finished[0], "--out", tmp_path / "figures", every_format=True)
     assert found.returncode == 0
     assert {path.suffix for path in (tmp_path / "figures").iterdir()} == {".png", ".svg", ".pdf"}
 

@@ -2,36 +2,62 @@
 
 import logging
 import os
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 import traceback
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
 import torch
+from drawing import save_once
 from jaxtyping import config
 
 from mechpatch import cli, console, views, workflow
+from mechpatch.views.figures import files as figure_files
 
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "COLUMNS": "200"}
 IMPORTED = (console, views, workflow)  # for the forks
 
 
-def mechpatch(*arguments: object, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    """Run a command as a shell would: its exit code, and what it printed."""
-    command = ["mechpatch", *map(str, arguments)]
+def mechpatch(
+    *arguments: object, env: Mapping[str, str] | None = None, every_format: bool = False
+) -> subprocess.CompletedProcess[str]:
+    """Run a command as a shell would: its exit code, and what it printed. Its figures are SVG alone, unless asked."""
     with tempfile.TemporaryDirectory() as scratch:
         files = [Path(scratch, name) for name in ("stdout", "stderr")]
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # Python warns where other threads live
-            child = os.fork()
-        if child == 0:
-            _become(command, files, ENVIRONMENT | dict(env or {}))
+        child = _started(arguments, files, ENVIRONMENT | dict(env or {}), every_format)
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        return subprocess.CompletedProcess(command, code, *(file.read_text() for file in files))
+        return subprocess.CompletedProcess(["mechpatch"], code, *(file.read_text() for file in files))
+
+
+def killed(*arguments: object, once: Callable[[], bool]) -> None:
+    """Run a command and kill it with SIGKILL as soon as `once` is true; raise if it ends before."""
+    with tempfile.TemporaryDirectory() as scratch:
+        files = [Path(scratch, name) for name in ("stdout", "stderr")]
+        child = _started(arguments, files, ENVIRONMENT, every_format=False)
+        while not once():
+            if os.waitpid(child, os.WNOHANG)[0]:
+                raise AssertionError(f"it ended by itself: {[file.read_text() for file in files]}")
+            time.sleep(0.002)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+def _started(arguments: Sequence[object], files: Sequence[Path], env: Mapping[str, str], every_format: bool) -> int:
+    """Fork a child that is the command, and return its number."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python warns where other threads live
+        child = os.fork()
+    if child == 0:
+        if not every_format:
+            figure_files.save = save_once
+        _become(["mechpatch", *map(str, arguments)], files, env)
+    return child
 
 
 def _become(command: Sequence[str], files: Sequence[Path], env: Mapping[str, str]) -> NoReturn:

@@ -1,0 +1,15 @@
+"""Figures in one format: PNG and PDF beside it take longer than the small run that they are of.
+
+That every figure can be written in every format is for `tests/views/figures`.
+"""
+
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from mechpatch.views.figures.files import save_as
+
+
+def save_once(figure: Figure, path: Path) -> list[Path]:
+    """In place of `mechpatch.views.figures.files.save`."""
+    return [save_as(figure, path.with_name(f"{path.name}.svg"))]
