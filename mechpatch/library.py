@@ -11,7 +11,7 @@ from mechpatch import workflow
 from mechpatch.catalogue import PAIRED
 from mechpatch.data import pair_path
 from mechpatch.errors import SpecError
-from mechpatch.experiments.growth import GROWING
+from mechpatch.experiments.given import loaded, metrics_of, several, spec_of
 from mechpatch.experiments.pair_file import PairFile, screened
 from mechpatch.experiments.spec import Spec, parse_experiments
 from mechpatch.kinds import Kind, kind_of
@@ -34,6 +34,9 @@ from mechpatch.views.words.reading import reading
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
+
+# Arguments of `run` that are no settings.
+BESIDE = ("nulls", "metrics", "limit", "out", "cache", "include_incorrect", "mixed", "product", "ray", "workers")
 
 
 class Run:
@@ -142,20 +145,22 @@ class Run:
             return write_report([self.save(Path(folder) / "run")], Path(path))
 
 
-def load_pairs(source: str | Path | Iterable[Pair | Mapping[str, object]]) -> list[Pair]:
+def load_pairs(source: str | Path | Pair | Iterable[Pair | Mapping[str, object]]) -> list[Pair]:
     """Pairs of a file, of "demo", or of dicts `{"pair_id", "clean": {"question", "answer"}, "corrupted": {…}}`.
+
+    A single `Pair` is a list of one.
 
     Raises:
         PairError: lists every fault there is.
     """
     if isinstance(source, str | Path):
         return read_file(pair_path(str(source)))
-    return pairs_from(source)
+    return pairs_from([source] if isinstance(source, Pair) else source)
 
 
 def run(
     model: ThoughtModel,
-    pairs: str | Path | Iterable[Pair | Mapping[str, object]],
+    pairs: str | Path | Pair | Iterable[Pair | Mapping[str, object]],
     experiments: str | Kind | Sequence[str | Kind] = "position",
     *,
     nulls: str | Donor | Sequence[str | Donor] = (),
@@ -186,8 +191,8 @@ def run(
         product: library of the engine's products on a CPU: torch, onednn, or auto for the faster one.
         ray: run the batches on a Ray cluster: local, auto or HOST:PORT, see `mechpatch guide scale`; None for here.
         workers, gpus_per_worker: of that cluster, see `mechpatch.scale.Cluster`.
-        settings: further fields of `Spec`: hooks, layers, sites, subsets, window, screen, directions, thoughts,
-            n_thoughts, prefix, batch_size, seed, engine, checks, memory …
+        settings: further fields of `mechpatch.experiments.spec.Spec`: hooks, layers, sites, subsets, window, screen,
+            directions, thoughts, n_thoughts, prefix, batch_size, seed, engine, checks, memory …
 
     Returns:
         The run: `effects`, `cells`, `summary`, `plot()`, `report()`.
@@ -195,28 +200,20 @@ def run(
     Raises:
         MechpatchError: pairs or settings cannot be run; the message says why and what to do.
     """
-    kinds, donors = _each(experiments), _each(nulls)
-    made = (
-        [Metric(name=name, function=each) for name, each in metrics.items()]
-        if isinstance(metrics, Mapping)
-        else metrics
-    )
+    model, kinds, donors = loaded(model), several("experiments", experiments, Kind), several("nulls", nulls, Donor)
     own = Own(
-        metrics=tuple(made),
+        metrics=metrics_of(metrics),
         donors=tuple(each for each in donors if isinstance(each, Donor)),
         kinds=tuple(each for each in kinds if isinstance(each, Kind)),
     )
-    given: dict[str, Any] = {"thoughts": "latent" if model.head is not None else "text", **settings}
-    given |= {name: (value,) for name, value in given.items() if name in GROWING and isinstance(value, str)}
-    try:
-        spec = Spec(
-            experiments=parse_experiments([each.name if isinstance(each, Kind) else each for each in kinds]),
-            nulls=tuple(each.name if isinstance(each, Donor) else each.replace("-", "_") for each in donors),
-            own=own.described(),
-            **given,
-        )
-    except TypeError as error:
-        raise SpecError(f"run(): {str(error).partition('__init__() ')[2] or error}; see the fields of Spec") from error
+    spec = spec_of(
+        "run",
+        BESIDE,
+        {"thoughts": "latent" if model.head is not None else "text", **settings},
+        experiments=parse_experiments([each.name if isinstance(each, Kind) else each for each in kinds]),
+        nulls=tuple(each.name if isinstance(each, Donor) else each.replace("-", "_") for each in donors),
+        own=own.described(),
+    )
     file = pairs_to_run(model, pairs, spec, limit)
     where = None if cache is None else Path(cache)
     cluster = None
@@ -262,7 +259,10 @@ def open_run(folder: str | Path) -> Run:
 
 
 def pairs_to_run(
-    model: ThoughtModel, pairs: str | Path | Iterable[Pair | Mapping[str, object]], spec: Spec, limit: int | None
+    model: ThoughtModel,
+    pairs: str | Path | Pair | Iterable[Pair | Mapping[str, object]],
+    spec: Spec,
+    limit: int | None,
 ) -> PairFile:
     """Pairs as `load_pairs` takes them, screened. Raises `SpecError`: none is left."""
     name, path = ("given in Python", None)
@@ -275,7 +275,3 @@ def pairs_to_run(
             + ", ".join(f"{each.pair.pair_id}: {each.reason}" for each in file.screening.dropped[:5])
         )
     return file
-
-
-def _each(value: Any) -> list[Any]:
-    return [value] if isinstance(value, str | Kind | Donor) else [*value]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from mechpatch.errors import SpecError
-from mechpatch.experiments.spec import Spec
+from mechpatch.experiments.given import loaded, spec_of
 from mechpatch.inspection.reopened import Reopened
 from mechpatch.library import pairs_to_run
 from mechpatch.models import ThoughtModel
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Tick = Callable[[int], None]
+# Arguments of `read` that are no settings.
+BESIDE = ("top", "guesses", "targets", "twin", "tuned", "limit", "cache", "include_incorrect", "side")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +135,7 @@ class Reading:
 
 def read(
     model: ThoughtModel,
-    pairs: str | Path | Iterable[Pair | Mapping[str, object]],
+    pairs: str | Path | Pair | Iterable[Pair | Mapping[str, object]],
     what: str = "lens",
     *,
     top: int = 1,
@@ -160,7 +162,8 @@ def read(
         limit: read the first so many pairs; the others are controls.
         cache: folder of unpatched runs; None for none.
         side: whose questions the figure shows; clean or corrupted.
-        settings: fields of `Spec` that say how a question is run: thoughts, n_thoughts, prefix, seed …
+        settings: fields of `mechpatch.experiments.spec.Spec` that say how a question is run: thoughts, n_thoughts,
+            prefix, seed …
 
     Raises:
         MechpatchError: pairs or settings cannot be run; the message says why and what to do.
@@ -174,7 +177,7 @@ def read(
 
 def fit_lens(
     model: ThoughtModel,
-    pairs: str | Path | Iterable[Pair | Mapping[str, object]],
+    pairs: str | Path | Pair | Iterable[Pair | Mapping[str, object]],
     *,
     share: float = 0.5,
     steps: int = STEPS,
@@ -204,17 +207,14 @@ def fit_run(finished: Reopened, model: ThoughtModel, *, share: float, cache: Pat
 
 def _recorded(
     model: ThoughtModel,
-    pairs: str | Path | Iterable[Pair | Mapping[str, object]],
+    pairs: str | Path | Pair | Iterable[Pair | Mapping[str, object]],
     limit: int | None,
     cache: str | Path | None,
     settings: Mapping[str, Any],
 ) -> Recorded:
     """Pairs that can be read, laid out."""
-    given: dict[str, Any] = {"thoughts": "latent" if model.head is not None else "text", **settings}
-    try:
-        spec = Spec(experiments=("position",), **given)
-    except TypeError as error:
-        raise SpecError(f"read(): {str(error).partition('__init__() ')[2] or error}; see the fields of Spec") from error
+    thoughts = "latent" if loaded(model).head is not None else "text"
+    spec = spec_of("read", BESIDE, {"thoughts": thoughts, **settings}, experiments=("position",))
     file = pairs_to_run(model, pairs, spec, limit)
     return Recorded.prepare(model, spec, file.kept, file.asked, None if cache is None else Path(cache))
 

@@ -211,7 +211,9 @@ def test_the_mean_is_of_all_pairs_whatever_the_limit(demo_model, shipped_pairs):
         ),
         ({"nulls": mp.Donor(name="d", function=lambda runs: (runs.baseline, [1, 1]))}, "donor 'd' gave int64"),
         ({"nulls": "gausian"}, "'gausian' is not known"),
-        ({"layer": (1,)}, r"unexpected keyword argument 'layer'; see the fields of Spec"),
+        ({"layer": (1,)}, r"run\(\): 'layer' is not known; did you mean layers\? expected nulls, metrics"),
+        ({"direction": "noise"}, "'direction' is not known; did you mean directions"),
+        ({"metric": {}}, "'metric' is not known; did you mean metrics"),
         (
             {"experiments": mp.Kind(name="k", label="K", cells=every_thought, drawing="pie")},
             "drawing 'pie', expected one of",

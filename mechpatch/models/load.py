@@ -55,7 +55,10 @@ def load_model(
     """Load a model, merge its LoRA, and wrap it as a `HookedTransformer` that shares the weights.
 
     Args:
-        base: see `ModelSource`, as all that is not named here.
+        base: directory of a Hugging Face model, a hub name, or the name of a shipped model such as "demo".
+        adapter, codi, coconut: what was trained on top of it; at most one of them.
+        family, lora_alpha, n_latents, bos, tie, …: see `mechpatch.source.ModelSource`, which has them all; None for
+            what the files and the family say.
         dtype: float32 (reported numbers), float64 or bfloat16.
         device: auto, cpu, cuda, cuda:1, mps.
         n_ctx: longest sequence in tokens, cut to what the model allows.
