@@ -45,10 +45,12 @@ def test_attention_is_read_beside_it(run_dir):
     found = mechpatch("read", "attention", run_dir, "--device", "cpu")
     assert found.returncode == 0, found.stderr
     assert "Did: Read the attention of 4 layers × 4 heads at 5 thoughts and at the answer position" in found.stdout
-    assert "Attention is no use" in found.stdout
+    assert "To attend is not to use" in found.stdout
     assert read_reading(run_dir, "attention").about["reading"] == "attention"
     twin = mechpatch("read", "attention", run_dir, "--device", "cpu", "--twin", run_dir)
     assert "attention has no twin" in twin.stderr
+    unread = mechpatch("read", "attention", run_dir, "--top", "3")
+    assert "--top: only lens reads it, which is not asked for; ask for it, or leave --top out" in unread.stderr
 
 
 def test_probes_are_trained_beside_it(run_dir, tmp_path):
@@ -65,7 +67,9 @@ def test_probes_are_trained_beside_it(run_dir, tmp_path):
     assert table.num_rows == 12 * 2 * 37
     refused = mechpatch("read", "probe", run_dir, "--device", "cpu", "--targets", "step9")
     assert refused.returncode != 0
-    assert "--targets step9: fewer than 10 pairs have it; expected some of step1" in refused.stderr
+    assert (
+        "--targets step9: fewer than 10 of the 12 pairs that are read have it; expected some of step1" in refused.stderr
+    )
 
 
 def test_what_cannot_be_read_is_refused(run_dir, tmp_path):

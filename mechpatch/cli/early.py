@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from mechpatch.data import SHIPPED, meant
 from mechpatch.errors import CheckpointError, SpecError, WorkerError
-from mechpatch.experiments.spec import NOTHING_FED_BACK, Spec, require_runnable
+from mechpatch.experiments.spec import NOTHING_FED_BACK, WINDOW, Spec, require_runnable
 from mechpatch.families import PAUSE, ROWS, possible
 from mechpatch.names import DTYPE_NAMES, not_known
 from mechpatch.points import POINTS
@@ -118,7 +118,19 @@ def _config(folder: Path) -> dict[str, object]:
 
 
 def judge(spec: Spec, model: Outline) -> None:
-    """Refuse kinds of thought, layers and sites that the model does not have. Raises `SpecError`."""
+    """Refuse kinds of thought, layers and sites that the model does not have, and options that nothing would read.
+    Raises `SpecError`."""
+    judge_unread(
+        {
+            "--window": (spec.window != WINDOW, "the experiment window", "window" in spec.experiments),
+            "--placeholder-token": (
+                spec.placeholder is not None,
+                "--thoughts placeholder",
+                spec.thoughts == "placeholder",
+            ),
+            "--separator": (spec.separator != "", "--thoughts text", spec.thoughts == "text"),
+        }
+    )
     if spec.thoughts == "latent" and model.feeds_back is False:
         raise SpecError(NOTHING_FED_BACK)
     count = model.latents
@@ -143,6 +155,17 @@ def judge(spec: Spec, model: Outline) -> None:
         _judge_neurons(spec, model, len({site for name in spec.sites for site in groups.get(name, [name])}))
     for names in spec.subsets:
         _judge_sites("--sets", names, thoughts, marks)
+
+
+def judge_unread(options: Mapping[str, tuple[bool, str, bool]]) -> None:
+    """Refuse what was given and changes nothing: who gave it believes that it does. Raises `SpecError`.
+
+    Args:
+        options: for each, whether it was given, what reads it, and whether that is asked for.
+    """
+    for name, (given, reader, asked) in options.items():
+        if given and not asked:
+            raise SpecError(f"{name}: only {reader} reads it, which is not asked for; ask for it, or leave {name} out")
 
 
 def _judge_neurons(spec: Spec, model: Outline, sites: int) -> None:

@@ -31,6 +31,7 @@ from mechpatch.source import ModelSource
 from mechpatch.storage.folders import require_place, require_run
 
 WHAT = ("lens", "probe", "attention", "tune")
+SHARE = 0.5  # of the pairs that tune trains on
 
 
 @app.command()
@@ -58,7 +59,7 @@ def read(
     share: Annotated[
         float,
         option("--share", panel=EXPERIMENT, metavar="PART", min=0.0, max=1.0, help="Of the pairs that tune trains on."),
-    ] = 0.5,
+    ] = SHARE,
     twin: Annotated[
         Path | None,
         option(
@@ -91,6 +92,13 @@ def read(
     """
     if what not in WHAT:
         raise SpecError(not_known("what to read", [what], WHAT))
+    early.judge_unread(
+        {
+            "--top": (top != 1, "lens", what == "lens"),
+            "--targets": (targets != "", "probe", what == "probe"),
+            "--share": (share != SHARE, "tune", what == "tune"),
+        }
+    )
     early.judge_machine("float32", device)
     for each in (run_dir, twin):
         if each is not None:

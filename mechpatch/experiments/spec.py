@@ -14,6 +14,7 @@ from mechpatch.storage.choices import CANDIDATES
 # Cells of the neurons of one hook point. The demo model's 12,288 take three minutes of one processor and 1.7 GB, most
 # of the time for summary, figures and page; the neurons of a 1B model would be a million.
 MOST_CELLS = 20_000
+WINDOW = 3  # layers in a row
 THOUGHT_KINDS = ("latent", "text", "placeholder")
 ENGINE_NAMES = ("fast", "reference")
 WHOLE, FIRST = DISTANCES = ("answer", "first")
@@ -63,7 +64,7 @@ class Spec:
     layers: tuple[int, ...] = ()
     sites: tuple[str, ...] = ("all",)
     subsets: tuple[tuple[str, ...], ...] = ()
-    window: int = 3
+    window: int = WINDOW
     screen: int | None = None
     directions: tuple[str, ...] = ("denoise",)
     nulls: tuple[str, ...] = ()
@@ -130,8 +131,10 @@ class Spec:
             raise SpecError(
                 "--sites: nothing was asked for, expected all, or some of thoughts, bot, eot, answer, t0, t1, …"
             )
-        if ("subset" in self.experiments) != bool(self.subsets):
-            raise SpecError("subset needs sets of sites and they need it: say `subset` and, for example, --sets t0+t2")
+        if "subset" in self.experiments and not self.subsets:
+            raise SpecError("subset: no set of sites was given; say which with --sets, for example --sets t0+t2,bot+t1")
+        if self.subsets and "subset" not in self.experiments:
+            raise SpecError("--sets: only the experiment subset reads it; ask for subset too, or leave --sets out")
         require_distinct(self.subsets, self.subsets)
         if self.screen is not None:
             self._check_screen()

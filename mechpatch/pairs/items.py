@@ -26,14 +26,14 @@ class Object(dict[str, object]):
         self.repeated = [name for name, count in Counter(name for name, _ in members).items() if count > 1]
 
 
-def read_items(path: Path, reading: Reading) -> list[tuple[Location, object]]:
+def read_items(path: Path, reading: Reading, of: str = "pairs") -> list[tuple[Location, object]]:
     """Each item of the file with its place.
 
     A number is an int, a Decimal or a `HugeNumber`; NaN and the infinities are floats, so that they can be refused
     where they stand. An item that is not JSON becomes a fault in `reading`; a file that cannot be
     read raises `PairFileError`.
     """
-    text = read_text(path, reading, "a JSON list or JSON Lines of pairs")
+    text = read_text(path, reading, f"a JSON list or JSON Lines of {of}")
     if text.lstrip().startswith("["):
         whole = Location(reading)
         return [
@@ -82,10 +82,11 @@ def _decode(text: str, place: Location) -> list:
     try:
         return [_DECODER.decode(text)]
     except json.JSONDecodeError as error:
+        problem = f"not JSON: {error.msg.removesuffix(' at')} at"  # "Unterminated string starting at"
         if place.index is None:
-            place.fault(None, f"not JSON: {error.msg} at line {error.lineno}, column {error.colno}")
+            place.fault(None, f"{problem} line {error.lineno}, column {error.colno}; expected one whole JSON list")
         else:
-            place.fault(None, f"not JSON: {error.msg} at column {error.colno}; expected one whole object on each line")
+            place.fault(None, f"{problem} column {error.colno}; expected one whole object on each line")
     except RecursionError:
         place.fault(None, "nested too deeply to be read; expected objects of text and numbers")
     return []

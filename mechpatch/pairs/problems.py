@@ -30,7 +30,7 @@ def read_questions(path: Path) -> list[Problem]:
 def _read(path: Path, whole: bool) -> list[Problem]:
     reading = Reading(str(path))
     found = []
-    for place, item in read_items(path, reading):
+    for place, item in read_items(path, reading, "questions"):
         question, answer = _text(item, "question", place), _text(item, "answer", place)
         found.append((question, answer if whole else _right(answer, place)))
     reading.check()

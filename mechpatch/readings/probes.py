@@ -47,9 +47,10 @@ def read_probes(
     labels = _labels(recorded)
     known = [name for name, found in labels.items() if len({index for index, _ in found}) >= FEWEST]
     if unknown := [name for name in targets if name not in known]:
+        way_out = f"expected some of {', '.join(known)}" if known else "and so with every target: read more pairs"
         raise SpecError(
-            f"--targets {', '.join(unknown)}: fewer than {FEWEST} pairs have it; expected some of "
-            f"{', '.join(known) or 'none'}"
+            f"--targets {', '.join(unknown)}: fewer than {FEWEST} of the {len(recorded.asked)} pairs that are read "
+            f"have it; {way_out}"
         )
     asked = targets or tuple(name for name in known if not name.startswith("field."))
     if not asked:

@@ -115,7 +115,12 @@ def _largest(records: pa.Table, count: int, why: str) -> list[Choice]:
             found = (bool(row["both_correct"]), abs(after - before))
             best[row["pair_index"]] = max(found, best.get(row["pair_index"], found))
     ordered = sorted(sorted(best), key=lambda index: best[index], reverse=True)[:count]
+    among = "all pairs" if len({right for right, _ in best.values()}) == 1 else "the pairs that are answered right"
     return [
-        Choice(index, f"{why}; its answer moves most of all, by {written(best[index][1], '.1f')} nats at some cell")
-        for index in ordered
+        Choice(
+            index,
+            f"an example, for {why}; its answer moves{'' if rank else f' furthest of {among},'} by up to "
+            f"{written(best[index][1], '.1f')} nats at one cell",
+        )
+        for rank, index in enumerate(ordered)
     ]

@@ -110,4 +110,4 @@ def test_the_command_counts_and_shows_what_is_wrong(problems, tmp_path):
 
 def test_shares_are_told_at_both_ends():
     assert accuracy_told(share_of([])) == "– of 0 questions are answered rightly (0; 95 % interval – to –)."
-    assert accuracy_told(share_of([True])).startswith("100.0 % of 1 question are")
+    assert accuracy_told(share_of([True])).startswith("100.0 % of 1 question is")

@@ -43,7 +43,7 @@ def test_a_wrong_layer_list_is_quoted(text):
     ],
 )
 def test_a_wrong_value_is_named(field):
-    with pytest.raises(SpecError, match=r"expected|needs"):
+    with pytest.raises(SpecError, match=r"expected|--sets"):
         Spec(**field)
 
 

@@ -53,8 +53,12 @@ def test_a_probe_sees_what_a_lens_does_not_and_neither_is_a_cause():
     assert NO_USE in reading.words
     with pytest.raises(SpecError, match="probes need a target that 10 pairs have; 9 pairs were read"):
         mp.read(planted_model(circuit), planted_pairs(9), "probe", thoughts="text", prefix=PREFIX)
-    with pytest.raises(SpecError, match="--targets step9: fewer than 10 pairs have it; expected some of step1"):
-        mp.read(planted_model(circuit), planted_pairs(16), "probe", targets=("step9",), thoughts="text", prefix=PREFIX)
+    missing = {"targets": ("step9",), "thoughts": "text", "prefix": PREFIX}
+    few = "--targets step9: fewer than 10 of the {} pairs that are read have it; {}"
+    with pytest.raises(SpecError, match=few.format(16, "expected some of step1")):
+        mp.read(planted_model(circuit), planted_pairs(16), "probe", **missing)
+    with pytest.raises(SpecError, match=few.format(9, "and so with every target: read more pairs")):
+        mp.read(planted_model(circuit), planted_pairs(9), "probe", **missing)
 
 
 def test_without_scikit_learn_it_is_said_what_to_install(monkeypatch):

@@ -45,8 +45,15 @@ def test_where_no_pair_switches_the_one_that_moves_most_is_shown_and_it_is_said(
     records = planted({CELL: [0.1, 0.3, 0.2], OTHER: [0.4, 0.0, 0.0]})
     first, second, _ = chosen(records, 3)
     assert (first.index, second.index, first.cell) == (0, 1, None)
-    assert first.why.startswith("no pair gives the clean answer after the write at layer ")
-    assert first.why.endswith("its answer moves most of all, by 4.8 nats at some cell")
+    assert first.why.startswith("an example, for no pair gives the clean answer after the write at layer ")
+    assert first.why.endswith("its answer moves furthest of all pairs, by up to 4.8 nats at one cell")
+    assert second.why.endswith("; its answer moves by up to 3.6 nats at one cell")  # not furthest
+    wrong = records.set_column(
+        records.column_names.index("both_correct"),
+        "both_correct",
+        pa.array([row["pair_index"] > 0 for row in records.to_pylist()]),
+    )
+    assert "furthest of the pairs that are answered right, by up to 3.6 nats" in chosen(wrong, 1)[0].why
 
 
 @pytest.mark.parametrize("structural", [False, True])
@@ -63,4 +70,4 @@ def test_where_none_could_switch_it_is_said(structural: bool):
     wrong.loc[(wrong.donor == "gaussian") & (wrong.pair_index == 3), "answer_logprob_diff"] += 50
     found = chosen(pa.Table.from_pandas(wrong), 3)
     assert [each.index for each in found] == [4, 5, 2]
-    assert found[0].why.startswith("nothing can be told of any cell; its answer moves most of all")
+    assert found[0].why.startswith("an example, for nothing can be told of any cell; its answer moves furthest")

@@ -6,11 +6,9 @@ from mechpatch.stats.cell_values import Share
 
 def accuracy_told(found: Share) -> str:
     """How many questions are answered rightly, with the interval of the share."""
-    noun = "question" if found.n == 1 else "questions"
+    noun = "question is" if found.n == 1 else "questions are"
     between = f"{tenths(found.low)} to {tenths(found.high)}"
-    return (
-        f"{tenths(found.share)} of {found.n:,} {noun} are answered rightly ({found.count:,}; 95 % interval {between})."
-    )
+    return f"{tenths(found.share)} of {found.n:,} {noun} answered rightly ({found.count:,}; 95 % interval {between})."
 
 
 def tenths(share: float | None) -> str:

@@ -11,8 +11,8 @@ from mechpatch.views.words.claims import counted
 from mechpatch.views.words.lines import Lines
 
 NO_USE = (
-    "Attention is no use: a weight says neither what the value carries nor whether the output depends on it; writing "
-    "z or kv does (run --hooks z,kv)."
+    "To attend is not to use: a weight says neither what the value carries nor whether the output depends on it; "
+    "writing z or kv does (run --hooks z,kv)."
 )
 NAMES = {
     "start": "the token before the question",

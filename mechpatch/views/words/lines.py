@@ -139,8 +139,8 @@ def _loud(cells: Sequence[CellSummary]) -> Iterator[str]:
             told.append(
                 f"with {donor_label(donor)} in {of}, by {written(best.effect.mean)} at most"
                 if told
-                else f"With {donor_label(donor)} the mean moves, too, in {of}, most in {called(best.experiment)} at "
-                f"{place(best)}: {share(best.effect)}"
+                else f"With {donor_label(donor)} the mean effect is off zero, too, in {of}, most in "
+                f"{called(best.experiment)} at {place(best)}: {share(best.effect)}"
             )
     if told:
         yield f"{'; '.join(told)}."
