@@ -23,6 +23,10 @@ from mechpatch.formats import amount, duration, equals, megabytes, percent, scie
         (percent, 0.0528, "5.3 %"),
         (percent, 0.5, "50 %"),
         (percent, 0.0997, "10 %"),
+        (percent, 0.125, "13 %"),  # as JavaScript's toFixed on the page
+        (percent, 0.375, "38 %"),
+        (percent, 0.0625, "6.3 %"),
+        (percent, -0.125, "−13 %"),
         (percent, 0.0002, "< 0.1 %"),
         (percent, 0.996, "> 99 %"),
         (percent, 1.0, "100 %"),

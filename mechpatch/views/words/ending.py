@@ -75,11 +75,11 @@ def _remarks(summary: RunSummary) -> Iterator[str]:
     asked = f"{run.pairs_total - run.pairs_dropped} of {run.pairs_total} pairs kept, {counts.pairs} run"
     yield f"{asked}, {counts.both_correct} answered right on both sides."
     for note in summary.run.notes:
-        yield textwrap.shorten(f"Note: {note}", WIDTH, placeholder=" …")
+        yield f"Note: {note}"
     if rounding := summary.run.rounding:
         yield (
             f"Plain {rounding.dtype} runs differ by {scientific(rounding.floor)} in a logit, engine and hooks by "
-            f"{scientific(rounding.difference)}."
+            f"{scientific(rounding.difference)}, which is rounding."
         )
 
 

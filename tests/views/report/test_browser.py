@@ -226,7 +226,9 @@ def test_many_neurons_have_a_map_of_the_strongest(tmp_path, open_page):
     page = open_page(write_report([write_run(tmp_path / "run", planted(effects))], tmp_path / "report.html"))
     assert figure(page, "map-").locator("[role=gridcell]").count() == 2 * 24
     said = figure(page, "map-").locator("figcaption").inner_text()
-    assert "neurons across, at t0 (the 24 of 30 with the strongest cells; tests are over all of them" in said
+    assert (
+        "at t0 (of 30 neurons the 24 with the strongest cells; tests are over all 30, and where pairs are split" in said
+    )
     assert heading(page).startswith("Layer 0, t0, neuron 29: 100 % of 7 pairs switch")
     assert "head" not in heading(page)
     assert barriers(page) == []

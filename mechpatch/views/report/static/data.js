@@ -118,7 +118,9 @@ const partWord = (grid) => WORDS.parts[grid.hook] ?? "head";
 // Of many neurons a page shows the strongest alone.
 function partsLeftOut(grid) {
   const shown = new Set(grid.columns.map((column) => column.head)).size;
-  return shown < (grid.parts ?? 0) ? ` (the ${shown} of ${grid.parts.toLocaleString("en")} with the strongest cells; tests are over all of them, and none is made of a part of the pairs)` : "";
+  const all = (grid.parts ?? 0).toLocaleString("en");
+  const here = grid.left_out ? ", as far as they were run here" : "";
+  return shown < (grid.parts ?? 0) ? ` (of ${all} ${partWord(grid)}s the ${shown} with the strongest cells${here}; tests are over all ${all}, and where pairs are split none is made)` : "";
 }
 const columnWords = (grid, column) => (Number.isInteger(column.head) ? `${partWord(grid)} ${column.head}` : column.site);
 
