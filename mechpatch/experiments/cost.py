@@ -3,7 +3,8 @@
 Each section of a batch's time grows with something that can be counted: unpatched and patched runs with their floating
 point operations, checks with those of plain hooks, metrics and records with the number of rows. Two timings, of a few
 pairs and of more, tell what a batch costs anyhow from what its work costs. Where a single pair takes long, some layers
-of it are timed, once, and their work is all.
+of it are timed, once, and their work is all. They have fewer rows in each product than the run will have, and the
+weights of a product must be read for few rows as for many: what that costs is timed on some products, and counted.
 """
 
 import time
@@ -15,6 +16,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pyarrow.compute as pc
+import torch
+from transformer_lens import HookedTransformer
 
 from mechpatch.catalogue import PAIRED
 from mechpatch.experiments.counted import Counts, count, sweeps_of
@@ -28,6 +31,8 @@ from mechpatch.storage.results import open_run
 
 LONG = 10.0  # seconds that a plan may take for one timing
 COUNTED = 16  # batches that are counted to foresee all
+FEW, MANY = 8, 256  # rows of products that are timed
+READ, ROUNDS = 8, 3  # blocks whose products are timed, and how often
 ROW_BYTES = 60  # of a compressed record, measured on the demo
 
 
@@ -78,11 +83,15 @@ class Plan:
         return asdict(self)
 
 
-def predict(small: Timing, large: Timing, whole: Counts, batches: int) -> float:
-    """Seconds that `whole` takes in so many batches, if two batches took what was measured; both may be the same."""
+def predict(small: Timing, large: Timing, whole: Counts, batches: int, rows: float = 0.0) -> float:
+    """Seconds that `whole` takes in so many batches, if two batches took what was measured; both may be the same.
+
+    Args:
+        rows: see `rows_for_reading`.
+    """
     seconds = 0.0
-    for name, work in whole.sections.items():
-        few, many = small.counts.sections[name], large.counts.sections[name]
+    for name, work in whole.sections(rows).items():
+        few, many = small.counts.sections(rows)[name], large.counts.sections(rows)[name]
         took_few, took_many = small.seconds[name], large.seconds[name]
         rate = (took_many - took_few) / (many - few) if many > few else 0.0
         if rate <= 0 or many * rate > took_many:  # no overhead to be seen
@@ -101,6 +110,24 @@ def foresee(experiment: Experiment, first: Timing, todos: Sequence[Todo]) -> flo
     return predict(first, first, count(experiment, some), len(some)) * share
 
 
+@torch.no_grad()
+def rows_for_reading(model: HookedTransformer) -> float:
+    """How many rows of a product take as long as its weights take to be read, on this machine; 0 where none is seen."""
+    # One matrix of each block after the other, so that none is in a cache from the time before.
+    weights = [max((each for each in block.parameters() if each.ndim == 2), key=torch.numel) for block in model.blocks]
+    found: dict[int, float] = {}
+    for rows in FEW, MANY:
+        tries = []
+        for _ in range(ROUNDS):
+            started = time.perf_counter()
+            products = [each.new_ones(rows, len(each)) @ each for each in weights[:READ]]
+            products[-1][0, 0].item()  # a GPU has done all of them
+            tries.append(time.perf_counter() - started)
+        found[rows] = min(tries)
+    each = (found[MANY] - found[FEW]) / (MANY - FEW)
+    return max(0.0, found[FEW] / each - FEW) if each > 0 else 0.0
+
+
 def make_plan(experiment: Experiment) -> Plan:
     """Count a run, and time it on its first pair; on more of its first batch as long as that is quick.
 
@@ -109,8 +136,8 @@ def make_plan(experiment: Experiment) -> Plan:
     """
     require_memory(experiment)
     whole, model, spec = count(experiment), experiment.model, experiment.spec
-    indices, size = experiment.batches[0], 1
-    sample = _affordable(experiment, indices[:1])
+    indices, size, rows = experiment.batches[0], 1, rows_for_reading(model.hooked)
+    sample = _affordable(experiment, indices[:1], rows)
     first, answered = _timed(experiment, sample)
     small = large = first
     if sample == Todo.whole(experiment, indices[:1]) and first.total < LONG:
@@ -140,12 +167,12 @@ def make_plan(experiment: Experiment) -> Plan:
         calibrated_on=size,
         timed=large.counts.records,
         answered=answered,
-        seconds=predict(small, large, whole, len(experiment.batches)) + max(0.0, first.total - small.total),
+        seconds=predict(small, large, whole, len(experiment.batches), rows) + max(0.0, first.total - small.total),
         screening=seconds_of_screen(experiment, LONG / 2),
     )
 
 
-def _affordable(experiment: Experiment, indices: Sequence[int]) -> Todo:
+def _affordable(experiment: Experiment, indices: Sequence[int], rows: float) -> Todo:
     """All of some pairs, if that can be timed in a few seconds; otherwise as many layers as can, spread evenly, in one
     direction and with the donor that is checked."""
     whole, spec = Todo.whole(experiment, indices), experiment.spec
@@ -154,7 +181,7 @@ def _affordable(experiment: Experiment, indices: Sequence[int]) -> Todo:
     started = time.perf_counter()
     for index in indices:
         runs.get(index)
-    seconds = (time.perf_counter() - started) * work.patched.flops / work.unpatched.flops
+    seconds = (time.perf_counter() - started) * work.patched.effort(rows) / work.unpatched.effort(rows)
     if seconds <= LONG:
         return whole
     part = max(whole.cells, key=lambda each: len(whole.cells[each]))  # the first of the largest ones

@@ -43,15 +43,14 @@ class Counts:
         """Operations of the chosen engine and its checks."""
         return self.unpatched.flops + self.patched.flops + self.checks.flops
 
-    @property
-    def sections(self) -> dict[str, float]:
-        """What the time of each section is proportional to."""
-        return {
-            "unpatched": float(self.unpatched.flops),
-            "patched": float(self.patched.flops),
-            "checks": float(self.checks.flops),
-            "records": float(self.records),
-        }
+    def sections(self, rows: float = 0.0) -> dict[str, float]:
+        """What the time of each section is proportional to.
+
+        Args:
+            rows: how many rows of a product take as long as its weights take to be read.
+        """
+        works = {"unpatched": self.unpatched, "patched": self.patched, "checks": self.checks}
+        return {name: work.effort(rows) for name, work in works.items()} | {"records": float(self.records)}
 
 
 def count(experiment: Experiment, todos: Iterable[Todo] | None = None) -> Counts:

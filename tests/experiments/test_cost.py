@@ -62,7 +62,7 @@ def test_what_is_counted_is_what_is_run(experiment, monkeypatch):
     # Fewer, where a donor's vector is the run's own: the clean and the corrupted `bot` of one pair may be alike.
     assert 0.9 * (counts.unpatched + counts.patched).token_layers <= sum(rows)
     assert sum(rows) <= (counts.unpatched + counts.patched).token_layers
-    assert set(runner.watch.seconds) == set(counts.sections)
+    assert set(runner.watch.seconds) == set(counts.sections())
     assert all(seconds > 0 for seconds in runner.watch.seconds.values())
 
 
@@ -182,6 +182,30 @@ def test_two_timings_tell_overhead_from_work():
     small, large = timing(1, 0.5, 2.0), timing(4, 0.5, 2.0)
     assert predict(small, large, counts(40), 10) == pytest.approx(3 * (10 * 2.0 + 40 * 0.5))
     assert predict(large, large, counts(40), 10) == pytest.approx(3 * 10 * (2.0 + 4 * 0.5))
+
+
+def test_weights_that_few_rows_read_are_no_work_of_the_rows():
+    """A sample with few rows in a product takes nearly as long as one with many."""
+    reading, each = 40.0, 0.5  # rows that reading a weight is worth, and seconds of an operation
+
+    def timed(rows: int) -> Timing:
+        patched = Work(rows, 2 * rows, read=1)  # one weight, once for all rows
+        nothing = Counts(plain_runs=0, plain=Work(), unpatched=Work(), patched=patched, checks=Work(), records=0)
+        seconds = dict.fromkeys(nothing.sections(), 0.0) | {"patched": each * patched.effort(reading)}
+        return Timing(nothing, seconds)
+
+    few, many = timed(8), timed(800)
+    assert predict(few, few, many.counts, 1, reading) == pytest.approx(many.total)
+    assert predict(few, few, many.counts, 1) > 5 * many.total
+
+
+def test_reading_weights_is_timed(demo_model, monkeypatch):
+    seconds = iter(range(1000))
+    monkeypatch.setattr(cost.time, "perf_counter", lambda: float(next(seconds)))
+    assert cost.rows_for_reading(demo_model.hooked) == 0  # as long for many rows as for few: nothing can be told
+    clock = iter([0.0, 2.0] * cost.ROUNDS + [0.0, 2.0 + (cost.MANY - cost.FEW) / 16] * cost.ROUNDS)
+    monkeypatch.setattr(cost.time, "perf_counter", lambda: next(clock))
+    assert cost.rows_for_reading(demo_model.hooked) == pytest.approx(2.0 * 16 - cost.FEW)
 
 
 def test_noise_gives_no_negative_overhead():

@@ -29,16 +29,26 @@ class Work:
     Attributes:
         token_layers: tokens times the blocks that each goes through.
         flops: floating-point operations of blocks, unembedding and latent head.
+        read: how many weights the products read, however few rows they have; of patches as if all ran at once.
     """
 
     token_layers: int = 0
     flops: int = 0
+    read: int = 0
 
     def __add__(self, other: "Work") -> "Work":
-        return Work(self.token_layers + other.token_layers, self.flops + other.flops)
+        return Work(self.token_layers + other.token_layers, self.flops + other.flops, self.read + other.read)
 
     def __mul__(self, times: int) -> "Work":
-        return Work(self.token_layers * times, self.flops * times)
+        return Work(self.token_layers * times, self.flops * times, self.read * times)
+
+    def effort(self, rows: float) -> float:
+        """What the time is proportional to, in operations.
+
+        Args:
+            rows: how many rows of a product take as long as its weights take to be read.
+        """
+        return self.flops + 2 * rows * self.read
 
 
 def base_work(base: BaseRun) -> Work:
@@ -79,12 +89,13 @@ def said_work(base: BaseRun, pairs: Sequence[int] | Int[Tensor, " run"], count: 
         return Work()
     tree, decoder, fed = base.tree, base.model, torch.arange(1, count)
     pair = torch.as_tensor(pairs)
+    read = (count - 1) * sum(map(_linear, decoder.blocks)) // 2 + count * _unembedding(decoder) // 2
     keys = tree.positions[pair, tree.reads[pair, 0, 0]][:, None] + 1 + fed
     flops = len(pair) * count * _unembedding(decoder)
     for block in decoder.blocks:
         seen = keys.clamp(max=decoder.window) if block.local else keys
         flops += keys.numel() * _linear(block) + int(seen.sum()) * _attention(block)
-    return Work(keys.numel() * len(decoder.blocks), flops)
+    return Work(keys.numel() * len(decoder.blocks), flops, read if len(pair) else 0)
 
 
 def plain_work(model: HookedTransformer, batch: Batch) -> Work:
@@ -99,12 +110,14 @@ def plain_work(model: HookedTransformer, batch: Batch) -> Work:
         window = cfg.window_size if block.attn.attn_type == "local" else None
         keys += batch.size * (2 * _below(length, window) - _below(shared, window))
     matrices = [each for name, each in model.blocks.named_parameters() if name.rpartition(".")[2].lstrip("_")[0] == "W"]
-    flops = rows * 2 * sum(each.numel() for each in matrices) + keys * 4 * cfg.n_heads * cfg.d_head
-    return Work(cfg.n_layers * rows, flops + batch.reads.numel() * 2 * model.unembed.W_U.numel())
+    weights, words = sum(each.numel() for each in matrices), model.unembed.W_U.numel()
+    flops = rows * 2 * weights + keys * 4 * cfg.n_heads * cfg.d_head
+    passes = batch.n_latents + 2 if batch.n_latents else 1  # the question, each thought, and what follows them
+    return Work(cfg.n_layers * rows, flops + batch.reads.numel() * 2 * words, passes * weights + words)
 
 
 def _of_waves(base: BaseRun, runs: Runs, waves: Iterable[Wave]) -> Work:
-    decoder, token_layers, flops = base.model, 0, 0
+    decoder, token_layers, flops, read = base.model, 0, 0, 0
     wave = None
     for wave in waves:
         keys = wave.positions + 1
@@ -115,12 +128,15 @@ def _of_waves(base: BaseRun, runs: Runs, waves: Iterable[Wave]) -> Work:
             token_layers += count
             flops += count * _keys_and_values(block) + len(rows) * (_linear(block) - _keys_and_values(block))
             flops += int(seen.sum()) * _attention(block)
+            read += _linear(block) // 2 if count else 0
         if wave.stage.stop in base.tree.fed and base.head is not None:
             flops += len(wave.last) * _head(base)
+            read += _head(base) // 2
     if wave is not None:
         row = wave.row[runs.number[:, :, None, None], base.tree.reads]
         flops += len(row[row >= 0].unique()) * _unembedding(decoder)
-    return Work(token_layers, flops)
+        read += _unembedding(decoder) // 2
+    return Work(token_layers, flops, read)
 
 
 def _linear(block: Block) -> int:
