@@ -5,6 +5,7 @@ from pathlib import Path
 from mechpatch.errors import StorageError
 from mechpatch.stats.summary_values import RunSummary
 from mechpatch.stats.values_json import Mismatch, as_json, from_json
+from mechpatch.storage.folders import SPEC
 from mechpatch.storage.results import SUMMARY
 from mechpatch.storage.sealed import read_sealed, write_sealed
 
@@ -23,6 +24,8 @@ def read_summary(folder: Path) -> RunSummary:
         StorageError: there is none, it is damaged, or it is not what this version of mechpatch writes.
     """
     path = folder / SUMMARY
+    if not path.exists() and (folder / SPEC).is_file():
+        raise StorageError(f"{folder}: the run is not finished (no {SUMMARY}); run the same command again to finish it")
     found = read_sealed(path, _AGAIN)
     try:
         return from_json(RunSummary, found)

@@ -29,6 +29,16 @@ def folder(tmp_path_factory) -> Path:
     return path
 
 
+def test_a_run_that_was_stopped_is_said_to_be_unfinished(tmp_path):
+    with pytest.raises(StorageError, match=r"summary.json: cannot be read"):
+        read_summary(tmp_path)  # no run at all
+    (tmp_path / "spec.json").write_text("{}")
+    with pytest.raises(
+        StorageError, match=r"the run is not finished \(no summary.json\); run the same command again to"
+    ):
+        read_summary(tmp_path)
+
+
 def test_a_summary_is_read_as_it_was_written(folder, tmp_path):
     summary = read_summary(folder)
     assert summary.run.rounding is not None

@@ -6,7 +6,7 @@ from mechpatch.catalogue import PAIRED, direction_label, donor_label, measure_of
 from mechpatch.formats import equals, written
 from mechpatch.stats.cell_values import Tested
 from mechpatch.stats.cells import Group
-from mechpatch.stats.clear import differs, is_clear_value, switch_differs
+from mechpatch.stats.clear import FEWEST_PAIRS, differs, is_clear_value, switch_differs
 from mechpatch.stats.comparison import CellComparison, Compared, ComparedCell, Place, RunComparison
 from mechpatch.stats.switching import SHARES
 from mechpatch.views.words.answers_compared import (
@@ -27,6 +27,8 @@ def describe_runs(found: RunComparison, a: str, b: str) -> list[str]:
         f"A {a}, B {b}: {counts.pairs} pairs in both, of which A answers {counts.used_a} and B "
         f"{counts.used_b} right on both sides."
     ]
+    if counts.pairs < FEWEST_PAIRS:
+        lines.append(f"Fewer than {FEWEST_PAIRS} pairs are in both, which makes no difference clear.")
     if apart := [
         f"{n} {said}"
         for n, said in (

@@ -31,6 +31,13 @@ def test_equal_runs_claim_nothing():
     assert "largest difference is position-wise patching, layer 1, t2" in said
 
 
+def test_of_fewer_than_six_pairs_it_is_said_that_nothing_can_be_clear():
+    few, enough = (planted({HERE: 0.8 + SPREAD[:count]}) for count in (5, 6))
+    none = "Fewer than 6 pairs are in both, which makes no difference clear."
+    assert none in describe_runs(compare_runs(few, enough), "a", "b")
+    assert none not in describe_runs(compare_runs(enough, enough), "a", "b")
+
+
 def switching(count: int, of: int = 12) -> list[float]:
     return [0.9] * count + [0.1] * (of - count)
 
