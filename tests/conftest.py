@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import shapes  # noqa: F401  # before the package
 import torch
 from chromium import chromium
 
