@@ -350,7 +350,8 @@ def guarded(tmp_path: Path, *command: str) -> tuple[subprocess.CompletedProcess,
     (tmp_path / "guard").mkdir(exist_ok=True)
     (tmp_path / "guard" / "sitecustomize.py").write_text(f"FOUND = {str(found)!r}\n{GUARD}")
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "TRANSFORMERS_"))}
-    environment |= {"PYTHONPATH": f"{tmp_path / 'guard'}{os.pathsep}{PACKAGE.parent}", "OMP_NUM_THREADS": "1"}
+    places = (tmp_path / "guard", PACKAGE.parent, Path(__file__).parent / "support")
+    environment |= {"PYTHONPATH": os.pathsep.join(map(str, places)), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [sys.executable, *command], capture_output=True, text=True, env=environment, cwd=tmp_path, check=False
     )
@@ -358,8 +359,9 @@ def guarded(tmp_path: Path, *command: str) -> tuple[subprocess.CompletedProcess,
 
 
 def test_the_demo_needs_no_network_and_starts_nothing(tmp_path):
-    """Without HF_HUB_OFFLINE, as a user runs it."""
-    done, tried = guarded(tmp_path, "-m", "mechpatch", "demo", "--limit", "2", "--out", "demo", "--cache", "cache")
+    """Without HF_HUB_OFFLINE, as a user runs it; but each of its 16 figures is drawn once, not three times."""
+    code = "import drawing; from mechpatch import cli; drawing.figure_files.save = drawing.save_once; cli.main()"
+    done, tried = guarded(tmp_path, "-c", code, "demo", "--limit", "2", "--out", "demo", "--cache", "cache")
     assert tried == ""
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "demo" / "summary.json").exists()

@@ -3,10 +3,8 @@
 from collections.abc import Iterator
 
 import pytest
-from drawing import save_once
+from drawing import figure_files, save_once
 from unchecked import unchecked_shapes
-
-from mechpatch.views.figures import files
 
 __all__ = ["unchecked_shapes"]
 
@@ -15,5 +13,5 @@ __all__ = ["unchecked_shapes"]
 def figures_in_one_format() -> Iterator[None]:
     """A run's figures are files of it, which kills and full disks meet; three of each would be no more to meet."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(files, "save", save_once)
+        patched.setattr(figure_files, "save", save_once)
         yield

@@ -1,8 +1,10 @@
 """A run killed at any moment and resumed leaves what an uninterrupted one leaves, byte for byte."""
 
-from faults.forks import operations
+import shutil
+
 from faults.kills import kill_again_and_again, kill_each
-from faults.runs import half_written, left_by, small_run
+from faults.runs import half_written
+from faults.unhurt import unhurt
 
 
 def test_killed_once_and_resumed(demo_model, tmp_path):
@@ -21,11 +23,10 @@ def test_killed_again_and_again(demo_model, tmp_path):
 
 def test_the_comparison_notices_one_byte(demo_model, tmp_path):
     """What the tests above rest on: every file of a run is watched and compared."""
-    (tmp_path / "a").mkdir()
-    done = operations(lambda: small_run(demo_model, tmp_path / "a"), [tmp_path / "a"], tmp_path)
-    before = left_by(tmp_path / "a")
-    written = {each.path.removeprefix("a/run/") for each in done if each.kind == "rename" and "/run/" in each.path}
-    assert written == set(before)
+    whole = unhurt(demo_model)
+    done = [each.path for each in whole.operations if each.kind == "rename"]
+    assert {path.removeprefix("whole/run/") for path in done if "/run/" in path} == set(whole.left)
+    shutil.copytree(whole.folder, tmp_path / "a")
     shard = next((tmp_path / "a" / "run" / "shards").iterdir())
     shard.write_bytes(shard.read_bytes()[:-1])
     (tmp_path / "a" / "run" / "summary.json").write_text("{")

@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import NoReturn
 
 import torch
-from drawing import save_once
+from drawing import figure_files, save_once
 from jaxtyping import config
 
 from mechpatch import cli, console, views, workflow
-from mechpatch.views.figures import files as figure_files
 
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "COLUMNS": "200"}
 IMPORTED = (console, views, workflow)  # for the forks

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from mechpatch.views.figures.files import save_as
+from mechpatch.views.figures import files as figure_files
 
 
 def save_once(figure: Figure, path: Path) -> list[Path]:
-    """In place of `mechpatch.views.figures.files.save`."""
-    return [save_as(figure, path.with_name(f"{path.name}.svg"))]
+    """In place of `figure_files.save`."""
+    return [figure_files.save_as(figure, path.with_name(f"{path.name}.svg"))]

@@ -169,6 +169,7 @@ class Case:
     """
 
     model: ThoughtModel
+    direction: str
     frame: Frame
     layouts: tuple[Layout, ...]
     batch: Batch
@@ -211,6 +212,7 @@ def make_case(
     batch, other = collate(recipients), collate([sides[1 - side] for sides in layouts])
     return Case(
         model=model,
+        direction=direction,
         frame=frame_of(model, spec, batch.sites),
         layouts=recipients,
         batch=batch,

@@ -1,4 +1,7 @@
-"""Every fault that `verify` must catch is planted here: which laws then fail, and that the message names the fault."""
+"""Every fault that `verify` must catch is planted here: which laws then fail, and that the message names the fault.
+
+An alpha with which the model was not trained is in `test_verify_command.py`: it takes a trained model.
+"""
 
 import dataclasses
 import sys
@@ -13,10 +16,8 @@ from models_under_test import PAIRS
 from rewriting import rewrite, wrap
 from torch import Tensor, nn
 
-from mechpatch.data import DEMO_FOLDER
 from mechpatch.experiments.spec import Spec
 from mechpatch.models import ThoughtModel, load_model, merged
-from mechpatch.pairs import Pair
 from mechpatch.patching import batch as batch_module
 from mechpatch.patching import hooks as hooks_module
 from mechpatch.patching import segment as segment_module
@@ -153,20 +154,6 @@ def test_another_alpha_than_the_one_that_was_asked_for(source: ModelSource, monk
     findings = tried(loaded(source), source, laws=OF_FILES)
     assert failed(findings) == FILES
     assert "wrong alpha: the adapter is merged as if alpha were 3, but files and options say 6" in findings.causes[0]
-
-
-def test_an_alpha_with_which_the_model_was_not_trained(shipped_pairs: list[Pair]):
-    """A CODI file does not hold its alpha: what tells is that with another one the model answers."""
-    wrong = ModelSource(base=DEMO_FOLDER / "base", codi=DEMO_FOLDER / "codi", lora_alpha=256.0)
-    model = load_model(wrong.base, codi=wrong.codi, lora_alpha=256.0, n_latents=5, device="cpu")
-    laws = [law for law in LAWS if law.key in ("weights", "base", "alpha")]
-    spec = Spec(experiments=("position",))
-    findings = verify(
-        make_context(model, spec, shipped_pairs[:6], read_source(wrong, torch.float32, model.device)), laws=laws
-    )
-    assert failed(findings) == {"alpha"}
-    assert "wrong alpha: with alpha 256 the model answers" in findings.causes[0]
-    assert "12 with alpha 64; give that one" in findings.causes[0]
 
 
 def test_latents_that_are_read_before_the_final_norm(source: ModelSource, monkeypatch: pytest.MonkeyPatch):

@@ -17,7 +17,7 @@ def verify(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def sound() -> subprocess.CompletedProcess:
-    return verify("--dtype", "float64", "--layers", "1,3")
+    return verify("--dtype", "float64", "--layers", "1")
 
 
 def test_a_sound_model_passes(sound):
@@ -39,7 +39,8 @@ def test_a_wrong_alpha_fails_and_is_named():
     assert [law["key"] for law in findings["laws"] if law["verdict"] == "FAILS"] == ["alpha"]
     assert [law["key"] for law in findings["laws"]] == [law.key for law in LAWS]
     (cause,) = findings["causes"]
-    assert cause.startswith("wrong alpha: with alpha 256 the model answers 0 of 12 questions, and 12 with alpha 64")
+    said = "wrong alpha: with alpha 256 the model answers 0 of 12 questions, and 12 with alpha 64; give that one"
+    assert cause.startswith(said)
 
 
 def test_rounding_that_would_hide_faults_is_refused():

@@ -55,8 +55,9 @@ def points_of(batch: Batch) -> list[str]:
 
 
 def every_patch(case: Case) -> list[Patch]:
-    """In every layer each site and all; on the smallest model also each two, all but one, and windows of layers."""
-    sites, smallest = range(len(case.batch.sites)), case.model.fingerprint == "tiny-float64"
+    """In every layer each site and all; once for each kind also each two, all but one, and windows of layers."""
+    sites = range(len(case.batch.sites))
+    smallest = (case.model.fingerprint, case.direction) == ("tiny-float64", "denoise")
     sizes = {1, 2, len(sites) - 1, len(sites)} if smallest else {1, len(sites)}
     sets = [each for size in sorted(sizes) for each in itertools.combinations(sites, size)]
     widths = (1, 2, 3) if smallest else (1,)

@@ -13,8 +13,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from faults.forks import DONE, TYPED, Ended, in_child, operations, refused_at
+from faults.forks import DONE, TYPED, Ended, in_child, refused_at
 from faults.runs import half_written, left_by, small_run
+from faults.unhurt import unhurt
 
 from mechpatch.models import ThoughtModel
 from mechpatch.storage.atomic import TEMPORARY
@@ -33,41 +34,33 @@ class Refusal:
 
 def refuse_each(model: ThoughtModel, scratch: Path, count: int, seed: int) -> Iterator[Refusal]:
     """Fresh runs in which one operation on a file fails (and every later one, for half of them), then resumed."""
-    rng = random.Random(seed)
-    whole = scratch / "whole"
-    whole.mkdir(parents=True)
-    found = operations(lambda: small_run(model, whole), [whole], scratch)
-    expected = left_by(whole)
-    able = [number for number, each in enumerate(found, start=1) if each.kind != "remove"]
+    rng, whole = random.Random(seed), unhurt(model)
+    able = [number for number, each in enumerate(whole.operations, start=1) if each.kind != "remove"]
     for turn, number in enumerate(rng.sample(able, min(count, len(able)))):
         error, lasting = ERRORS[turn % len(ERRORS)], rng.random() < 0.5
         folder = scratch / f"refused-{turn}"
-        folder.mkdir()
+        folder.mkdir(parents=True)
         ended = refused_at(number, error, lasting, lambda folder=folder: small_run(model, folder), [folder], scratch)
-        operation = found[number - 1]
+        operation = whole.operations[number - 1]
         name = operation.path.removeprefix("whole/")
         place = f"{operation.kind} {name}: {errno.errorcode[error]}{' from then on' if lasting else ''}"
-        yield _judged(model, folder, place, ended, expected)
+        yield _judged(model, folder, place, ended, whole.left)
 
 
 def small_disks(model: ThoughtModel, scratch: Path, count: int, seed: int) -> Iterator[Refusal]:
     """Runs on real file systems that hold too little, which are then made larger. Needs the right to mount."""
-    rng = random.Random(seed)
-    whole = scratch / "whole"
-    whole.mkdir(parents=True)
-    small_run(model, whole)
-    expected = left_by(whole)
-    needed = sum(path.stat().st_size for path in whole.rglob("*") if path.is_file())
+    rng, whole = random.Random(seed), unhurt(model)
+    needed = sum(path.stat().st_size for path in whole.folder.rglob("*") if path.is_file())
     for turn in range(count):
         folder, size = scratch / f"disk-{turn}", rng.randint(8, needed // 1024) // 4 * 4
-        folder.mkdir()
+        folder.mkdir(parents=True)
         with mounted(folder, f"size={size}k"):
             ended = in_child(lambda folder=folder: small_run(model, folder), scratch)
             if ended.code == DONE and "cache: cannot be written" not in ended.said:
-                yield Refusal(f"disk of {size} kB", DONE, "" if left_by(folder) == expected else "differs")
+                yield Refusal(f"disk of {size} kB", DONE, "" if left_by(folder) == whole.left else "differs")
                 continue
             remount(folder, "size=64m")
-            yield _judged(model, folder, f"disk of {size} kB", ended, expected)
+            yield _judged(model, folder, f"disk of {size} kB", ended, whole.left)
 
 
 @contextmanager

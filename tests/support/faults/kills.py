@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from faults.forks import DONE, Operation, in_child, killed_at, operations
+from faults.forks import DONE, Operation, in_child, killed_at
 from faults.runs import half_written, left_by, small_run
+from faults.unhurt import unhurt
 
 from mechpatch.models import ThoughtModel
 
@@ -38,37 +39,30 @@ def moments(found: Sequence[Operation], count: int, rng: random.Random) -> list[
 
 def kill_each(model: ThoughtModel, scratch: Path, count: int, seed: int) -> Iterator[Kill]:
     """Fresh runs, each killed once and resumed: `count` at an operation on a file, a quarter as many by the clock."""
-    rng = random.Random(seed)
-    whole = scratch / "whole"
-    whole.mkdir(parents=True)
-    found = operations(lambda: small_run(model, whole), [whole], scratch)
-    expected = left_by(whole)
-    for turn, number in enumerate(moments(found, count, rng)):
+    rng, whole = random.Random(seed), unhurt(model)
+    for turn, number in enumerate(moments(whole.operations, count, rng)):
         folder = scratch / f"killed-{turn}"
-        folder.mkdir()
+        folder.mkdir(parents=True)
         ended = killed_at(number, lambda folder=folder: small_run(model, folder), [folder], scratch)
-        operation = found[number - 1]
+        operation = whole.operations[number - 1]
         name = operation.path.removeprefix("whole/")
-        yield _resumed(model, folder, f"{operation.kind} {name}", ended.code, expected)
+        yield _resumed(model, folder, f"{operation.kind} {name}", ended.code, whole.left)
     for turn in range(count // 4):
         folder, seconds = scratch / f"timed-{turn}", rng.uniform(0.02, 0.9)
-        folder.mkdir()
+        folder.mkdir(parents=True)
         ended = in_child(lambda folder=folder: small_run(model, folder), scratch, kill_after=seconds)
-        yield _resumed(model, folder, f"after {seconds:.2f} s", ended.code, expected)
+        yield _resumed(model, folder, f"after {seconds:.2f} s", ended.code, whole.left)
 
 
 def kill_again_and_again(model: ThoughtModel, scratch: Path, count: int, seed: int) -> tuple[Kill, int]:
     """One run that is killed and resumed `count` times before it may end; and how many of the kills fell."""
-    rng = random.Random(seed)
-    whole, folder = scratch / "unhurt", scratch / "hurt"
-    whole.mkdir(parents=True)
-    folder.mkdir()
-    small_run(model, whole)
+    rng, folder = random.Random(seed), scratch / "hurt"
+    folder.mkdir(parents=True)
     fell = 0
     for _ in range(count):
         ended = killed_at(rng.randint(3, 22), lambda: small_run(model, folder), [folder], scratch)
         fell += ended.code == SIGKILLED
-    return _resumed(model, folder, f"{count} times in turn", SIGKILLED, left_by(whole)), fell
+    return _resumed(model, folder, f"{count} times in turn", SIGKILLED, unhurt(model).left), fell
 
 
 def _resumed(model: ThoughtModel, folder: Path, moment: str, code: int, expected: dict) -> Kill:

@@ -1,10 +1,12 @@
 """A small whole run on the demo model, and the comparison of what two runs left."""
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from mechpatch import workflow
+from mechpatch.experiments.pair_file import PairFile
 from mechpatch.experiments.spec import Spec
 from mechpatch.models import ThoughtModel
 from mechpatch.storage.atomic import TEMPORARY
@@ -16,8 +18,14 @@ PAIRS = 4
 
 def small_run(model: ThoughtModel, folder: Path, spec: Spec = SPEC, pairs: int = PAIRS) -> workflow.Finished:
     """Run `spec` into `folder`/run with the cache in `folder`/cache, or go on with what is there."""
-    file = workflow.read_pairs("demo", model, spec, limit=pairs)
+    file = demo_pairs(model, spec, pairs)
     return workflow.run_to_directory(model, spec, file, folder / "run", cache=folder / "cache")
+
+
+@cache
+def demo_pairs(model: ThoughtModel, spec: Spec, limit: int) -> PairFile:
+    """The shipped pairs, which are read and laid out once for all runs of a model."""
+    return workflow.read_pairs("demo", model, spec, limit=limit)
 
 
 def left_by(folder: Path) -> dict[str, Any]:
