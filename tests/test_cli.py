@@ -426,15 +426,8 @@ def test_an_output_directory_that_cannot_be_written(tmp_path):
 
 def test_no_space_left_for_a_shard(tmp_path):
     """A limit on the size of files stands in for a full disk: every write past it fails in the same place."""
-    code = (
-        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (9000, 9000));"
-        "from mechpatch.cli import main; sys.argv = ['mechpatch', *sys.argv[1:]]; main()"
-    )
     arguments = ["run", "layer", "--limit", "2", "--out", str(tmp_path / "run"), "--cache", str(tmp_path / "cache")]
-    found = subprocess.run(
-        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, env=ENVIRONMENT, check=False
-    )
+    found = mechpatch(*arguments, largest_file=9000)
     assert found.returncode == 1
     assert "Traceback" not in found.stderr
     assert not (tmp_path / "run" / "effects.parquet").exists()

@@ -22,6 +22,7 @@ from mechpatch.experiments.spec import Spec
 from mechpatch.own import Metric, Own
 from mechpatch.scale import Cluster, cluster
 from mechpatch.scale.order import Order
+from mechpatch.scale.worker import Worker
 
 ray = pytest.importorskip("ray")
 
@@ -80,7 +81,8 @@ def test_a_batch_that_kills_every_worker_is_named_and_all_others_are_kept(
     assert left_by(tmp_path) == here
 
 
-def test_a_worker_with_other_weights_is_refused(deaths, tmp_path):
+def test_a_worker_with_other_weights_is_refused(tmp_path):
+    """By the worker itself, here in this process; how what it raises comes back is the next test."""
     row = SHIPPED["demo"]
     for part in ("base", "codi"):
         shutil.copytree(row.folder / part, tmp_path / part)
@@ -90,9 +92,22 @@ def test_a_worker_with_other_weights_is_refused(deaths, tmp_path):
     weights = load_file(tmp_path / "codi" / "model.safetensors")
     next(iter(weights.values()))[0] += 1
     save_file(weights, tmp_path / "codi" / "model.safetensors")
+    file = workflow.read_pairs("demo", model, SPEC, limit=1)
+    experiment = Experiment.prepare(model, SPEC, file.kept[:1], own=OWN)
     with pytest.raises(CheckpointError, match=f"and the run is of {model.fingerprint}: they differ there"):
-        run(model, tmp_path, Cluster(workers=1, cache=tmp_path / "cache"), pairs=1)
-    assert not [*(tmp_path / "cache" / "merged").glob("*.safetensors")]
+        Worker([]).ready(Order.of(experiment, tmp_path / "cache"))
+    assert not [*(tmp_path / "cache").rglob("*.safetensors")]
+
+
+def test_what_a_worker_raises_is_raised_here(deaths, demo_model, shipped_pairs):
+    experiment = Experiment.prepare(demo_model, SPEC, shipped_pairs[:1], own=OWN)
+    crew = cluster._Crew(ray, None, None, Order.of(experiment, None), experiment, [], 1, False)
+
+    def refuse() -> None:
+        raise CheckpointError("they differ there")
+
+    with pytest.raises(CheckpointError, match="they differ there"):
+        crew._found(ray.remote(refuse).remote())
 
 
 def test_the_driver_is_killed_and_the_run_is_gone_on_with(demo_model, deaths, tmp_path):
@@ -116,7 +131,7 @@ def test_the_driver_is_killed_and_the_run_is_gone_on_with(demo_model, deaths, tm
     spec = Spec(experiments=("layer",), layers=(1,), batch_size=1)
     file = workflow.read_pairs("demo", demo_model, spec, limit=6)
     for name in ("run", "whole"):
-        workflow.run_to_directory(demo_model, spec, file, tmp_path / name, cache=None)
+        workflow.run_to_directory(demo_model, spec, file, tmp_path / name, cache=None, drawn=False)
     files = [tmp_path / name / "effects.parquet" for name in ("run", "whole")]
     assert files[0].read_bytes() == files[1].read_bytes()
 

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -24,12 +25,20 @@ IMPORTED = (console, views, workflow)  # for the forks
 
 
 def mechpatch(
-    *arguments: object, env: Mapping[str, str] | None = None, every_format: bool = False
+    *arguments: object,
+    env: Mapping[str, str] | None = None,
+    every_format: bool = False,
+    largest_file: int | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command as a shell would: its exit code, and what it printed. Its figures are SVG alone, unless asked."""
+    """Run a command as a shell would: its exit code, and what it printed.
+
+    Args:
+        every_format: draw figures as a user's are, not as SVG alone.
+        largest_file: bytes past which every write to a file fails, as on a full disk.
+    """
     with tempfile.TemporaryDirectory() as scratch:
         files = [Path(scratch, name) for name in ("stdout", "stderr")]
-        child = _started(arguments, files, ENVIRONMENT | dict(env or {}), every_format)
+        child = _started(arguments, files, ENVIRONMENT | dict(env or {}), every_format, largest_file)
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         return subprocess.CompletedProcess(["mechpatch"], code, *(file.read_text() for file in files))
 
@@ -38,7 +47,7 @@ def killed(*arguments: object, once: Callable[[], bool]) -> None:
     """Run a command and kill it with SIGKILL as soon as `once` is true; raise if it ends before."""
     with tempfile.TemporaryDirectory() as scratch:
         files = [Path(scratch, name) for name in ("stdout", "stderr")]
-        child = _started(arguments, files, ENVIRONMENT, every_format=False)
+        child = _started(arguments, files, ENVIRONMENT)
         while not once():
             if os.waitpid(child, os.WNOHANG)[0]:
                 raise AssertionError(f"it ended by itself: {[file.read_text() for file in files]}")
@@ -47,7 +56,13 @@ def killed(*arguments: object, once: Callable[[], bool]) -> None:
         os.waitpid(child, 0)
 
 
-def _started(arguments: Sequence[object], files: Sequence[Path], env: Mapping[str, str], every_format: bool) -> int:
+def _started(
+    arguments: Sequence[object],
+    files: Sequence[Path],
+    env: Mapping[str, str],
+    every_format: bool = False,
+    largest_file: int | None = None,
+) -> int:
     """Fork a child that is the command, and return its number."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # Python warns where other threads live
@@ -55,6 +70,9 @@ def _started(arguments: Sequence[object], files: Sequence[Path], env: Mapping[st
     if child == 0:
         if not every_format:
             figure_files.save = save_once
+        if largest_file is not None:
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
         _become(["mechpatch", *map(str, arguments)], files, env)
     return child
 

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import mechpatch
 
 OPEN = 60_000  # milliseconds; a machine that does other things is slow
 
@@ -36,12 +35,3 @@ def open_page(browser: Any) -> Iterator[Callable[..., Any]]:
 def _record(url: str, path: Path, problems: list[str]) -> None:
     if url != path.resolve().as_uri() and not url.startswith(("data:", "blob:")):
         problems.append(f"request: {url[:200]}")
-
-
-@pytest.fixture(scope="session")
-def demo_runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Directories of the demo's runs, on its first pairs."""
-    out = tmp_path_factory.mktemp("report") / "demo"
-    found = mechpatch("demo", "--limit", 6, "--out", out, "--cache", out.parent / "cache")
-    assert found.returncode == 0, found.stderr
-    return sorted(path.parent for path in out.rglob("spec.json"))

