@@ -61,7 +61,8 @@ def _did(summary: Summary, leading: Sequence[CellSummary]) -> Iterator[str]:
         where = f"{counted(layers, 'layer')} × {counted(columns, 'position' if single else 'place')}"
         if parts := _parts(grid):
             where += f" × {parts}"
-        where = _of_screen(summary, cell) or where
+        if part := _of_screen(summary, cell):
+            where = f"{part[0]} ({part[1]})"
         pairs = counted(cell.switched.n or summary.counts.used, "pair")
         writes.setdefault(f"{where}, {pairs}", []).append(f"{what} into the {run} run{how}")
     for where, what in writes.items():
@@ -89,17 +90,18 @@ def _parts(grid: Sequence[CellSummary]) -> str:
     return counted(len(parts), POINTS[grid[0].hook].part or "head") if parts else ""
 
 
-def _of_screen(summary: Summary, cell: CellSummary) -> str:
-    """Which part of a map was run; empty for the whole of it."""
+def _of_screen(summary: Summary, cell: CellSummary) -> tuple[str, str] | None:
+    """How much of a map was run, and why that; None for the whole of it."""
     screen = summary.screen_of(cell)
     if screen is None or not screen.left_out:
-        return ""
-    return f"{len(screen.cells):,} of {counted(screen.candidates, 'cell')}: {chosen(screen)}"
+        return None
+    return f"{len(screen.cells):,} of {counted(screen.candidates, 'cell')}", chosen(screen)
 
 
 def _too(summary: Summary, cell: CellSummary) -> str:
     """Another hook point that was written, and what of it: `mlp_out`, `z (4 heads)`."""
-    of = _of_screen(summary, cell) or _parts(map_of(summary, cell))
+    part = _of_screen(summary, cell)
+    of = ": ".join(part) if part else _parts(map_of(summary, cell))
     return f"{cell.hook} ({of})" if of else cell.hook
 
 

@@ -173,15 +173,15 @@ def _others(summary: Summary, leading: CellSummary) -> str:
     if not others:
         return ""
     told = [
-        f"{portion(cell.switched)} at {place(cell)} ({'clear' if is_clear(cell) else 'not clear'})"
+        f"at most {portion(cell.switched)} at {place(cell)} ({'clear' if is_clear(cell) else 'not clear'})"
         if cell.switched.count
         else f"no pair at {cell.hook}"
         for cell in others
     ]
-    where = " by a write at thoughts alone" if all(at_thoughts(cell.site) for cell in others) else ""
+    where = ", by a write at thoughts alone" if all(at_thoughts(cell.site) for cell in others) else ""
     ran = ", of the cells that were run" if any(_partly_run(summary, cell) for cell in others) else ""
     point = "points" if len(others) > 1 else "point"
-    return f"At the other hook {point}{where}{ran}, at most: {listed(told)}."
+    return f"At the other hook {point}{where}{ran}: {listed(told)}."
 
 
 def _alone(summary: Summary, cell: CellSummary) -> str:

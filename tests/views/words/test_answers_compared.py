@@ -54,12 +54,12 @@ def test_answers_that_only_the_run_keeps_are_told_as_that():
 
 @pytest.mark.parametrize(("a", "b", "pairs"), [(12, 12, 12), (3, 4, 12), (0, 5, 5)])
 def test_runs_that_keep_equally_many_or_few_claim_nothing(a: int, b: int, pairs: int):
-    found, _, switched, *cells = kept(a, b, pairs)
+    found, _, *few, switched = kept(a, b, pairs)
     assert found.startswith(
         "Found: With fewer or more thoughts, A and its control B nowhere clearly differ in the pairs"
     )
     assert "in 0 of 2 cells A and B clearly differ" in switched
-    assert not cells
+    assert few == (["Fewer than 6 pairs are in both, which makes no difference clear."] if pairs < 6 else [])
 
 
 def swapped(a: int, b: int, drawn: int = 0) -> list[str]:

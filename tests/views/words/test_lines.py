@@ -111,14 +111,14 @@ def test_of_several_hook_points_each_is_named_and_has_its_largest_share():
     assert "20 pairs. The same was done at mlp_out and z (head 1). Controls" in told.did
     assert told.found.startswith("With position-wise patching of attn_out no pair switches to the clean answer by a w")
     assert told.found.endswith(
-        " At the other hook points by a write at thoughts alone, at most: 90 % at layer 1, t0, mlp_out (clear) and 10 "
-        "% at layer 1, t0, head 1 of z (not clear)."
+        " At the other hook points, by a write at thoughts alone: at most 90 % at layer 1, t0, mlp_out (clear) and at "
+        "most 10 % at layer 1, t0, head 1 of z (not clear)."
     )
     told = at_hooks({"mlp_out": 18, "post.3": 0, "post.7": 0}, direction="noise")
     assert "Wrote one corrupted vector of mlp_out at a time into the clean run" in told.did
     assert "The same was done at post (2 neurons)." in told.did
     assert told.found.startswith("Writing one corrupted vector of mlp_out into the clean run makes up to 90 % of 20")
-    assert told.found.endswith("At the other hook point by a write at thoughts alone, at most: no pair at post.")
+    assert told.found.endswith("At the other hook point, by a write at thoughts alone: no pair at post.")
 
 
 def test_a_single_head_that_is_clear_is_named_with_its_number():

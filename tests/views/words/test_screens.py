@@ -36,7 +36,7 @@ def test_a_good_screen():
     distrust = lines(found).distrust
     run = "5 that a screen chose and 50 random ones"
     assert f"Of 1,000 cells of z 55 were run: {run}. None of 50 random cells has a clear effect" in distrust
-    assert f"Wrote one clean vector of z at a time into the corrupted run: 55 of 1,000 cells: {run}, 12 pairs." in (
+    assert f"Wrote one clean vector of z at a time into the corrupted run: 55 of 1,000 cells ({run}), 12 pairs." in (
         lines(found).did
     )
     assert "the largest of 55 cells that were run; the screen left 945 of the map out" in reading(found)
