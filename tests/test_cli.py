@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from mechpatch import cli
 from mechpatch.data import DEMO_FOLDER, pair_path
 from mechpatch.storage.results import read_effects
-from mechpatch.storage.sealed import write_sealed
+from mechpatch.storage.sealed import read_sealed, write_sealed
 
 COMMANDS = typer.main.get_group(cli.app).commands
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"}
@@ -221,6 +221,18 @@ def test_compare_leaves_out_other_pairs_and_refuses_halves_of_a_question(finishe
             cli.main()
         assert exit_.value.code == 1
         assert message in capsys.readouterr().err
+
+
+def test_a_run_of_another_format_is_neither_drawn_nor_compared(finished, tmp_path, monkeypatch, capsys):
+    """What a column means may have changed since."""
+    folder = tmp_path / "old"
+    shutil.copytree(finished[0], folder)
+    write_sealed(folder / "spec.json", {**read_sealed(folder / "spec.json", ""), "format": 4})
+    for arguments in (["compare", folder, finished[0]], ["compare", finished[0], folder], ["plot", folder]):
+        monkeypatch.setattr(sys, "argv", ["mechpatch", *map(str, arguments)])
+        with pytest.raises(SystemExit):
+            cli.main()
+        assert "has format 4, and this version of mechpatch reads format" in capsys.readouterr().err
 
 
 FAULTY = [

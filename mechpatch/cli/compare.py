@@ -74,6 +74,7 @@ def compare(
     from mechpatch.views.words.comparison import describe_cells, describe_control, describe_runs
 
     one = FinishedRun(run_a)
+    one.require_format()
     if cells is not None:
         places = [parse_place(text) for text in cells]
         found = compare_cells(one.records, places[0], places[1], metric, seed, include_incorrect)
@@ -81,6 +82,7 @@ def compare(
     else:
         assert run_b is not None
         other = FinishedRun(run_b)
+        other.require_format()
         unlike = unlike_questions(one.questions, other.questions)
         found = compare_runs(one.records, other.records, metric, seed, include_incorrect, unlike)
         lines = (describe_control if control else describe_runs)(found, run_a.name, run_b.name)

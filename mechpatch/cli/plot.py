@@ -48,9 +48,11 @@ def plot(
     require_run(run_dir)
 
     from mechpatch.console import show_paths
+    from mechpatch.stats.finished import FinishedRun
     from mechpatch.views.figures.files import plot_run
     from mechpatch.views.figures.theme import COLUMNS
 
     if column not in COLUMNS:
         raise SpecError(not_known("--column", [column], list(COLUMNS)))
+    FinishedRun(run_dir).require_format()
     show_paths(run_dir, plot_run(run_dir, out, include_incorrect, split(metric), column))

@@ -69,6 +69,10 @@ class FinishedRun:
         """Experiments, directions and donors of the records."""
         return tuple(groups_of(self.records))
 
+    def require_format(self) -> None:
+        """Raise a `StorageError` for a run of another format, in which a column may mean something else."""
+        read_spec(self.folder)
+
     def require_whole(self) -> None:
         """Read every file that there must be. Raises `StorageError`."""
         for part in ("spec", "pairs", "records", "summary"):
