@@ -154,5 +154,5 @@ def test_a_tie_is_no_hit():
 def test_what_cannot_be_read_is_refused(demo_model, shipped_pairs):
     with pytest.raises(SpecError, match="'lenz' is not known; did you mean lens"):
         mp.read(demo_model, shipped_pairs[:2], "lenz")
-    with pytest.raises(SpecError, match=r"read\(\): 'latents' is not known; expected top, "):
-        mp.read(demo_model, shipped_pairs[:2], latents=3)
+    with pytest.raises(SpecError, match=r"read\(\): 'colour' is not known; expected top, "):
+        mp.read(demo_model, shipped_pairs[:2], colour=3)

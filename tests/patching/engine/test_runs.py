@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from mechpatch.patching import Batch, Outcome, collate, reference
 from mechpatch.patching.engine import runs as engine
 from mechpatch.patching.engine.decoder import read_decoder
 from mechpatch.patching.patch import Patch
+from mechpatch.patching.rounding import moved_input, spread, tolerance
 from mechpatch.patching.together import Together
 from mechpatch.points import POINTS
 from mechpatch.thoughts import Layout
@@ -69,29 +71,43 @@ def every_patch(case: Case) -> list[Patch]:
     ]
 
 
-def assert_same_outcome(found: Outcome, expected: Outcome) -> None:
-    assert_same(found.logits, expected.logits)
-    assert_same(found.resid, expected.resid)
+def assert_same_outcome(found: Outcome, expected: Outcome, rounding: float = 0.0) -> None:
+    assert_same(found.logits, expected.logits, rounding)
+    assert_same(found.resid, expected.resid, rounding)
+
+
+@cache
+def rounding(case: Case) -> float:
+    """What rounding alone may do to a float32 run: processors differ in it, and fed-back thoughts make it grow."""
+    if case.unpatched.logits.dtype == torch.float64:
+        return 0.0
+    model, runs = case.model, [case.unpatched]
+    for seed in range(3):
+        with moved_input(model.hooked, seed):
+            runs.append(reference.baseline(model.hooked, model.head, case.batch))
+    found = [[run.logits for run in runs], [run.resid for run in runs]]
+    largest = max(each[0].abs().max().item() for each in found)
+    return tolerance(case.unpatched.logits.dtype, largest, max(map(spread, found)))
 
 
 def test_base_run_is_the_unpatched_run(case: Case):
-    assert_same_outcome(base_of(case).outcome, case.unpatched)
+    assert_same_outcome(base_of(case).outcome, case.unpatched, rounding(case))
     unmasked = dataclasses.replace(case.batch, real=torch.ones_like(case.batch.real))
     with pytest.raises(AssertionError):
-        assert_same_outcome(base_of(case, unmasked).outcome, case.unpatched)
+        assert_same_outcome(base_of(case, unmasked).outcome, case.unpatched, rounding(case))
 
 
 def test_sweep_is_the_reference(case: Case):
     patches = every_patch(case)
     found = dict(zip(patches, swept(case, case.donor, patches), strict=True))
     for patch, expected in zip(patches, case.sweep(case.donor, patches), strict=True):
-        assert_same_outcome(found[patch], expected)
+        assert_same_outcome(found[patch], expected, rounding(case))
         if patch.layer == 0:
             with pytest.raises(AssertionError):  # one layer too high
-                assert_same(found[Patch(1, patch.sites)].logits, expected.logits)
+                assert_same(found[Patch(1, patch.sites)].logits, expected.logits, rounding(case))
         if patch.layer == 0 and patch.width > 1:
             with pytest.raises(AssertionError):  # the layers above are written too
-                assert_same(found[Patch(0, patch.sites)].logits, expected.logits)
+                assert_same(found[Patch(0, patch.sites)].logits, expected.logits, rounding(case))
 
 
 def test_relay_is_the_reference(case: Case):
@@ -103,8 +119,8 @@ def test_relay_is_the_reference(case: Case):
     for layer in layers:
         for site, expected in zip(case.thoughts, case.relay(layer), strict=True):
             step = found.pop((layer, (site,)))
-            assert_same(step.written, expected.written)
-            assert_same(step.logits, expected.logits)
+            assert_same(step.written, expected.written, rounding(case))
+            assert_same(step.logits, expected.logits, rounding(case))
     assert not found
 
 
