@@ -326,7 +326,7 @@ def hugging_face(hf: LlamaForCausalLM, head: nn.Module, layout: Layout) -> tuple
 
 
 def test_latents_are_those_of_a_hugging_face_loop(monkeypatch: pytest.MonkeyPatch):
-    case, hf, seen = make_case("tiny-float32", "latent"), tiny_llama(torch.float32), []
+    case, hf, seen = make_case("tiny-float32", "latent"), copy.deepcopy(tiny_llama(torch.float32)), []
     head = case.model.head
     assert head is not None
 
