@@ -2,6 +2,7 @@
 
 import signal
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pyarrow.compute as pc
@@ -54,7 +55,12 @@ def tables(demo_model, shipped_pairs, tmp_path_factory):
     """Of the reference, which is slow: without some sites where thoughts are fed back, and some nulls in chains."""
 
     def run_one(kind, experiment):
-        given = dict(SHARED, experiments=parse_experiments([experiment]), thoughts=kind, engine="reference")
+        given: dict[str, Any] = {
+            "experiments": parse_experiments([experiment]),
+            "thoughts": kind,
+            "engine": "reference",
+        }
+        given |= SHARED
         if experiment == "chained":
             given["nulls"] = ("self", "gaussian")
         elif (kind, experiment) == ("latent", "position"):

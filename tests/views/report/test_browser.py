@@ -511,6 +511,7 @@ def test_a_large_run_opens_and_splits_at_once(tmp_path, browser):
     records = make_records(layers=16, thoughts=6, landmarks=False, pairs=60, experiments=("position",), nulls=nulls)
     records = with_field(records, "entry", [0, 1, 2])
     out = write_report([write_run(tmp_path / "run", records)], tmp_path / "report.html")
+    times = []
     for _ in range(3):  # the first time is the best one, most days
         page = browser.new_page()
         session = page.context.new_cdp_session(page)
@@ -530,7 +531,8 @@ def test_a_large_run_opens_and_splits_at_once(tmp_path, browser):
         assert opened > 0.05
         if opened < 2 and changed < 1:
             return
-    pytest.fail(f"{opened:.2f} s to open, {changed:.2f} s to split")
+        times.append(f"{opened:.2f} s to open, {changed:.2f} s to split")
+    pytest.fail("; ".join(times))
 
 
 def test_a_report_of_the_demos_shape_is_small(tmp_path):
