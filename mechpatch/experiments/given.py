@@ -12,7 +12,7 @@ from mechpatch.experiments.growth import GROWING
 from mechpatch.experiments.spec import Spec
 from mechpatch.kinds import Kind
 from mechpatch.models import ThoughtModel
-from mechpatch.names import not_known
+from mechpatch.names import OPTIONS, not_known
 from mechpatch.own import Donor, Metric
 
 HIDDEN = ("experiments", "own")  # fields of `Spec` that have arguments of their own
@@ -64,6 +64,10 @@ def spec_of(caller: str, beside: Iterable[str], settings: Mapping[str, Any], **g
         SpecError: there is no such field, or what it is given cannot be run.
     """
     known = [each.name for each in fields(Spec) if each.name not in HIDDEN]
+    typed = {option.removeprefix("--").replace("-", "_"): name for name, option in OPTIONS.items()}
+    for name in settings:
+        if name not in known and typed.get(name) in known:
+            raise SpecError(f"{caller}(): {name!r} is not known: what the command line calls so is {typed[name]} here")
     if unknown := [name for name in settings if name not in known]:
         raise SpecError(not_known(f"{caller}()", unknown, list(dict.fromkeys([*beside, *known]))))
     single = {name: (value,) for name, value in settings.items() if name in GROWING and isinstance(value, str | int)}
