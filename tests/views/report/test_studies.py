@@ -73,7 +73,7 @@ def test_what_cannot_be_read_is_named(tmp_path):
     with pytest.raises(StorageError, match=r"summary\.json: damaged"):
         read_studies([folder])
     (folder / "summary.json").unlink()
-    with pytest.raises(StorageError, match=r"summary\.json: cannot be read"):
+    with pytest.raises(StorageError, match=r"not finished \(no summary\.json\)"):
         read_studies([folder])
     (folder / "effects.parquet").write_bytes(b"x")
     with pytest.raises(StorageError, match=r"effects\.parquet: damaged"):
