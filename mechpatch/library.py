@@ -11,7 +11,7 @@ from mechpatch import workflow
 from mechpatch.catalogue import PAIRED
 from mechpatch.data import pair_path
 from mechpatch.errors import SpecError
-from mechpatch.experiments.given import loaded, metrics_of, several, spec_of
+from mechpatch.experiments.given import keywords, loaded, metrics_of, several, spec_of
 from mechpatch.experiments.pair_file import PairFile, screened
 from mechpatch.experiments.spec import Spec, parse_experiments
 from mechpatch.kinds import Kind, kind_of
@@ -34,9 +34,6 @@ from mechpatch.views.words.reading import reading
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
-
-# Arguments of `run` that are no settings.
-BESIDE = ("nulls", "metrics", "limit", "out", "cache", "include_incorrect", "mixed", "product", "ray", "workers")
 
 
 class Run:
@@ -208,7 +205,7 @@ def run(
     )
     spec = spec_of(
         "run",
-        BESIDE,
+        keywords(run),
         {"thoughts": "latent" if model.head is not None else "text", **settings},
         experiments=parse_experiments([each.name if isinstance(each, Kind) else each for each in kinds]),
         nulls=tuple(each.name if isinstance(each, Donor) else each.replace("-", "_") for each in donors),

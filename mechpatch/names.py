@@ -3,7 +3,7 @@ say of an unknown word.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -73,10 +73,14 @@ def as_typed(field: str, value: Any) -> str:
     return str(value)
 
 
-def not_known(name: str, found: Iterable[str], known: Sequence[str]) -> str:
-    """What to say of words that `name` (an option) does not have: the nearest one that it has, and all of them."""
+def not_known(name: str, found: Iterable[str], known: Sequence[str], renamed: Mapping[str, str] = RENAMED) -> str:
+    """What to say of words that `name` (an option) does not have: the nearest one that it has, and all of them.
+
+    Args:
+        renamed: what is known now of words that have another name elsewhere.
+    """
     found = [str(each) for each in found]
-    now = [RENAMED.get(each, each) for each in found]
+    now = [renamed.get(each, each) for each in found]
     near = dict.fromkeys(match for each in now for match in get_close_matches(each.lower(), known, n=1))
     meant = f"; did you mean {' and '.join(near)}?" if near else ";"
     return f"{name}: {', '.join(repr(each[:60]) for each in found)} is not known{meant} expected {', '.join(known)}"

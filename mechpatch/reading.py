@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from mechpatch.errors import SpecError
-from mechpatch.experiments.given import loaded, spec_of
+from mechpatch.experiments.given import keywords, loaded, spec_of
 from mechpatch.inspection.reopened import Reopened
 from mechpatch.library import pairs_to_run
 from mechpatch.models import ThoughtModel
@@ -37,8 +37,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Tick = Callable[[int], None]
-# Arguments of `read` that are no settings.
-BESIDE = ("top", "guesses", "targets", "twin", "tuned", "limit", "cache", "include_incorrect", "side")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,7 +212,7 @@ def _recorded(
 ) -> Recorded:
     """Pairs that can be read, laid out."""
     thoughts = "latent" if loaded(model).head is not None else "text"
-    spec = spec_of("read", BESIDE, {"thoughts": thoughts, **settings}, experiments=("position",))
+    spec = spec_of("read", keywords(read), {"thoughts": thoughts, **settings}, experiments=("position",))
     file = pairs_to_run(model, pairs, spec, limit)
     return Recorded.prepare(model, spec, file.kept, file.asked, None if cache is None else Path(cache))
 

@@ -89,9 +89,9 @@ def predict(small: Timing, large: Timing, whole: Counts, batches: int, rows: flo
     Args:
         rows: see `rows_for_reading`.
     """
-    seconds = 0.0
+    seconds, less, more = 0.0, small.counts.sections(rows), large.counts.sections(rows)
     for name, work in whole.sections(rows).items():
-        few, many = small.counts.sections(rows)[name], large.counts.sections(rows)[name]
+        few, many = less[name], more[name]
         took_few, took_many = small.seconds[name], large.seconds[name]
         rate = (took_many - took_few) / (many - few) if many > few else 0.0
         if rate <= 0 or many * rate > took_many:  # no overhead to be seen
@@ -114,13 +114,14 @@ def foresee(experiment: Experiment, first: Timing, todos: Sequence[Todo]) -> flo
 def rows_for_reading(model: HookedTransformer) -> float:
     """How many rows of a product take as long as its weights take to be read, on this machine; 0 where none is seen."""
     # One matrix of each block after the other, so that none is in a cache from the time before.
-    weights = [max((each for each in block.parameters() if each.ndim == 2), key=torch.numel) for block in model.blocks]
+    blocks = model.blocks[:READ]
+    weights = [max((each for each in block.parameters() if each.ndim == 2), key=torch.numel) for block in blocks]
     found: dict[int, float] = {}
     for rows in FEW, MANY:
         tries = []
         for _ in range(ROUNDS):
             started = time.perf_counter()
-            products = [each.new_ones(rows, len(each)) @ each for each in weights[:READ]]
+            products = [each.new_ones(rows, len(each)) @ each for each in weights]
             products[-1][0, 0].item()  # a GPU has done all of them
             tries.append(time.perf_counter() - started)
         found[rows] = min(tries)

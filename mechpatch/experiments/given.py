@@ -3,8 +3,9 @@
 The arguments are `Any` here on purpose: what a user mixes up is the very thing that these functions look at.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
+from inspect import signature
 from typing import Any
 
 from mechpatch.errors import SpecError
@@ -29,7 +30,7 @@ def loaded(model: Any) -> ThoughtModel:
 
 def several(name: str, given: Any, own: type[Kind] | type[Donor]) -> list[Any]:
     """One or several names, or values of the user's own. Raises `SpecError` for anything else."""
-    values = [given] if isinstance(given, str | own) or callable(given) or not _many(given) else [*given]
+    values = _each(given)
     for value in values:
         if not isinstance(value, str | own):
             made = f"mp.{own.__name__}(name=…, {'cells' if own is Kind else 'function'}=…)"
@@ -42,7 +43,7 @@ def metrics_of(given: Any) -> tuple[Metric, ...]:
     if isinstance(given, Mapping):
         values = [Metric(name=name, function=each) if callable(each) else each for name, each in given.items()]
     else:
-        values = [given] if not _many(given) else [*given]
+        values = _each(given)
     for value in values:
         if not isinstance(value, Metric):
             raise SpecError(
@@ -64,12 +65,9 @@ def spec_of(caller: str, beside: Iterable[str], settings: Mapping[str, Any], **g
         SpecError: there is no such field, or what it is given cannot be run.
     """
     known = [each.name for each in fields(Spec) if each.name not in HIDDEN]
-    typed = {option.removeprefix("--").replace("-", "_"): name for name, option in OPTIONS.items()}
-    for name in settings:
-        if name not in known and typed.get(name) in known:
-            raise SpecError(f"{caller}(): {name!r} is not known: what the command line calls so is {typed[name]} here")
     if unknown := [name for name in settings if name not in known]:
-        raise SpecError(not_known(f"{caller}()", unknown, list(dict.fromkeys([*beside, *known]))))
+        typed = {option.removeprefix("--").replace("-", "_"): name for name, option in OPTIONS.items()}
+        raise SpecError(not_known(f"{caller}()", unknown, list(dict.fromkeys([*beside, *known])), typed))
     single = {name: (value,) for name, value in settings.items() if name in GROWING and isinstance(value, str | int)}
     try:
         return Spec(**{**settings, **single, **given})
@@ -77,13 +75,16 @@ def spec_of(caller: str, beside: Iterable[str], settings: Mapping[str, Any], **g
         raise SpecError(f"{caller}(): {error}; `mechpatch.experiments.spec.Spec` says what each setting is") from error
 
 
-def _many(given: Any) -> bool:
-    return isinstance(given, Iterable) and not isinstance(given, str | bytes | Mapping)
+def keywords(function: Callable[..., Any]) -> list[str]:
+    """Names of the arguments that must be named."""
+    return [each.name for each in signature(function).parameters.values() if each.kind is each.KEYWORD_ONLY]
+
+
+def _each(given: Any) -> list[Any]:
+    several = isinstance(given, Iterable) and not isinstance(given, str | bytes | Mapping)
+    return [*given] if several else [given]
 
 
 def _told(value: Any) -> str:
-    return (
-        f"{type(value).__name__} {str(value)[:SHOWN]!r}"
-        if isinstance(value, str | int | float)
-        else (f"a {type(value).__name__}")
-    )
+    name = type(value).__name__
+    return f"{name} {str(value)[:SHOWN]!r}" if isinstance(value, str | int | float) else f"a {name}"

@@ -69,7 +69,7 @@ def test_a_setting_that_is_misspelt_has_the_nearest_name():
     ):
         spec_of("run", ("metrics",), {"metric": {}}, experiments=("position",))
     for typed, name in (("latents", "n_thoughts"), ("check", "checks"), ("answer_prefix", "prefix")):
-        with pytest.raises(SpecError, match=f"{typed!r} is not known: what the command line calls so is {name} here"):
+        with pytest.raises(SpecError, match=rf"{typed!r} is not known; did you mean {name}\? expected "):
             spec_of("run", (), {typed: 1}, experiments=("position",))
     with pytest.raises(SpecError, match="'own' is not known"):
         spec_of("run", (), {"own": ()}, experiments=("position",))

@@ -104,11 +104,7 @@ def seconds_of_screen(experiment: Experiment, quick: float) -> float:
 
 def _seconds_of(experiment: Experiment, indices: Sequence[int], hooks: Sequence[str]) -> float:
     """Seconds that the estimates of some pairs of one batch take in one direction."""
-    model, spec = experiment.model, experiment.spec
-    runs = UnpatchedRuns(model, experiment.layouts, spec.engine, None, spec.points, [indices])
-    openings = Openings.of(model.tokenizer, model.hooked.cfg.d_vocab, float64_device(model.device))
-    recorded = [runs.get(index) for index in indices]
-    prepared = prepare(experiment, spec.directions[0], indices, recorded, openings, None)
+    prepared = next(_prepared(experiment, [indices], [indices], None))
     started = time.perf_counter()
     for _ in _of_batch(prepared, hooks):
         pass
@@ -173,13 +169,25 @@ class _Sums:
 
 def _estimates(experiment: Experiment, hooks: Sequence[str], cache: Path | None) -> Iterator[Estimates]:
     """Batch by batch, in each direction, a few pairs at a time."""
+    for prepared in _prepared(experiment, experiment.batches, experiment.groups, cache):
+        yield from _of_batch(prepared, hooks)
+
+
+def _prepared(
+    experiment: Experiment, batches: Sequence[Sequence[int]], groups: Sequence[Sequence[int]], cache: Path | None
+) -> Iterator[PreparedBatch]:
+    """Each batch in each direction, with its unpatched runs.
+
+    Args:
+        groups: pairs that are recorded together on a device.
+    """
     model, spec = experiment.model, experiment.spec
-    runs = UnpatchedRuns(model, experiment.layouts, spec.engine, cache, spec.points, experiment.groups)
+    runs = UnpatchedRuns(model, experiment.layouts, spec.engine, cache, spec.points, groups)
     openings = Openings.of(model.tokenizer, model.hooked.cfg.d_vocab, float64_device(model.device))
-    for batch in experiment.batches:
+    for batch in batches:
         recorded = [runs.get(index) for index in batch]
         for direction in spec.directions:
-            yield from _of_batch(prepare(experiment, direction, batch, recorded, openings, None), hooks)
+            yield prepare(experiment, direction, batch, recorded, openings, None)
 
 
 def _of_batch(prepared: PreparedBatch, hooks: Sequence[str]) -> Iterator[Estimates]:
