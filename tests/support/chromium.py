@@ -26,6 +26,19 @@ FLAGS = [
 NO_FAULT = ("GL Driver Message",)
 
 
+def settled(page: "Page") -> "Page":
+    """The report, once all of it is drawn anew."""
+    page.wait_for_selector("body[aria-busy=false]", state="attached")
+    return page
+
+
+def back(page: "Page") -> "Page":
+    """The report as it was before the last choice."""
+    page.go_back()
+    page.evaluate("new Promise(done => setTimeout(done))")  # the page hears of it in a task of its own
+    return settled(page)
+
+
 @dataclass(frozen=True, slots=True)
 class Opened:
     """An open page.

@@ -8,6 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
+from chromium import back, settled
 from commands import mechpatch
 from records import make_records, planted
 from run_directories import with_field, write_run
@@ -37,12 +38,6 @@ def synthetic(tmp_path_factory) -> tuple[Path, pa.Table]:
     table = with_field(table, "entry", [0, 1, 2])
     run = write_run(folder / "run", table, notes=("A note.",), dropped=[{"pair_id": "x", "reason": "same_answer"}])
     return write_report([run], folder / "report.html"), table
-
-
-def settled(page: Any) -> Any:
-    """The page, once all of it is drawn anew."""
-    page.wait_for_selector("body[aria-busy=false]", state="attached")
-    return page
 
 
 def figure(page: Any, name: str) -> Any:
@@ -156,9 +151,9 @@ def test_from_cell_to_pair_to_address_and_back_by_mouse(synthetic, open_page):
     again.evaluate("address => { location.hash = new URL(address).hash }", address)
     again.wait_for_function("pair => document.querySelector('.pair').dataset.pair === pair", arg=pair)
     assert heading(again) == heading(page)
-    page.go_back()
+    back(page)
     assert chosen_pair(page) == before
-    page.go_back()
+    back(page)
     assert heading(page) == first
 
 
@@ -183,7 +178,7 @@ def test_from_cell_to_pair_and_back_by_keyboard(synthetic, open_page):
     page.locator("[data-choose]").nth(0 if before != "pair-000" else 1).focus()
     page.keyboard.press("Enter")
     assert chosen_pair(page) != before
-    page.go_back()
+    back(page)
     assert (chosen_pair(page), heading(page)) == (before, moved)
 
 
@@ -209,7 +204,7 @@ def test_a_hook_point_and_its_heads_have_maps_of_their_own(tmp_path, open_page):
     choose(page, "hook", "attn_out")
     assert looked_at(page)["hook"] == "attn_out"
     assert barriers(page) == []
-    page.go_back()
+    back(page)
     assert heading(page).startswith("Layer 1, answer, head 1: ")
 
 
@@ -261,6 +256,31 @@ def test_a_split_and_the_pairs_that_are_used_have_tables_of_their_own(synthetic,
     found = expected(table, 2, "t1", include_incorrect=True).effect
     assert f"recovery {found.mean:.3f}" in cell(page, "Layer 2, t1").get_attribute("data-label")
     assert "24 pairs" in cell(page, "Layer 2, t1").get_attribute("data-label")
+
+
+@pytest.mark.parametrize(
+    ("drawn", "key"),
+    [("[data-choose]", "pair"), ("[data-figure^=pairs-] .box", "pair"), ("[data-figure^=pair-] g:has(> rect)", "cell")],
+)
+def test_a_choice_keeps_the_one_before_it_though_the_page_is_not_drawn_anew(drawn, key, synthetic, open_page):
+    page = open_page(synthetic[0])
+    page.evaluate(
+        """drawn => {
+          const metric = document.querySelector("[data-switch=metric]");
+          metric.value = "kl_divergence";
+          metric.dispatchEvent(new Event("change", { bubbles: true }));
+          const last = [...document.querySelectorAll(drawn)].at(-1);
+          last.dispatchEvent(new MouseEvent("click", { bubbles: true }));
+        }""",
+        drawn,
+    )
+    settled(page)
+    assert looked_at(page)["metric"] == "kl_divergence"
+    page.go_back()
+    assert looked_at(page)["metric"] == "kl_divergence"
+    before = looked_at(page)[key]
+    page.go_forward()
+    assert looked_at(page)[key] != before
 
 
 def test_switches_change_the_figures(synthetic, open_page):

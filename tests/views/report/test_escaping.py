@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from chromium import settled
 from records import make_records
 from run_directories import with_field, write_run
 
@@ -104,7 +105,7 @@ def test_nasty_text_stays_text(tmp_path, open_page):
     pair = page.locator(".pair")
     page.locator("[data-switch=split]").select_option(index=1)
     page.locator("[data-choose]").nth(1).click()
-    assert pair.get_attribute("data-pair") == f"{NASTY} 1"
+    assert settled(page).locator(".pair").get_attribute("data-pair") == f"{NASTY} 1"
     assert page.evaluate("window.hacked") is None
     assert page.locator("img").count() == 0
     assert page.locator("main b, main script").count() == 0

@@ -39,7 +39,7 @@ function DifferenceFigure({ view, here, number }) {
     values, reach, signed: true, said: (cell) => differenceWords(here, state.direction, cell), bold: (cell) => read(table.clear)[cell] === 1, tick: () => null,
     text: (value) => (share ? signed(100 * value, ".0f") : signed(value, words.format)),
   };
-  const select = (index, moved) => go(state, { cell: cellName(grid, index), pair: state.pair }, moved);
+  const select = (index, moved) => go({ cell: cellName(grid, index) }, moved);
   const most = Math.max(0, ...[...read(table.n)].filter(Number.isFinite));
   const caption = `${kindWords(state.experiment).label}${state.hook === "resid_post" ? "" : `, ${hookWords(state.hook)}`}, ${WORDS.directions[state.direction] ?? state.direction}: ${words.label}, A (${names[0]}) minus B (${names[1]}), pair by pair, over ${most} pairs that both can use${share ? ", in percentage points; full colour is 100" : `, ${words.unit}; full colour is ${shown(reach, words.format, 1)}`}. Blue: more in A; orange to red: more in B. Bold: the difference is clear.${grid.structural.size ? " Hatched: cannot move in either, by construction." : ""} Click a cell, or use the arrow keys.`;
   const rows = () => [["layer", "site", "step", "head", "structural", "a", "b", "a minus b", "low", "high", "n", "q", "clear"], ...runOf(grid).map((cell) => [layerOf(grid, cell), columnOf(grid, cell).site, columnOf(grid, cell).step, columnOf(grid, cell).head ?? "", grid.structural.has(cell), ...["a", "b", "mean", "low", "high", "n", "q", "clear"].map((name) => read(table[name])[cell])])];
@@ -81,7 +81,7 @@ function Dots({ state, names, dots, metric, words, width }) {
   const x = d3.scaleLinear(limits, [ROOM.left, width - ROOM.right]);
   const y = d3.scaleLinear(limits, [height - ROOM.bottom, ROOM.top]);
   const ordered = useMemo(() => [...dots].sort((one, other) => one.a.value - other.a.value), [dots]);
-  const choose = (id, moved) => go(state, { cell: state.cell, pair: id }, moved);
+  const choose = (id, moved) => go({ pair: id }, moved);
   const move = (event) => {
     const next = stepped(event, ordered, ordered.findIndex(({ id }) => id === state.pair));
     if (next) choose(next.id, true);
@@ -109,7 +109,7 @@ function Differences({ view, numbers }) {
   const { study, state } = view;
   if (!here) return null;
   const others = DATA.differences.filter((each) => each.grids.length && each.a === study.number);
-  const menu = others.length > 1 ? html`<div class="toolbar"><${Menu} label="Compared with" name="against" value=${state.against} options=${others.map((each) => [String(each.b), DATA.studies[each.b].name])} onChange=${(value) => go(state, { against: value })} /></div>` : null;
+  const menu = others.length > 1 ? html`<div class="toolbar"><${Menu} label="Compared with" name="against" value=${state.against} options=${others.map((each) => [String(each.b), DATA.studies[each.b].name])} onChange=${(value) => go({ against: value })} /></div>` : null;
   if (!here.grid) return html`${menu}<p class="lead">The other run has no such experiment in this direction at this hook point.</p>`;
   return html`${menu}<div class="cell-and-pair"><section aria-label="Map of differences"><${DifferenceFigure} view=${view} here=${here} number=${numbers[0]} /></section>
     <section aria-label="Pairs in both runs">${here.cell === null ? html`<p class="lead">The other run has no cell ${placeWords(view.grid, view.cell)}.</p>` : html`<p aria-live="polite" data-heading="difference">${differenceWords(here, state.direction, here.cell)}.</p>${here.grid.structural.has(here.cell) ? null : html`<${ScatterFigure} view=${view} here=${here} number=${numbers[1]} />`}`}</section></div>`;

@@ -72,12 +72,12 @@ function Boxes({ study, state, rows, metric, words, pair, width }) {
   const others = useMemo(() => stacked.map((row, at) => (at ? boxesOf(row, baseOf(at), null) : null)), [stacked]);
   const choose = (event) => {
     const box = event.target.closest("[data-pair]");
-    if (box) go(state, { cell: state.cell, pair: study.pairs[Number(box.dataset.pair)].id });
+    if (box) go({ pair: study.pairs[Number(box.dataset.pair)].id });
   };
   const ordered = rows[0] ? [...rows[0].pairs].sort((a, b) => a.value - b.value).map(({ at }) => at) : [];
   const move = (event) => {
     const next = stepped(event, ordered, ordered.indexOf(pair));
-    if (next !== undefined) go(state, { cell: state.cell, pair: study.pairs[next].id }, true);
+    if (next !== undefined) go({ pair: study.pairs[next].id }, true);
   };
   const active = ordered.includes(pair) ? `box-${pair}` : null;
   return html`<svg width=${width} height=${height} viewBox=${`0 0 ${width} ${height}`} class="boxes" onClick=${choose}>

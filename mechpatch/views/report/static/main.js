@@ -5,7 +5,7 @@ function Menu({ label, name, value, options, onChange }) {
 
 function Toolbar({ view }) {
   const { study, state, grid } = view;
-  const pick = (key, extra = {}) => (value) => go(state, { ...extra, [key]: value });
+  const pick = (key, extra = {}) => (value) => go({ ...extra, [key]: value });
   const distinct = (key, grids) => [...new Set(grids.map((each) => each[key]))];
   const hooks = distinct("hook", study.grids);
   const here = study.grids.filter((each) => each.hook === state.hook);
@@ -15,7 +15,7 @@ function Toolbar({ view }) {
   const metrics = [...new Set(metricsOf(study, state, grid))];
   const fresh = { cell: "", pair: "" };
   const { site, head } = columnOf(grid, view.cell);
-  const toSite = (name) => go(state, { cell: nameOf(layerOf(grid, view.cell), grid.columns.find((column) => column.site === name && column.head === head)) });
+  const toSite = (name) => go({ cell: nameOf(layerOf(grid, view.cell), grid.columns.find((column) => column.site === name && column.head === head)) });
   const link = () => location.href.split("#")[0] + addressOf(state);
   return html`<div class="toolbar" role="group" aria-label="What is shown">
     ${hooks.length > 1 ? html`<${Menu} label="Hook point" name="hook" value=${state.hook} options=${hooks.map((name) => [name, hookWords(name)])} onChange=${pick("hook", fresh)} />` : null}
@@ -105,7 +105,7 @@ function toSection(key) {
 }
 
 document.querySelectorAll(".table > .scroll > table, .table > table").forEach(adopt);
-document.querySelectorAll("[data-tab]").forEach((tab) => tab.addEventListener("click", () => go(resolved(asked()).state, { run: tab.dataset.tab, at: "" })));
+document.querySelectorAll("[data-tab]").forEach((tab) => tab.addEventListener("click", () => go({ run: tab.dataset.tab, at: "" })));
 // On a narrow screen the three lines are cut, so that the first picture is seen with them.
 document.querySelectorAll("[data-lines]").forEach((more) =>
   more.addEventListener("click", () => {
@@ -117,7 +117,7 @@ document.querySelectorAll("[data-lines]").forEach((more) =>
 document.querySelectorAll("[data-to]").forEach((link) =>
   link.addEventListener("click", (event) => {
     event.preventDefault();
-    go(resolved(asked()).state, { at: link.dataset.to });
+    go({ at: link.dataset.to });
     toSection(link.dataset.to);
   }),
 );

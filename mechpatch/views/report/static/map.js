@@ -130,7 +130,7 @@ function panelsOf(study, state) {
 
 // Where the map has no number.
 function Empty({ view: { study, state } }) {
-  const all = state.pairs === "correct" ? html` <button type="button" class="quiet" data-all onClick=${() => go(state, { pairs: "all" })}>Show all ${study.pairs.length} pairs</button>` : null;
+  const all = state.pairs === "correct" ? html` <button type="button" class="quiet" data-all onClick=${() => go({ pairs: "all" })}>Show all ${study.pairs.length} pairs</button>` : null;
   return html`<p class="lead">No pair has a value here: ${state.pairs === "correct" ? "only pairs that the unpatched model answers right on both sides are used." : "none is defined."}${all}</p>`;
 }
 
@@ -148,7 +148,7 @@ function MapFigure({ view, number }) {
   const sided = !several && width > 900;
   const across = several ? Math.max(1, Math.min(panels.length, Math.floor(width / Math.max(300, 60 + 34 * columnsAt(grid, cell).length)))) : 1;
   const room = several ? width / across - 12 : sided ? Math.min(width - 440, CELL.left + CELL.widest * columnsAt(grid, cell).length + 4) : width;
-  const select = (index, moved) => go(state, { cell: cellName(grid, index) }, moved);
+  const select = (index, moved) => go({ cell: cellName(grid, index) }, moved);
   const drawn = panels.map(({ key, grid, table, title }) => html`<${Map_} key=${key} ...${{ grid, title, reach, signed: words.signed, selected: cell, onSelect: select, width: room, id: `${title || "Effect"}: ${words.label}`, ...looksOf(grid, table, state.metric, words) }} />`);
   return html`<${Figure} number=${number} name=${`map-${state.experiment}-${state.direction}-${state.metric}`} caption=${mapCaption(view, panels, words)} methods=${methodsOf(view, state.metric)} rows=${() => mapRows(panels, state)}>
     <div ref=${place} class=${`maps${sided ? " sided" : ""}`}>

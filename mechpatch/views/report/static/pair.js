@@ -46,7 +46,7 @@ function PairPanel({ view }) {
 function Typical({ view: { study, state } }) {
   const found = study.typical[state.direction] ?? [];
   const here = found.find(({ pair }) => pair === state.pair);
-  const links = found.filter(({ pair }) => pair !== state.pair).map(({ pair, why }) => html`<br /><button type="button" class="quiet" data-typical=${pair} onClick=${() => go(state, { pair })}><bdi>${clip(pair, 40)}</bdi></button>: ${why}.`);
+  const links = found.filter(({ pair }) => pair !== state.pair).map(({ pair, why }) => html`<br /><button type="button" class="quiet" data-typical=${pair} onClick=${() => go({ pair })}><bdi>${clip(pair, 40)}</bdi></button>: ${why}.`);
   if (!found.length) return null;
   return html`<p class="lead">${here ? `Shown as ${here.why}. ` : ""}See also${links}</p>`;
 }
@@ -74,7 +74,7 @@ function PairMap({ view, number }) {
     const value = valueOf(grid, "effect", pair, index);
     const told = saidOf(grid, pair, index);
     const said = `${capital(placeWords(grid, index))}: ${structural ? CONSTRUCTED : grid.absent.has(index) ? LEFT_OUT : `gives ${GIVES[gives] ?? "–"}${told === undefined ? "" : `, says “${clip(told, 80)}”`}, ${words.label} ${shown(value)}`}`;
-    return html`<g key=${index} onClick=${() => go(state, { cell: cellName(grid, index), pair: state.pair })}><title>${said}</title>
+    return html`<g key=${index} onClick=${() => go({ cell: cellName(grid, index) })}><title>${said}</title>
       <rect x=${x + 0.75} y=${y + 0.75} width=${size - 1.5} height=${high - 1.5} fill=${structural ? "url(#hatch-pair)" : ""} class=${structural ? "" : grid.absent.has(index) ? "absent" : `box ${gives ?? "unknown"}`} />
       ${size > 13 && !structural && gives ? html`<text x=${x + size / 2} y=${y + high / 2 + 4} text-anchor="middle" class="sign">${size > 36 && Number.isFinite(value) ? `${SIGNS[gives]} ${shown(value, ".1f")}` : SIGNS[gives]}</text>` : null}
       ${index === cell ? html`<rect x=${x + 1} y=${y + 1} width=${size - 2} height=${high - 2} class="chosen" />` : null}</g>`;
@@ -132,7 +132,7 @@ function Views({ view: { study, state, pair } }) {
     if (views.length) drawViews(views, place.current);
   }, [study, pair]);
   const others = Object.keys(study.views).filter((id) => id !== state.pair && study.byId.has(id));
-  const links = others.map((id) => html`<button type="button" class="quiet" data-inspected=${id} onClick=${() => go(state, { pair: id })}><bdi>${id}</bdi></button> `);
+  const links = others.map((id) => html`<button type="button" class="quiet" data-inspected=${id} onClick=${() => go({ pair: id })}><bdi>${id}</bdi></button> `);
   if (!views.length) return others.length ? html`<p class="lead">This pair was not looked into; these were: ${links}</p>` : null;
   return html`<h3>Inside the model: pair <bdi>${study.pairs[pair].id}</bdi></h3>${others.length ? html`<p class="lead">Also looked into: ${links}</p>` : null}<div class="views" key=${study.pairs[pair].id} ref=${place}></div>`;
 }
@@ -155,7 +155,7 @@ function PairTable({ view }) {
   const [field, setField] = useState("");
   const [group, setGroup] = useState("");
   const choose = (at) => {
-    go(state, { pair: study.pairs[at].id });
+    go({ pair: study.pairs[at].id });
     document.getElementById(`s${study.number}-pair`).scrollIntoView();
   };
   const wanted = words.trim().toLowerCase();

@@ -13,9 +13,10 @@ function addressOf(state) {
   return `#${found}`;
 }
 
-// Another state: a new entry of the history, or the present one where only the arrow keys moved on.
-function go(state, changes, replace = false) {
-  const address = addressOf({ ...state, ...changes });
+// Changes what is looked at: a new entry of the history, or the present one where only the arrow keys moved on.
+// The rest comes from the address: what a reader clicks may have been drawn before the last choice.
+function go(changes, replace = false) {
+  const address = addressOf({ ...resolved(asked()).state, ...changes });
   if (address === location.hash) return;
   if (replace) location.replace(address);
   else location.hash = address;
