@@ -1,14 +1,12 @@
-"""What the command line shows: screening, the result in words, paths, and a progress bar."""
+"""What the command line shows: screening, the result in words, and paths."""
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from mechpatch.experiments.cost import Plan
@@ -189,18 +187,3 @@ def show_findings(findings: Findings, pairs: Sequence[str]) -> None:
         typer.echo(f"Likely cause: {cause}.")
     if not findings.causes:
         typer.echo("No known cause fits; the lines above say where the largest deviation is.")
-
-
-@contextmanager
-def progress(title: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A bar on stderr with rate and time left; nothing where stderr is no terminal."""
-    rate = TextColumn("{task.fields[rate]} runs/s")
-    columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(title, total=total, rate="…")
-
-        def tick(cells: int) -> None:
-            speed = bar.tasks[task].speed
-            bar.update(task, advance=cells, rate="…" if speed is None else f"{speed:.0f}")
-
-        yield tick

@@ -3,7 +3,7 @@
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import pyarrow as pa
 
@@ -11,7 +11,7 @@ from mechpatch import workflow
 from mechpatch.catalogue import PAIRED
 from mechpatch.data import pair_path
 from mechpatch.errors import SpecError
-from mechpatch.experiments.given import keywords, loaded, metrics_of, several, spec_of
+from mechpatch.experiments.given import Settings, keywords, loaded, metrics_of, several, spec_of
 from mechpatch.experiments.pair_file import PairFile, screened
 from mechpatch.experiments.spec import Spec, parse_experiments
 from mechpatch.kinds import Kind, kind_of
@@ -20,6 +20,7 @@ from mechpatch.own import Donor, Metric, Own
 from mechpatch.pairs import Pair, pairs_from
 from mechpatch.pairs import load_pairs as read_file
 from mechpatch.points import point_of, split_hook
+from mechpatch.progress import progress
 from mechpatch.scale import Cluster
 from mechpatch.stats import RunSummary
 from mechpatch.stats.finished import FinishedRun
@@ -171,7 +172,8 @@ def run(
     ray: str | None = None,
     workers: int | None = None,
     gpus_per_worker: int | float | None = None,
-    **settings: Any,
+    quiet: bool = False,
+    **settings: Unpack[Settings],
 ) -> Run:
     """Patch every pair, in memory or into a directory.
 
@@ -188,6 +190,7 @@ def run(
         product: library of the engine's products on a CPU: torch, onednn, or auto for the faster one.
         ray: run the batches on a Ray cluster: local, auto or HOST:PORT, see `mechpatch guide scale`; None for here.
         workers, gpus_per_worker: of that cluster, see `mechpatch.scale.Cluster`.
+        quiet: show no bar on a terminal or in a notebook.
         settings: further fields of `mechpatch.experiments.spec.Spec`: hooks, layers, sites, subsets, window, screen,
             directions, thoughts, n_thoughts, prefix, batch_size, seed, engine, checks, memory …
 
@@ -216,6 +219,7 @@ def run(
     cluster = None
     if ray is not None:
         cluster = Cluster(address=ray, workers=workers, gpus_per_worker=gpus_per_worker, cache=where, mixed=mixed)
+    bar = None if quiet else progress
     if out is None:
         kept = workflow.run_in_memory(
             model,
@@ -224,6 +228,7 @@ def run(
             cache=where,
             include_incorrect=include_incorrect,
             own=own,
+            progress=bar,
             product=product,
             run_batches=cluster,
         )
@@ -236,6 +241,7 @@ def run(
         cache=where,
         include_incorrect=include_incorrect,
         own=own,
+        progress=bar,
         drawn=False,
         mixed=mixed,
         product=product,

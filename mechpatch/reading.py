@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import pyarrow as pa
 
 from mechpatch.errors import SpecError
-from mechpatch.experiments.given import keywords, loaded, spec_of
+from mechpatch.experiments.given import Settings, keywords, loaded, spec_of
 from mechpatch.inspection.reopened import Reopened
 from mechpatch.library import pairs_to_run
 from mechpatch.models import ThoughtModel
@@ -145,7 +145,7 @@ def read(
     cache: str | Path | None = None,
     include_incorrect: bool = False,
     side: str = "clean",
-    **settings: Any,
+    **settings: Unpack[Settings],
 ) -> Reading:
     """Read the thoughts of every pair, both sides, with controls.
 
@@ -179,10 +179,9 @@ def fit_lens(
     *,
     share: float = 0.5,
     steps: int = STEPS,
-    seed: int = 0,
     limit: int | None = None,
     cache: str | Path | None = None,
-    **settings: Any,
+    **settings: Unpack[Settings],
 ) -> TunedLens:
     """Train a tuned lens on part of the pairs; `read(…, tuned=lens)` reads the others with it.
 
@@ -194,8 +193,8 @@ def fit_lens(
     Raises:
         MechpatchError: as `read`; or there are too few pairs.
     """
-    recorded = _recorded(model, pairs, limit, cache, {"seed": seed, **settings})
-    return fit(recorded, share=share, steps=steps, seed=seed)
+    recorded = _recorded(model, pairs, limit, cache, settings)
+    return fit(recorded, share=share, steps=steps, seed=recorded.spec.seed)
 
 
 def fit_run(finished: Reopened, model: ThoughtModel, *, share: float, cache: Path | None, tick: Tick) -> TunedLens:

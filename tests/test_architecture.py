@@ -27,7 +27,7 @@ LAYERS = [
     {"readings"},
     {"verify"},
     {"studies"},
-    {"views", "tracking", "scale"},
+    {"views", "tracking", "scale", "progress"},
     {"workflow"},
     {"library", "sweeps"},
     {"reading"},

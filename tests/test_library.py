@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import zipfile
+from contextlib import contextmanager
 from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from report_arrays import payload
 from transformer_lens import HookedTransformer, HookedTransformerConfig
 
 import mechpatch as mp
-from mechpatch import kinds
+from mechpatch import kinds, library
 from mechpatch.errors import CheckpointError, SpecError
 from mechpatch.metrics import Answers
 from mechpatch.models.tokens import load_tokenizer
@@ -177,6 +178,26 @@ def test_an_own_chain_beside_relay_is_run_by_itself(demo_model, shipped_pairs):
         pd.testing.assert_frame_equal(found, expected, rtol=1e-3, atol=1e-3)
     first, second = (both[(both.experiment == name) & (both.site == "t1")] for name in ("later", "relay"))
     assert (abs(first["kl_divergence"].to_numpy() - second["kl_divergence"].to_numpy()) > 1e-6).all()
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_a_bar_counts_every_patched_run_unless_it_is_not_wanted(demo_model, shipped_pairs, tmp_path, monkeypatch, kept):
+    bars = []
+
+    @contextmanager
+    def bar(title, total):
+        bars.append([title, total, 0])
+
+        def tick(count):
+            bars[-1][-1] += count
+
+        yield tick
+
+    monkeypatch.setattr(library, "progress", bar)
+    for quiet in (True, False):
+        out = tmp_path / f"quiet {quiet}" if kept else None
+        mp.run(demo_model, shipped_pairs[:2], "layer", layers=(1, 2), checks=0, quiet=quiet, out=out)
+    assert bars == [["patched runs", 2 * 2, 2 * 2]]
 
 
 def test_the_mean_is_of_all_pairs_whatever_the_limit(demo_model, shipped_pairs):

@@ -77,9 +77,9 @@ def accuracy(
     require_place(out)
     problems = read_questions(questions)[:limit]
 
-    from mechpatch.console import progress
     from mechpatch.experiments.accuracy import answer_questions
     from mechpatch.experiments.layouts import settled
+    from mechpatch.progress import progress
     from mechpatch.stats.switching import share_of
     from mechpatch.views.words.accuracy import accuracy_told
 

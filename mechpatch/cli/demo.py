@@ -55,7 +55,8 @@ def demo(
     import torch
 
     from mechpatch import workflow
-    from mechpatch.console import announce, progress, show_paths, show_screening, show_summary
+    from mechpatch.console import announce, show_paths, show_screening, show_summary
+    from mechpatch.progress import progress
 
     torch.set_num_threads(1)  # the model is so small that threads cost more than they give
     loaded = load(ModelSource(base=DEMO), "float32", device, quiet=quiet)

@@ -169,9 +169,9 @@ def _by_answers(
     keep_same_answer: bool,
 ) -> tuple[Count, Screening, dict[str, Any]]:
     """What a run would drop, and what the model's answers say; with them its counter of tokens and what to tell."""
-    from mechpatch.console import progress
     from mechpatch.experiments.layouts import run_predicates, settled
     from mechpatch.experiments.screening import screen_by_answers
+    from mechpatch.progress import progress
     from mechpatch.thoughts.layout import encode
 
     spec = settled(model, spec)

@@ -106,8 +106,8 @@ def read(
     if model is not None:
         early.outline(ModelSource(base=model, adapter=adapter, codi=codi, coconut=coconut))
 
-    from mechpatch.console import progress
     from mechpatch.inspection.reopened import reopen
+    from mechpatch.progress import progress
     from mechpatch.reading import Options, fit_run, open_reading, read_run
     from mechpatch.readings.tuned import STEPS, load_lens
     from mechpatch.stats.finished import FinishedRun

@@ -84,7 +84,8 @@ def run(
     Example: mechpatch run position relay --out runs/first --limit 5
     """
     from mechpatch import workflow
-    from mechpatch.console import announce, progress, show_paths, show_summary
+    from mechpatch.console import announce, show_paths, show_summary
+    from mechpatch.progress import progress
     from mechpatch.scale import Cluster
     from mechpatch.tracking import null_observer, wandb_observer
 

@@ -77,7 +77,8 @@ def verify(
     load_pairs(pair_path(pairs))
 
     from mechpatch import workflow
-    from mechpatch.console import progress, show_findings
+    from mechpatch.console import show_findings
+    from mechpatch.progress import progress
     from mechpatch.verify import LAWS, make_context, read_source
     from mechpatch.verify import verify as try_all
 

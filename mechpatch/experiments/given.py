@@ -3,10 +3,10 @@
 The arguments are `Any` here on purpose: what a user mixes up is the very thing that these functions look at.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from inspect import signature
-from typing import Any
+from typing import Any, TypedDict
 
 from mechpatch.errors import SpecError
 from mechpatch.experiments.growth import GROWING
@@ -18,6 +18,35 @@ from mechpatch.own import Donor, Metric
 
 HIDDEN = ("experiments", "own")  # fields of `Spec` that have arguments of their own
 SHOWN = 60  # characters of what was found
+
+
+class Settings(TypedDict, total=False):
+    """Fields of `Spec` as a caller gives them, by which an editor completes and checks names; `Spec` says what each is.
+
+    What takes several values takes a single one, too.
+    """
+
+    hooks: str | Sequence[str]
+    layers: int | Sequence[int]
+    sites: str | Sequence[str]
+    subsets: Sequence[Sequence[str]]
+    window: int
+    screen: int | None
+    directions: str | Sequence[str]
+    thoughts: str
+    n_thoughts: int | None
+    prefix: str | None
+    separator: str
+    placeholder: int | None
+    distances: str
+    min_gap: float
+    batch_size: int
+    seed: int
+    engine: str
+    expected: bool
+    say: int | None
+    checks: int
+    memory: int | None
 
 
 def loaded(model: Any) -> ThoughtModel:

@@ -1,10 +1,13 @@
 """What a user mixes up in Python is refused by the name of the argument, and never with an error of Python's own."""
 
+from dataclasses import fields
+
 import pytest
 
 import mechpatch as mp
 from mechpatch.errors import SpecError
-from mechpatch.experiments.given import loaded, metrics_of, several, spec_of
+from mechpatch.experiments.given import HIDDEN, Settings, loaded, metrics_of, several, spec_of
+from mechpatch.experiments.spec import Spec
 
 
 def function(*given):
@@ -77,3 +80,8 @@ def test_a_setting_that_is_misspelt_has_the_nearest_name():
 
 def test_one_pair_is_a_list_of_one(shipped_pairs):
     assert mp.load_pairs(shipped_pairs[3]) == [shipped_pairs[3]]
+
+
+def test_an_editor_knows_every_setting():
+    """The null donors have an argument of their own, because they may be values, too."""
+    assert [*Settings.__annotations__] == [each.name for each in fields(Spec) if each.name not in (*HIDDEN, "nulls")]

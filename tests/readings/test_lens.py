@@ -1,6 +1,7 @@
 """A lens reads what Hugging Face's own model has there, and what it finds is told apart from what matters."""
 
 from dataclasses import replace
+from typing import Any
 
 import independent
 import pyarrow.compute as pc
@@ -154,5 +155,6 @@ def test_a_tie_is_no_hit():
 def test_what_cannot_be_read_is_refused(demo_model, shipped_pairs):
     with pytest.raises(SpecError, match="'lenz' is not known; did you mean lens"):
         mp.read(demo_model, shipped_pairs[:2], "lenz")
+    misspelt: Any = {"colour": 3}
     with pytest.raises(SpecError, match=r"read\(\): 'colour' is not known; expected top, "):
-        mp.read(demo_model, shipped_pairs[:2], colour=3)
+        mp.read(demo_model, shipped_pairs[:2], **misspelt)

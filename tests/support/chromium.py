@@ -26,17 +26,17 @@ FLAGS = [
 NO_FAULT = ("GL Driver Message",)
 
 
-def settled(page: "Page") -> "Page":
-    """The report, once all of it is drawn anew."""
+def settled(page: "Page") -> None:
+    """Wait until all of a report is drawn anew."""
     page.wait_for_selector("body[aria-busy=false]", state="attached")
     return page
 
 
-def back(page: "Page") -> "Page":
-    """The report as it was before the last choice."""
+def back(page: "Page") -> None:
+    """Take the last choice in a report back."""
     page.go_back()
     page.evaluate("new Promise(done => setTimeout(done))")  # the page hears of it in a task of its own
-    return settled(page)
+    settled(page)
 
 
 @dataclass(frozen=True, slots=True)

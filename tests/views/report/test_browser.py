@@ -62,11 +62,13 @@ def looked_at(page: Any) -> dict[str, str]:
 
 
 def heading(page: Any) -> str:
-    return settled(page).locator(".study:not([hidden]) [data-heading=cell]").inner_text()
+    settled(page)
+    return page.locator(".study:not([hidden]) [data-heading=cell]").inner_text()
 
 
 def chosen_pair(page: Any) -> str:
-    return settled(page).locator(".study:not([hidden]) .pair").get_attribute("data-pair")
+    settled(page)
+    return page.locator(".study:not([hidden]) .pair").get_attribute("data-pair")
 
 
 def barriers(page: Any) -> list[str]:
