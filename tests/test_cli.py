@@ -306,6 +306,10 @@ MISTAKES = {
     "a file of pairs that is too long a name": (["--pairs", "x" * 5000], "File name too long"),
     "a negative seed": (["--seed", "-1"], "seed is -1"),
     "workers without a cluster": (["--workers", "2"], "--workers 2: belongs to a cluster; say which one with --ray"),
+    "a project without wandb": (
+        ["--wandb-project", "mine"],
+        "--wandb-project: only --wandb reads it, which is not asked for; ask for it, or leave --wandb-project out",
+    ),
 }
 
 
@@ -425,6 +429,17 @@ def test_what_the_machine_refuses_is_one_line(monkeypatch, capsys, error, messag
         cli.main()
     assert exit_.value.code == 1
     assert message in capsys.readouterr().err
+
+
+def test_a_command_that_is_interrupted_says_so(monkeypatch, capsys):
+    def interrupted(*given: object, **settings: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mechpatch.cli.request.load", interrupted)
+    with pytest.raises(SystemExit) as exit_:
+        cli.app(["plan", "position"])
+    assert exit_.value.code == 130
+    assert capsys.readouterr().err == "stopped\n"
 
 
 def test_an_output_directory_that_cannot_be_written(tmp_path):

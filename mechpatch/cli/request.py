@@ -36,7 +36,7 @@ from mechpatch.cli.presets import Preset
 from mechpatch.data import pair_path, pairs_for
 from mechpatch.errors import PairError, SpecError, StorageError
 from mechpatch.experiments.growth import certain_differences, require_equal
-from mechpatch.experiments.spec import Spec, parse_experiments, parse_layers
+from mechpatch.experiments.spec import Spec, parse_directions, parse_experiments, parse_layers
 from mechpatch.pairs import load_pairs
 from mechpatch.source import ModelSource
 from mechpatch.storage.folders import SPEC, require_run_or_empty
@@ -216,7 +216,7 @@ def request(
         subsets=tuple(tuple(names.split("+")) for names in split(sets)),
         window=window,
         screen=screen,
-        directions=split(direction.replace("both", "denoise,noise")),
+        directions=parse_directions(split(direction)),
         nulls=tuple(name.replace("-", "_") for name in split(nulls)),
         thoughts=kind_of_thoughts(thoughts, source),
         n_thoughts=source.n_latents,
@@ -288,6 +288,8 @@ def of_request(command: Callable[..., None]) -> Callable[..., None]:
     @wraps(complete)
     def called(**given: Any) -> None:
         early.judge_cluster(given.get("ray"), given.get("workers"), given.get("gpus_per_worker"))
+        project = given.get("wandb_project") is not None
+        early.judge_unread({"--wandb-project": (project, "--wandb", bool(given.get("wandb")))})
         if (out := given.get("out")) is not None:
             require_run_or_empty(out)
             _require_joinable(out, given)

@@ -58,8 +58,9 @@ def run(
         bool, flag("--wandb", panel=OUTPUT, help="Log to Weights & Biases; offline unless WANDB_MODE=online.")
     ] = False,
     wandb_project: Annotated[
-        str, option("--wandb-project", panel=OUTPUT, metavar="NAME", help="Project of --wandb.")
-    ] = "mechpatch",
+        str | None,
+        option("--wandb-project", panel=OUTPUT, metavar="NAME", help="Project of --wandb.", show_default="mechpatch"),
+    ] = None,
     mixed: Annotated[
         bool,
         flag(
@@ -98,7 +99,7 @@ def run(
             "thoughts": asked.spec.thoughts,
             "model": asked.model.fingerprint,
         }
-        observer = wandb_observer(wandb_project, out.name, config, out.parent)
+        observer = wandb_observer(wandb_project or "mechpatch", out.name, config, out.parent)
     cluster = None
     if ray is not None:
         cluster = Cluster(address=ray, workers=workers, gpus_per_worker=gpus_per_worker, cache=folder, mixed=mixed)

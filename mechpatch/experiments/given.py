@@ -10,7 +10,7 @@ from typing import Any, TypedDict
 
 from mechpatch.errors import SpecError
 from mechpatch.experiments.growth import GROWING
-from mechpatch.experiments.spec import Spec
+from mechpatch.experiments.spec import Spec, parse_directions
 from mechpatch.kinds import Kind
 from mechpatch.models import ThoughtModel
 from mechpatch.names import OPTIONS, not_known
@@ -98,8 +98,11 @@ def spec_of(caller: str, beside: Iterable[str], settings: Mapping[str, Any], **g
         typed = {option.removeprefix("--").replace("-", "_"): name for name, option in OPTIONS.items()}
         raise SpecError(not_known(f"{caller}()", unknown, list(dict.fromkeys([*beside, *known])), typed))
     single = {name: (value,) for name, value in settings.items() if name in GROWING and isinstance(value, str | int)}
+    asked = {**settings, **single, **given}
     try:
-        return Spec(**{**settings, **single, **given})
+        if "directions" in asked:
+            asked["directions"] = parse_directions(asked["directions"])
+        return Spec(**asked)
     except TypeError as error:
         raise SpecError(f"{caller}(): {error}; `mechpatch.experiments.spec.Spec` says what each setting is") from error
 

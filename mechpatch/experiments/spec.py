@@ -17,6 +17,7 @@ MOST_CELLS = 20_000
 WINDOW = 3  # layers in a row
 THOUGHT_KINDS = ("latent", "text", "placeholder")
 ENGINE_NAMES = ("fast", "reference")
+BOTH = "both"  # directions
 WHOLE, FIRST = DISTANCES = ("answer", "first")
 NOTHING_FED_BACK = (
     "latent thoughts need a model that feeds them back, and this one does not: give --codi or --coconut, say what its "
@@ -213,6 +214,14 @@ def parse_experiments(names: Iterable[str]) -> tuple[str, ...]:
     """Experiments by name, where `chained` and `all` stand for several and a hyphen for an underscore."""
     plain = [name.replace("-", "_") for name in names]
     return tuple(dict.fromkeys(each for name in plain for each in SHORT.get(name, (name,))))
+
+
+def parse_directions(names: Iterable[str]) -> tuple[str, ...]:
+    """Directions by name, where `both` stands for the two. Raises `SpecError` for other names."""
+    found = tuple(names)
+    if unknown := [name for name in found if name not in (*DIRECTIONS, BOTH)]:
+        raise SpecError(not_known(OPTIONS["directions"], unknown, (*DIRECTIONS, BOTH)))
+    return tuple(each for name in found for each in (DIRECTIONS if name == BOTH else (name,)))
 
 
 def require_distinct(subsets: Sequence[Sequence[str]], written: Sequence[Sequence[str]]) -> None:

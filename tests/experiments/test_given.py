@@ -66,6 +66,15 @@ def test_a_single_layer_or_hook_point_need_not_be_a_tuple():
     assert (spec.layers, spec.hooks, spec.sites) == ((1,), ("z",), ("t0", "t1"))
 
 
+def test_both_directions_have_one_name():
+    found = [spec_of("run", (), {"directions": each}, experiments=("layer",)) for each in ("both", ("both",), "noise")]
+    assert [each.directions for each in found] == [("denoise", "noise"), ("denoise", "noise"), ("noise",)]
+    with pytest.raises(SpecError, match=r"'dnoise' is not known; did you mean denoise\? expected denoise, noise, both"):
+        spec_of("run", (), {"directions": "dnoise"}, experiments=("layer",))
+    with pytest.raises(SpecError, match="expected each once"):
+        spec_of("run", (), {"directions": ("noise", "both")}, experiments=("layer",))
+
+
 def test_a_setting_that_is_misspelt_has_the_nearest_name():
     with pytest.raises(
         SpecError, match=r"run\(\): 'metric' is not known; did you mean metrics\? expected metrics, hook"

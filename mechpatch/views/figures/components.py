@@ -123,7 +123,9 @@ def _ranking(
         notes += [] if marks else ["no control was run"]
         left_out = sum(cells.left_out for cells in effects.values())
         notes += [f"of {left_out:,} more cells, which a screen left out, nothing is known"] if left_out else []
-        add_title(axes, f"{what} that move the answer most: {about.label}", notes)
+        moving = any(means[group][row, column] for group, row, column in ranked)
+        title = f"{what} that move the answer most" if moving else f"{what}, all of them at 0"
+        add_title(axes, f"{title}: {about.label}", notes)
         if marks:
             figure.legend(loc="outside lower left", ncols=2)
     return figure

@@ -57,7 +57,9 @@ def describe_runs(found: RunComparison, a: str, b: str) -> list[str]:
         f"5 %){f'; with null donors {unlike} of {len(nulls)}' if nulls else ''}."
     )
     if paired and not clear:
-        lines.append(f"The largest difference is {_line(max(paired, key=_distance))}")
+        largest = max(paired, key=_distance)
+        equal = "The means of A and B are equal in every cell."
+        lines.append(f"The largest difference is {_line(largest)}" if _distance(largest) else equal)
     lines += [f"  {_line(cell)}" for cell in sorted(clear, key=_distance, reverse=True)[:SHOWN]]
     if len(clear) > SHOWN:
         lines.append(MORE.format(len(clear) - SHOWN))

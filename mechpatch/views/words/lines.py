@@ -15,7 +15,7 @@ from mechpatch.stats.clear import FEWEST_PAIRS, controls, moves
 from mechpatch.stats.summary_values import Check, Summary
 from mechpatch.views.words.answers import answers_in_short
 from mechpatch.views.words.claims import called, can_move, counted, largest, listed, place, share
-from mechpatch.views.words.screens import chosen, screen_in_short
+from mechpatch.views.words.screens import chosen, screens_in_short
 from mechpatch.views.words.switching import INTO, finding, map_of, of_hook, other_maps
 
 NOTHING_MOVES = "Nothing can move: every cell is zero by construction."
@@ -124,7 +124,7 @@ def _distrust(summary: Summary, leading: Sequence[CellSummary]) -> Iterator[str]
         few = counts.used - counts.undefined_recovery < FEWEST_PAIRS
         so = f"; fewer than {FEWEST_PAIRS} are left, which makes no mean recovery clear" if few else ""
         yield f"In {counted(counts.undefined_recovery, 'pair')} the gap is too small for a recovery{so}."
-    yield from filter(None, map(screen_in_short, summary.screens))
+    yield from screens_in_short(summary.screens)
     yield from _loud(summary.cells)
     yield from _structural(summary)
 

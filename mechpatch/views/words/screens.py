@@ -1,6 +1,6 @@
 """What a screen chose and what it missed, in words. Estimates are told by how well they rank, and never as effects."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from mechpatch.formats import percent, written
 from mechpatch.stats.clear import FEWEST_PAIRS
@@ -24,7 +24,7 @@ def screen_told(found: Screened) -> Iterator[str]:
         f"Of {of}, {len(found.cells):,} were run: the {len(top):,} with the largest first-order estimates, means over "
         f"{counted(found.pairs, 'pair')}, and {len(random):,} random ones of the others."
     )
-    yield _missed(found)
+    yield f"{_capital(_missed(found))}."
     if found.limit is not None and not found.controlled:
         yield "No control was run, so an effect that is off zero counts as clear there."
     if (largest := found.largest) is not None:
@@ -45,29 +45,50 @@ def chosen(found: Screened) -> str:
     return f"{len(found.of(TOP)):,} that a screen chose and {len(found.of(RANDOM)):,} random ones"
 
 
-def screen_in_short(found: Screened) -> str:
-    """What must be known of a screen before a number of its map is read; empty where it left nothing out."""
-    if not found.left_out:
-        return ""
-    run = f"Of {found.candidates:,} cells of {found.hook} {len(found.cells):,} were run"
-    if found.failed:
-        return f"{run}, and the screen that chose them failed: {_why(found)}; {WAY_OUT}."
-    return f"{run}: {chosen(found)}. {_missed(found)}"
+def screens_in_short(screens: Iterable[Screened]) -> Iterator[str]:
+    """What must be known of screens before a number of their maps is read; nothing of those that left nothing out.
+
+    Screens of several hook points, experiments or directions that missed equally much share their sentences.
+    """
+    alike: dict[object, list[Screened]] = {}
+    for each in screens:
+        missed = len(each.of(TOP)), len(each.of(RANDOM)), each.told, len(each.clear), each.limit
+        if each.left_out:
+            alike.setdefault(each if each.failed else missed, []).append(each)
+    for first, *others in alike.values():
+        led, *more = dict.fromkeys(map(_run, (first, *others)))
+        run = f"Of {led} were run{''.join(f', of {each}' for each in more)}"
+        if first.failed:
+            yield f"{run}, and the screen that chose them failed: {_why(first)}; {WAY_OUT}."
+        elif others:
+            yield f"{run}: {chosen(first)} of each map. In each {_missed(first, numbered=False)}."
+        else:
+            yield f"{run}: {chosen(first)}. {_capital(_missed(first))}."
 
 
-def _missed(found: Screened) -> str:
+def _run(found: Screened) -> str:
+    return f"{found.candidates:,} cells of {found.hook} {len(found.cells):,}"
+
+
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]
+
+
+def _missed(found: Screened, *, numbered: bool = True) -> str:
+    """What the random cells say of those that were left out, whose number may be told, too."""
     random, others = len(found.of(RANDOM)), found.candidates - len(found.of(TOP))
+    left = f"the {others:,}" if numbered else "the cells"
     if found.limit is None:
         return (
-            f"What it missed is not known: no random cell has a value in {FEWEST_PAIRS} pairs, without which nothing "
-            "is clear."
+            f"what it missed is not known: no random cell has a value in {FEWEST_PAIRS} pairs, without which nothing "
+            "is clear"
         )
     few = "" if found.told == random else f" of the {found.told} that can be told of"
-    clear = f"{len(found.clear)} of {random} random cells" if found.clear else f"None of {random} random cells"
+    clear = f"{len(found.clear)} of {random} random cells" if found.clear else f"none of {random} random cells"
     have = "have" if len(found.clear) > 1 else "has"
     return (
-        f"{clear}{few} {have} a clear effect, so at most {percent(found.limit)} of the {others:,} that it did not "
-        "choose do (95 %)."
+        f"{clear}{few} {have} a clear effect, so at most {percent(found.limit)} of {left} that it did not choose "
+        "do (95 %)"
     )
 
 

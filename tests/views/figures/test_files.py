@@ -343,6 +343,8 @@ def test_neurons_are_ranked_and_not_mapped(tmp_path: Path, monkeypatch: pytest.M
         assert names[:3] == [f"layer 1, neuron {neuron}, t0" for neuron in (19, 18, 17)]
         assert len(names) == 24
         assert any("the largest 24 of 40 cells" in text for text in texts(figure))
+        title = "Neurons that move the answer most" if metric == "recovery" else "Neurons, all of them at 0"
+        assert any(text.startswith(title) for text in texts(figure))
     some = {cell: values for cell, values in effects.items() if cell[0] == "position@post.3"}
     assert not any("picked" in text for text in texts(heatmap(planted(some), "recovery", hook="post")))
     monkeypatch.setattr(figures, "save", lambda figure, path: [path])

@@ -28,7 +28,16 @@ def test_equal_runs_claim_nothing():
     assert "in 0 of 1 cell A and B clearly differ" in said
     assert "0 of 1 cells clearly differ" in said
     assert "with null donors 0 of 1" in said
-    assert "largest difference is position-wise patching, layer 1, t2" in said
+    assert "The means of A and B are equal in every cell." in said
+    assert "largest difference" not in said
+
+
+def test_runs_that_hardly_differ_are_not_called_equal():
+    a, b = (planted({HERE: 0.8 + shift + SPREAD}) for shift in (0, SPREAD.clip(0) * [1, -1, 1, -1, 1, -1, 1, -1]))
+    said = "\n".join(describe_runs(compare_runs(a, b), "a", "b"))
+    assert "0 of 1 cells clearly differ" in said
+    assert "The largest difference is position-wise patching, layer 1, t2" in said
+    assert "are equal" not in said
 
 
 def test_of_fewer_than_six_pairs_it_is_said_that_nothing_can_be_clear():

@@ -1,12 +1,15 @@
 """What is said of a screen, against records in which the opposite is true."""
 
+from dataclasses import replace
+
 import numpy as np
 from screened import screened_records
 
 from mechpatch.stats import Summary, summarise
+from mechpatch.stats.screens import Screened
 from mechpatch.views.words.lines import lines
 from mechpatch.views.words.reading import reading
-from mechpatch.views.words.screens import screen_told
+from mechpatch.views.words.screens import screen_told, screens_in_short
 
 TOP = [0.9, 0.5, 0.4, 0.3, 0.2]
 GOOD = [*TOP, *np.linspace(0, 0.01, 50)]
@@ -15,6 +18,13 @@ GOOD = [*TOP, *np.linspace(0, 0.01, 50)]
 def summary(*args, **settings) -> Summary:
     table, choices = screened_records(*args, **settings)
     return summarise(table, 0, choices=choices)
+
+
+def in_short(found: Summary, *screens: Screened) -> list[str]:
+    """What "Distrust" says of screens."""
+    told = [*screens_in_short(screens)]
+    assert all(each in lines(replace(found, screens=screens)).distrust for each in told)
+    return told
 
 
 def told(found: Summary) -> str:
@@ -61,6 +71,34 @@ def test_one_that_failed():
     assert "and over the random cells its estimates do not rank as the effects do (Spearman −" in text
     assert "What was not run may do as much: raise --screen in another folder, or run all." in text
     assert "and the screen that chose them failed" in lines(found).distrust
+
+
+def test_screens_that_missed_equally_much_share_their_sentences():
+    one = summary(TOP, [0.0] * 50, GOOD)
+    (z,) = one.screens
+    shared = (
+        "Of 1,000 cells of z 55 were run, of 4,000 cells of post 55: 5 that a screen chose and 50 random ones of each "
+        "map. In each none of 50 random cells has a clear effect, so at most 5.8 % of the cells that it did not choose "
+        "do (95 %)."
+    )
+    assert in_short(one, z, replace(z, hook="post", candidates=4000), replace(z, direction="noise")) == [shared]
+    noise = in_short(one, z, replace(z, direction="noise"))
+    assert noise[0].startswith("Of 1,000 cells of z 55 were run: 5 that a screen chose and 50 random ones of each map.")
+    unknown = replace(z, limit=None, told=0)
+    assert " of each map. In each what it missed is not known: no random" in in_short(one, unknown, unknown)[0]
+
+
+def test_screens_that_missed_unequally_much_have_sentences_of_their_own():
+    one = summary(TOP, [0.0] * 50, GOOD)
+    (good,), (missed,) = one.screens, summary(TOP, [0.1] + [0.0] * 49, GOOD).screens
+    (failed,) = summary([0.0] * 5, np.linspace(0.5, 0.05, 50), [1.0] * 5 + list(np.linspace(0.5, 0.95, 50))).screens
+    found = in_short(
+        one, good, replace(missed, hook="post", rank_random=0.5), failed, replace(failed, direction="noise")
+    )
+    assert len(found) == 4
+    assert "None of 50 random cells has a clear effect, so at most 5.8 % of the 995 that" in found[0]
+    assert "post 55 were run: 5 that a screen chose and 50 random ones. 1 of 50 random cells has a clear" in found[1]
+    assert all("and the screen that chose them failed" in each for each in found[2:])
 
 
 def test_one_that_left_nothing_out():
