@@ -2,10 +2,10 @@
 
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
-import time
 from importlib.metadata import version
 from pathlib import Path
 
@@ -29,13 +29,15 @@ def process(*arguments, **env) -> subprocess.CompletedProcess:
     return subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT | env, check=False)
 
 
-def test_help_answers_in_under_a_second():
-    seconds = []
-    for _ in range(5):
-        start = time.perf_counter()
+def test_help_answers_at_once():
+    """In time of the processor, so that what else the machine does is not counted: 0.6 seconds of a usual one."""
+    spent = []
+    for _ in range(3):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         assert process("--help").returncode == 0
-        seconds.append(time.perf_counter() - start)
-    assert min(seconds) < 1
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        spent.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    assert min(spent) < 2  # with torch it would be three
 
 
 def test_pairs_as_json_prints_one_object_and_nothing_else(tmp_path):
