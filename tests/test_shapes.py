@@ -10,6 +10,7 @@ from jaxtyping import TypeCheckError
 from mechpatch.formats import percent
 from mechpatch.metrics import kl_divergence
 from mechpatch.patching.patch import Patch, RelayStep
+from mechpatch.views.words.claims import listed
 
 WRONG: Any = "half"
 
@@ -19,6 +20,15 @@ def test_a_wrong_type_is_noticed_where_there_is_no_array():
         percent(WRONG)
     with pytest.raises(BeartypeCallHintViolation, match="'half'"):
         Patch(WRONG, (0,))
+
+
+def test_which_item_of_a_list_is_looked_at_is_no_chance():
+    wrong_first: Any = [3, "a"]
+    wrong_last: Any = ["a", 3]
+    for _ in range(20):
+        assert listed(wrong_last) == "a and 3"
+        with pytest.raises(BeartypeCallHintViolation):
+            listed(wrong_first)
 
 
 def test_a_wrong_shape_is_noticed_where_there_is_one():
