@@ -217,6 +217,7 @@ def test_compare_leaves_out_other_pairs_and_refuses_halves_of_a_question(finishe
         ([folder, tmp_path / "none"], "none: no such directory; name the directory of a run"),
         ([folder, folder, "--metric", "recovry"], "--metric: 'recovry' is not known; did you mean recovery?"),
         ([folder, "--cells", "position:1:t2", "position:1:t77"], "has no cell position:1:t77"),
+        ([folder, "--cells", "positon:1:t2", "position:1:t3"], "no cell positon:1:t2:paired; it has position\n"),
     ):
         monkeypatch.setattr(sys, "argv", ["mechpatch", "compare", *map(str, arguments)])
         with pytest.raises(SystemExit) as exit_:

@@ -67,7 +67,8 @@ def compare(
         if run_dir is not None:
             require_run(run_dir)
 
-    from mechpatch.stats.compare import compare_cells, compare_runs, parse_place, unlike_questions
+    from mechpatch.stats.compare import compare_cells, compare_runs, unlike_questions
+    from mechpatch.stats.comparison import parse_place
     from mechpatch.stats.finished import FinishedRun
     from mechpatch.stats.values_json import as_json as values_of
     from mechpatch.storage.atomic import write_json

@@ -3,7 +3,6 @@
 A pair that the unpatched model gets wrong on either side of a comparison is left out of it, unless asked for.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
@@ -13,11 +12,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mechpatch.catalogue import PAIRED
 from mechpatch.errors import SpecError
 from mechpatch.kinds.cells import spelt
 from mechpatch.names import not_known
-from mechpatch.points import POINTS, RESID_POST
+from mechpatch.points import POINTS
 from mechpatch.stats.answers import asks_for_answers
 from mechpatch.stats.cells import DERIVED, FLAGS, Cells, Column, Group, groups, nulls_beside, select
 from mechpatch.stats.common_pairs import common_pairs, ids_of, renumbered
@@ -36,35 +34,6 @@ from mechpatch.stats.estimates import bootstrap_mean, effect_size, minimum_detec
 from mechpatch.stats.switching import SHARES, paired_shares, shares
 
 ADJUSTED = "adjusted Wald"  # see `paired_difference_limits`
-FORM = (
-    "experiment:layer:site, and if needed :direction, :donor; for example position:1:t2 or position:1:t2:noise; "
-    "position@attn_out:1:t2, position@z.5:1:t2 (head 5) and position@post.5:1:t2 (neuron 5) name another hook point "
-    "than resid_post"
-)
-
-
-def parse_place(text: str) -> Place:
-    """A place from `experiment[@hook[.part]]:layer:site[:direction[:donor]]`, where a hyphen stands for an underscore.
-
-    Raises:
-        SpecError: not of that form.
-    """
-    first, *rest = text.split(":")
-    named = re.fullmatch(r"([^@]+)(?:@([a-z_]+)(?:\.(\d+))?)?", first.replace("-", "_"))
-    if not 2 <= len(rest) <= 4 or not all(rest) or not rest[0].isdecimal() or not named:
-        raise SpecError(f"cell {text!r} is not of the form {FORM}")
-    experiment, hook, head = named.groups()
-    layer, site, *more = rest
-    direction, donor = (*more, *(None, PAIRED)[len(more) :])
-    return Place(
-        experiment,
-        int(layer),
-        site,
-        direction,
-        str(donor).replace("-", "_"),
-        hook or RESID_POST,
-        None if head is None else int(head),
-    )
 
 
 def compare_cells(
@@ -230,7 +199,7 @@ def _find(table: pa.Table, place: Place, include_incorrect: bool) -> tuple[Cells
     wanted = [Group(place.experiment, direction, place.donor, place.hook) for direction in directions]
     group = next((each for each in wanted if each in found), None)
     if group is None:
-        raise SpecError(f"the run has no cell {_spelt(place)}; it has {_named(found)}")
+        raise SpecError(f"the run has no cell {_spelt(place)}; {_instead(place, found)}")
     cells = select(table, group, include_incorrect)
     columns = [
         index
@@ -254,6 +223,19 @@ def _find(table: pa.Table, place: Place, include_incorrect: bool) -> tuple[Cells
     if not cells.run[at]:
         raise SpecError(f"the screen left {_spelt(place)} out: it was not run; compare one that was, or run it")
     return cells, at
+
+
+def _instead(place: Place, groups: Sequence[Group]) -> str:
+    """What a run has of the part of a place's name that none of its groups has."""
+    name = spelt(place.experiment, place.hook, None)
+    here = [each for each in groups if spelt(each.experiment, each.hook, None) == name]
+    if not here:
+        experiments = dict.fromkeys(spelt(each.experiment, each.hook, None) for each in groups)
+        return f"it has {', '.join(experiments) or 'nothing'}"
+    directions = dict.fromkeys(each.direction for each in here)
+    if place.direction not in (None, *directions):
+        return f"{name} has the direction {', '.join(directions)}"
+    return f"{name} has the donors {', '.join(dict.fromkeys(each.donor for each in here))}"
 
 
 def _few(parts: list[int]) -> str:

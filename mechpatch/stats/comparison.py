@@ -1,13 +1,20 @@
 """What a comparison holds, as values; the names of their fields are those of what `mechpatch compare --out` writes."""
 
+import re
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from mechpatch.catalogue import PAIRED
+from mechpatch.errors import SpecError
 from mechpatch.points import RESID_POST
 from mechpatch.reprs import short_repr
 from mechpatch.stats.cell_values import CellAddress, Estimate, Share, ShareTest, Tested
 
+FORM = (
+    "experiment:layer:site, and if needed :direction, :donor; for example position:1:t2 or position:1:t2:noise; "
+    "position@attn_out:1:t2, position@z.5:1:t2 (head 5) and position@post.5:1:t2 (neuron 5) name another hook point "
+    "than resid_post"
+)
 OTHER_RUN = "the second run"  # stands beside the null donors in `ComparedCell.switched.beyond`
 
 
@@ -34,6 +41,30 @@ class Place(NamedTuple):
     @property
     def width(self) -> None:
         """A person names no width."""
+
+
+def parse_place(text: str) -> Place:
+    """A place from `experiment[@hook[.part]]:layer:site[:direction[:donor]]`, where a hyphen stands for an underscore.
+
+    Raises:
+        SpecError: not of that form.
+    """
+    first, *rest = text.split(":")
+    named = re.fullmatch(r"([^@]+)(?:@([a-z_]+)(?:\.(\d+))?)?", first.replace("-", "_"))
+    if not 2 <= len(rest) <= 4 or not all(rest) or not rest[0].isdecimal() or not named:
+        raise SpecError(f"cell {text!r} is not of the form {FORM}")
+    experiment, hook, head = named.groups()
+    layer, site, *more = rest
+    direction, donor = (*more, *(None, PAIRED)[len(more) :])
+    return Place(
+        experiment,
+        int(layer),
+        site,
+        direction,
+        str(donor).replace("-", "_"),
+        hook or RESID_POST,
+        None if head is None else int(head),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)  # without slots: two bases of one class cannot both have them

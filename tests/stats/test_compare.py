@@ -10,7 +10,8 @@ import pytest
 from records import make_records, planted
 
 from mechpatch.errors import SpecError
-from mechpatch.stats.compare import Place, compare_cells, compare_runs, parse_place, unlike_questions
+from mechpatch.stats.compare import compare_cells, compare_runs, unlike_questions
+from mechpatch.stats.comparison import Place, parse_place
 from mechpatch.stats.values_json import as_json
 
 SPREAD = np.array([-0.02, -0.01, 0.0, 0.01, 0.02, 0.0, 0.01, -0.01])
@@ -60,7 +61,7 @@ def test_cells_of_other_hook_points_and_of_their_heads_can_be_named():
     for text, message in (
         ("position@z:1:t2", r"without a head; name one, as in position@z\.0"),
         ("position@z.3:1:t2", "heads 0, 5"),
-        ("position:1:t2", "it has position@attn_out, denoise, paired; position@z"),
+        ("position:1:t2", "it has position@attn_out, position@z$"),
         ("position@attn_out.1:1:t2", "no cell position@attn_out.1:1:t2"),
     ):
         with pytest.raises(SpecError, match=message):
@@ -106,8 +107,10 @@ def test_a_cell_that_is_not_spelt_right_is_refused(text: str):
     [
         ("position:1:t9", "the layers 1 and the sites t2, t3"),
         ("position:7:t2", "the layers 1 and the sites t2, t3"),
-        ("relay:1:t2", "it has position, denoise, paired"),
-        ("position:1:t2:noise", "it has position, denoise, paired"),
+        ("relay:1:t2", "it has position$"),
+        ("position:1:t2:noise", "position has the direction denoise$"),
+        ("position:1:t2:denoise:self", "position has the donors paired$"),
+        ("position:1:t2:noise:self", "position has the direction denoise$"),
     ],
 )
 def test_a_cell_that_was_not_run_is_named(text: str, message: str):

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from records import planted
 
-from mechpatch.stats.compare import compare_cells, compare_runs, parse_place
+from mechpatch.stats.compare import compare_cells, compare_runs
+from mechpatch.stats.comparison import parse_place
 from mechpatch.views.words.comparison import describe_cells, describe_control, describe_runs
 
 SPREAD = np.array([-0.02, -0.01, 0.0, 0.01, 0.02, 0.0, 0.01, -0.01])
