@@ -29,7 +29,6 @@ NO_FAULT = ("GL Driver Message",)
 def settled(page: "Page") -> None:
     """Wait until all of a report is drawn anew."""
     page.wait_for_selector("body[aria-busy=false]", state="attached")
-    return page
 
 
 def back(page: "Page") -> None:
