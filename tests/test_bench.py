@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import sys
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -323,9 +324,11 @@ def test_a_profile_says_what_the_time_was_for(model, case, monkeypatch, tmp_path
     assert found["spent"][spent.UNEMBED] + found["spent"]["matrix products of the blocks"] < found["seconds"]
 
     real, large = block.attend, torch.randn(1000, 1000)
-    monkeypatch.setattr(block, "attend", lambda *given: (large.softmax(-1).softmax(-1), real(*given))[1])
-    slower = spent.take(case)
-    assert slower["spent"]["attention"] > 10 * found["spent"]["attention"]
+    with monkeypatch.context() as patch:
+        patch.setattr(block, "attend", lambda *given: (large.softmax(-1).softmax(-1), real(*given))[1])
+        slower = spent.take(case)
+    takes = chain([found], (spent.take(case) for _ in range(4)))  # whatever interrupts one makes its attention long
+    assert any(slower["spent"]["attention"] > 10 * each["spent"]["attention"] for each in takes)
 
     journal, about = Journal(tmp_path / "bench.json"), {"kind": case.kind, **spent.WHAT}
     for number, each in enumerate((slower, found)):

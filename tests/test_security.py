@@ -12,6 +12,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+import matplotlib.font_manager  # noqa: F401  # lists the fonts of a machine once, for which it starts fc-list
 import pytest
 import torch
 from checkpoints import codi_state, edit_json, tiny_llama, write_base, write_peft, write_state
