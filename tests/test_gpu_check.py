@@ -21,7 +21,7 @@ def test_each_step_is_shown_with_what_became_of_it(tmp_path: Path):
     todo = [
         python("fine", "print(1.25)", figures=lambda printed: {"figure": float(printed)}),
         python("broken", "import sys; print('half'); sys.exit('no GPU here')"),
-        python("hanging", "import time; print('begun', flush=True); time.sleep(60)", seconds=2.0),
+        Step(name="hanging", command=["sh", "-c", "echo begun; exec sleep 60"], seconds=2.0),
         python("unread", "print('nothing')", figures=json.loads),
     ]
     done = run_all(todo, 1.0, tmp_path / "out.json")

@@ -5,7 +5,7 @@ import signal
 import time
 
 import pytest
-from faults.forks import DONE, TYPED, in_child, killed_at
+from faults.forks import DONE, TYPED, Operation, become, fork, in_child, killed_at, wait_for, watched
 from faults.runs import left_by, small_run
 from faults.unhurt import unhurt
 
@@ -15,23 +15,25 @@ from mechpatch.storage.atomic import LOCK, lock
 
 def test_the_second_process_is_refused_and_the_first_ends_whole(demo_model, tmp_path):
     """The first is stopped in the middle, with some shards written, while the second tries."""
-    for name in ("shared", "second", "first"):
-        (tmp_path / name).mkdir()
-    child = os.fork()
-    if child == 0:
-        in_child(lambda: small_run(demo_model, tmp_path / "shared"), tmp_path / "first")
-        os._exit(0)
-    shards = tmp_path / "shared" / "run" / "shards"
-    deadline = time.monotonic() + 60
-    while not (shards.is_dir() and any(shards.glob("[0-9a-f]*.parquet"))):
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
-    ended = in_child(lambda: small_run(demo_model, tmp_path / "shared"), tmp_path / "second")
-    os.waitpid(child, 0)
-    assert (tmp_path / "first" / "said.txt").read_text() == ""
+    shared, said = tmp_path / "shared", tmp_path / "said-by-the-first.txt"
+    shared.mkdir()
+
+    def stop(_: int, operation: Operation) -> None:
+        shards = [*shared.glob("run/shards/[0-9a-f]*.parquet")]
+        if operation.kind == "rename" and "/shards/" in operation.path and len(shards) == 1:  # the second is written
+            os.kill(os.getpid(), signal.SIGSTOP)
+
+    if (first := fork()) == 0:
+        become(lambda: watched(lambda: small_run(demo_model, shared), [shared], stop), said)
+    try:
+        assert wait_for(first, [said], until=lambda: bool(os.waitid(os.P_PID, first, os.WSTOPPED | os.WNOHANG))) is None
+        ended = in_child(lambda: small_run(demo_model, shared), tmp_path)
+    finally:
+        os.kill(first, signal.SIGCONT)
+    assert (wait_for(first, [said]), said.read_text()) == (DONE, "")
     assert ended.code == TYPED, ended
-    assert f"{tmp_path / 'shared' / 'run'}: in use by process " in ended.said
-    assert left_by(tmp_path / "shared") == unhurt(demo_model).left
+    assert f"{shared / 'run'}: in use by process {first} on " in ended.said
+    assert left_by(shared) == unhurt(demo_model).left
 
 
 def test_many_started_at_once_and_one_runs(demo_model, tmp_path):
@@ -39,11 +41,11 @@ def test_many_started_at_once_and_one_runs(demo_model, tmp_path):
     children = []
     for number in range(4):
         (tmp_path / str(number)).mkdir()
-        if (child := os.fork()) == 0:
+        if (child := fork()) == 0:
             ended = in_child(lambda: small_run(demo_model, tmp_path / "shared", pairs=2), tmp_path / str(number))
             os._exit(ended.code)
         children.append(child)
-    codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+    codes = [wait_for(child, []) for child in children]
     assert set(codes) == {DONE, TYPED}, codes
     (tmp_path / "alone").mkdir()
     small_run(demo_model, tmp_path / "alone", pairs=2)

@@ -13,17 +13,17 @@ from mechpatch.readings.probes import out_of_fold
 from mechpatch.stats.probes import summarise_probes
 from mechpatch.views.words.probes import NO_USE, probe_lines
 
-RANDOM = np.random.default_rng(0)
 PAIRS, WIDTH = 30, 12
 GROUPS = [f"pair-{index}" for index in range(PAIRS) for _ in (0, 1)]
 
 
 def test_a_planted_readout_is_found_and_noise_is_not():
-    truth = RANDOM.integers(0, 40, 2 * PAIRS)
-    noise = RANDOM.standard_normal((2 * PAIRS, WIDTH))
-    planted = noise + 0.3 * truth[:, None] * RANDOM.standard_normal(WIDTH)
+    random = np.random.default_rng(0)
+    truth = random.integers(0, 40, 2 * PAIRS)
+    noise = random.standard_normal((2 * PAIRS, WIDTH))
+    planted = noise + 0.3 * truth[:, None] * random.standard_normal(WIDTH)
     texts, parity = [str(each) for each in truth], [str(each % 2) for each in truth]
-    with_parity = noise + 6.0 * (truth % 2)[:, None] * RANDOM.standard_normal(WIDTH)
+    with_parity = noise + 6.0 * (truth % 2)[:, None] * random.standard_normal(WIDTH)
     assert out_of_fold(planted, texts, GROUPS, True)[1].mean() > 0.9
     assert out_of_fold(noise, texts, GROUPS, True)[1].mean() < 0.2
     assert out_of_fold(with_parity, parity, GROUPS, False)[1].mean() > 0.9
@@ -32,8 +32,9 @@ def test_a_planted_readout_is_found_and_noise_is_not():
 
 def test_a_split_that_leaks_would_be_noticed():
     """The two questions of a pair are alike in vector and label, and nothing else tells the label."""
-    vectors = np.repeat(RANDOM.standard_normal((PAIRS, 200)), 2, axis=0)
-    labels = [str(each) for each in np.repeat(RANDOM.integers(0, 2, PAIRS), 2)]
+    random = np.random.default_rng(0)
+    vectors = np.repeat(random.standard_normal((PAIRS, 200)), 2, axis=0)
+    labels = [str(each) for each in np.repeat(random.integers(0, 2, PAIRS), 2)]
     whole = out_of_fold(vectors, labels, GROUPS, False)[1].mean()
     leaking = out_of_fold(vectors, labels, [str(at) for at in range(2 * PAIRS)], False)[1].mean()
     assert whole < 0.75

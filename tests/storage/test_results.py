@@ -4,9 +4,9 @@ import logging
 import os
 import random
 import re
+import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pyarrow as pa
@@ -281,26 +281,35 @@ def test_a_folder_that_is_no_run_cannot_be_read(tmp_path: Path):
 
 def compute(folder: Path) -> None:
     with open_run(folder, {"pairs": 40}) as run:
-        for index in set(range(40)) - {shard.about["batch"] for shard in run.shards()}:
+        for index in sorted(set(range(40)) - {shard.about["batch"] for shard in run.shards()}):
             run.write_shard({"batch": index}, pa.table({"pair": [str(index)] * 5000, "value": range(5000)}))
         shards = sorted(run.shards(), key=lambda shard: shard.about["batch"])
         run.finish(pa.concat_tables([run.read_shard(shard) for shard in shards]))
 
 
 def test_a_killed_run_resumes_to_the_same_bytes(tmp_path: Path):
-    imports = "import sys\nfrom pathlib import Path\nimport pyarrow as pa\n"
-    imports += "from mechpatch.storage.results import open_run\n"
-    child = subprocess.Popen(
-        [sys.executable, "-c", f"{imports}{inspect.getsource(compute)}compute(Path(sys.argv[1]))", tmp_path / "killed"],
+    code = f"""
+import os, signal, sys
+from pathlib import Path
+import pyarrow as pa
+from mechpatch.storage.results import open_run
+def die_in_the_middle(event, args):
+    if event == "os.rename" and len(list(Path(sys.argv[1], "shards").glob("[0-9a-f]*"))) == 15:
+        os.kill(os.getpid(), signal.SIGKILL)
+sys.addaudithook(die_in_the_middle)
+{inspect.getsource(compute)}
+compute(Path(sys.argv[1]))
+"""
+    child = subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "killed"],
         env=os.environ | {"PYTHONPATH": str(Path(mechpatch.__file__ or "").parents[1])},
+        check=False,
     )
-    while child.poll() is None and len(list(tmp_path.glob("killed/shards/[0-9a-f]*"))) < 10:
-        time.sleep(0.001)
-    child.kill()
-    child.wait()
+    assert child.returncode == -signal.SIGKILL
     for path in tmp_path.glob("killed/shards/[0-9a-f]*"):
         assert file_digest(path)[:16] in path.name
-    assert 10 <= len(held(RunDirectory(tmp_path / "killed", {}))) < 40  # or the kill did not interrupt anything
+    assert len(held(RunDirectory(tmp_path / "killed", {}))) == 15
+    assert list(tmp_path.glob("killed/shards/.writing-*"))
     for folder in (tmp_path / "killed", tmp_path / "uninterrupted"):
         compute(folder)
         assert not list(folder.rglob(".writing-*"))

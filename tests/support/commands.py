@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 import traceback
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +15,7 @@ from typing import NoReturn
 
 import torch
 from drawing import figure_files, save_once
+from faults.forks import fork, kill, wait_for
 from jaxtyping import config
 
 from mechpatch import cli, console, views, workflow
@@ -39,7 +39,8 @@ def mechpatch(
     with tempfile.TemporaryDirectory() as scratch:
         files = [Path(scratch, name) for name in ("stdout", "stderr")]
         child = _started(arguments, files, ENVIRONMENT | dict(env or {}), every_format, largest_file)
-        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        code = wait_for(child, files)
+        assert code is not None
         return subprocess.CompletedProcess(["mechpatch"], code, *(file.read_text() for file in files))
 
 
@@ -48,12 +49,9 @@ def killed(*arguments: object, once: Callable[[], bool]) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         files = [Path(scratch, name) for name in ("stdout", "stderr")]
         child = _started(arguments, files, ENVIRONMENT)
-        while not once():
-            if os.waitpid(child, os.WNOHANG)[0]:
-                raise AssertionError(f"it ended by itself: {[file.read_text() for file in files]}")
-            time.sleep(0.002)
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
+        if wait_for(child, files, until=once) is not None:
+            raise AssertionError(f"it ended by itself: {[file.read_text() for file in files]}")
+        kill(child)
 
 
 def _started(
@@ -64,10 +62,7 @@ def _started(
     largest_file: int | None = None,
 ) -> int:
     """Fork a child that is the command, and return its number."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # Python warns where other threads live
-        child = os.fork()
-    if child == 0:
+    if (child := fork()) == 0:
         if not every_format:
             figure_files.save = save_once
         if largest_file is not None:

@@ -6,6 +6,7 @@ renaming, removing, making a folder.
 """
 
 import json
+import math
 import os
 import signal
 import sys
@@ -15,11 +16,12 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from mechpatch.errors import MechpatchError
 
 DONE, TYPED, UNTYPED = 0, 3, 4  # exit codes of a child
-PATIENCE = 120.0  # seconds after which a child hangs
+PATIENCE = 300.0  # seconds after which a child hangs
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,27 +48,46 @@ def in_child(job: Callable[[], object], scratch: Path, kill_after: float | None 
         TimeoutError: it hangs.
     """
     said = scratch / "said.txt"
+    if (child := fork()) == 0:
+        become(job, said)
+    end = math.inf if kill_after is None else time.monotonic() + kill_after
+    code = wait_for(child, [said], until=lambda: time.monotonic() > end)
+    code = kill(child) if code is None else code
+    return Ended(code, said.read_text(errors="replace") if said.exists() else "")
+
+
+def fork() -> int:
+    """Fork this process: the number of the child, or 0 in the child."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # Python warns where other threads live
-        child = os.fork()
-    if child == 0:
-        _become(job, said)
-    started = time.monotonic()
-    while True:
-        pid, status = os.waitpid(child, os.WNOHANG)
-        if pid:
-            return Ended(os.waitstatus_to_exitcode(status), said.read_text(errors="replace") if said.exists() else "")
-        waited = time.monotonic() - started
-        if waited > PATIENCE or (kill_after is not None and waited > kill_after):
-            os.kill(child, signal.SIGKILL)
-            _, status = os.waitpid(child, 0)
-            if waited > PATIENCE:
-                raise TimeoutError(f"a child hangs: {said.read_text(errors='replace')}")
-            return Ended(os.waitstatus_to_exitcode(status), said.read_text(errors="replace"))
+        return os.fork()
+
+
+def wait_for(child: int, said: Sequence[Path], until: Callable[[], bool] = lambda: False) -> int | None:
+    """Wait for the end of a child: its exit code or minus its signal; None if it lives and `until` is true.
+
+    Raises:
+        TimeoutError: neither comes; the child, which is killed, had written this into the files `said`.
+    """
+    deadline = time.monotonic() + PATIENCE
+    while not until():
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            return os.waitstatus_to_exitcode(status)
+        if time.monotonic() > deadline:
+            kill(child)
+            raise TimeoutError(f"a child hangs: {[each.read_text(errors='replace') for each in said]}")
         time.sleep(0.002)
+    return None
 
 
-def _become(job: Callable[[], object], said: Path) -> None:
+def kill(child: int) -> int:
+    """Kill a child with SIGKILL: its exit code or minus its signal."""
+    os.kill(child, signal.SIGKILL)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def become(job: Callable[[], object], said: Path) -> NoReturn:
     """Be the child: run `job` with its words in a file, and end without any clean-up of the parent's."""
     code = UNTYPED
     try:
