@@ -9,6 +9,7 @@ import pytest
 import shapes  # noqa: F401  # before the package
 import torch
 from chromium import chromium
+from hypothesis import HealthCheck, settings
 
 from mechpatch.data import pair_path
 from mechpatch.models import ThoughtModel, load_model
@@ -20,6 +21,11 @@ SLOW = frozenset((Path(__file__).parent / "slow.txt").read_text(encoding="utf-8"
 # The models of the tests are so small that threads cost more than they give; subprocesses inherit the variable.
 os.environ["OMP_NUM_THREADS"] = "1"
 torch.set_num_threads(1)
+
+# The same examples each time, however slow the machine is, and none remembered from another time.
+unhurried = settings(derandomize=True, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("suite", unhurried)
+settings.load_profile("suite")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -12,6 +12,7 @@ import sys
 import zipfile
 from contextlib import contextmanager
 from dataclasses import astuple, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -475,6 +476,7 @@ def test_the_tour_runs_cell_by_cell(demo_model, shipped_pairs, monkeypatch, caps
     assert "ColoredTokens" in view._repr_html_()
 
 
+@pytest.mark.skipif(find_spec("pip") is None, reason="there is no pip")
 def test_the_wheel_works_outside_the_checkout(tmp_path):
     """What a user installs has its pages, its models and its scripts of the report."""
     root, copy = EXAMPLES[0].parent.parent.parent, tmp_path / "copy"  # what an older build left would be packed too
@@ -496,6 +498,7 @@ def test_the_wheel_works_outside_the_checkout(tmp_path):
         "print([len(p._static(name)) for name in (*p.LIBRARIES, *p.SCRIPTS)], mp.load_model('demo').n_latents)"
     )
     env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(tmp_path / "site"), "HF_HUB_OFFLINE": "1"}
+    env["HOME"] = str(tmp_path)
     found = subprocess.run(
         [sys.executable, "-c", script], cwd=tmp_path, env=env, check=True, capture_output=True, text=True
     )

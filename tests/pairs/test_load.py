@@ -495,7 +495,7 @@ EDITS = st.lists(
 )
 
 
-@settings(derandomize=True, max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.sampled_from(TEXTS), EDITS)
 def test_damaged_bytes_give_faults_or_sound_pairs(tmp_path_factory, text, edits):
     for start, length, inserted in edits:
@@ -536,7 +536,7 @@ PATHS = st.sampled_from(
 )
 
 
-@settings(derandomize=True, max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.tuples(PATHS, VALUES), max_size=2))
 def test_changed_values_give_faults_or_the_pairs_that_were_written(tmp_path_factory, changes):
     document = PREPARED

@@ -82,7 +82,7 @@ def test_the_decimal_context_of_the_caller_changes_nothing():
         assert answer_value("123,456,789.125") == Fraction(123456789125, 1000)
 
 
-@settings(derandomize=True, max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.decimals(-(10**60), 10**60, allow_nan=False, places=20) | st.integers() | st.floats(-1e50, 1e50))
 def test_the_text_of_a_number_keeps_its_value_and_has_one_form(value):
     if value and abs(value) < 1e-99:
@@ -93,7 +93,7 @@ def test_the_text_of_a_number_keeps_its_value_and_has_one_form(value):
     assert text == "0" or re.fullmatch(r"-?(0|[1-9]\d*)(\.\d*[1-9])?", text)
 
 
-@settings(derandomize=True, max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.text(alphabet=st.sampled_from("0123456789.,+-−eE٣５ _²xn") | st.characters(), max_size=30))
 def test_any_text_on_one_line_is_an_answer(text):
     try:

@@ -1,6 +1,5 @@
 """Runs on a real Ray cluster of this machine: equal bytes, whoever dies on the way; and what is refused."""
 
-import os
 import shutil
 import signal
 import subprocess
@@ -35,10 +34,11 @@ PAIRS = 7  # the last batch has one pair, and a file can say that such a batch i
 def deaths(tmp_path_factory):
     """The folder in which a file says what is to happen to workers, and a cluster whose workers look there."""
     folder = tmp_path_factory.mktemp("deaths")
-    os.environ[FOLDER] = str(folder)
-    with cluster.connected(cluster.LOCAL):
-        yield folder
-    del os.environ[FOLDER]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(FOLDER, str(folder))
+        patch.setenv("RAY_memory_monitor_refresh_ms", "0")  # or it kills workers where memory is short
+        with cluster.connected(cluster.LOCAL):
+            yield folder
 
 
 def run(model, folder, run_batches=None, pairs=PAIRS):

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from mechpatch import cli
 from mechpatch.errors import StorageError
+from mechpatch.storage import cache_folder
 from mechpatch.storage.activations import ActivationCache
 from mechpatch.storage.cache_folder import LIMIT_VARIABLE, default_folder, entries, make_room, remove, size_limit
 
@@ -36,7 +37,9 @@ def present(folder: Path) -> set[str]:
 
 
 def test_it_lies_in_the_project_or_in_the_users_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    project = tmp_path / "project"
+    project, real = tmp_path / "project", cache_folder._is_checkout
+    # A folder for temporary files may itself lie in a checkout.
+    monkeypatch.setattr(cache_folder, "_is_checkout", lambda folder: folder.is_relative_to(tmp_path) and real(folder))
     (project / "cache").mkdir(parents=True)
     (project / "runs").mkdir()
     (project / "pyproject.toml").write_text('[project]\nname = "mechpatch"\n')
@@ -98,7 +101,8 @@ def test_a_run_makes_room_among_files_of_others_and_keeps_its_own(
     assert all(cache.load({"pair": pair}, EXPECTED) is not None for pair in (0, "new", "new 0", "new 1"))
 
 
-def test_the_command_shows_and_clears_it(tmp_path: Path):
+def test_the_command_shows_and_clears_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv(LIMIT_VARIABLE, raising=False)
     fill(tmp_path, 3)
     (tmp_path / "README.md").write_text("mine")
 

@@ -20,7 +20,7 @@ from jaxtyping import config
 
 from mechpatch import cli, console, views, workflow
 
-ENVIRONMENT = {"OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+ENVIRONMENT = {"OMP_NUM_THREADS": "1", "COLUMNS": "200", "CUDA_VISIBLE_DEVICES": ""}
 IMPORTED = (console, views, workflow)  # for the forks
 
 
@@ -84,6 +84,7 @@ def _become(command: Sequence[str], files: Sequence[Path], env: Mapping[str, str
         warnings.resetwarnings()
         warnings.simplefilter("ignore", DeprecationWarning)
         config.update("jaxtyping_disable", True)
+        torch.cuda.is_available = lambda: False  # a GPU that the parent has begun to use is closed to its forks
         torch.set_num_threads(1)  # makes its pool of threads anew: loading in several threads would race for that
         cli.main()
         code = 0

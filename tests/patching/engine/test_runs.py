@@ -170,7 +170,7 @@ def questions(draw: st.DrawFn) -> list[tuple]:
     return draw(st.lists(question, min_size=1, max_size=4).filter(lambda all: len({not each[3] for each in all}) == 1))
 
 
-@settings(derandomize=True, max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(asked=questions(), data=st.data())
 def test_any_patches_of_any_batch(asked: list[tuple], data: st.DataObject):
     """At any hook point, of any heads."""
