@@ -1,4 +1,5 @@
-"""How a number is written for a reader, once for each kind of number: on a terminal, in sentences, figures and pages.
+"""How a number is written for a reader, once for each kind of number: on a terminal, in sentences, figures and pages;
+and how a label is that begins a sentence.
 
 A dash stands for what is not defined. A minus is a true one wherever a sentence or a figure has it.
 """
@@ -84,3 +85,8 @@ def duration(seconds: Number) -> str:
     if seconds < 120:
         return f"{seconds:.3g} s"
     return f"{seconds / 60:.3g} min" if seconds < 7200 else f"{seconds / 3600:.3g} h"
+
+
+def capital(text: str) -> str:
+    """A text with a large first letter, to begin a sentence or to stand alone."""
+    return text[:1].upper() + text[1:]

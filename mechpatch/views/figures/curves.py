@@ -13,6 +13,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from mechpatch.catalogue import PAIRED, Measure, donor_label, measure_of, role_of
+from mechpatch.formats import capital
 from mechpatch.points import RESID_POST
 from mechpatch.stats import Cells, groups, select
 from mechpatch.stats.cells import Group
@@ -180,7 +181,7 @@ def _end(name: str, heights: Float[np.ndarray, " point"], colour: str) -> list[t
 
 
 def _axis(about: Measure) -> str:
-    return about.label[:1].upper() + about.label[1:] if about.unit == SHARE else about.axis
+    return capital(about.label) if about.unit == SHARE else about.axis
 
 
 def _reach(axes: Axes, about: Measure) -> None:

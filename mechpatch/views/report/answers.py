@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mechpatch.catalogue import donor_label
+from mechpatch.formats import capital
 from mechpatch.kinds import kind_of
 from mechpatch.kinds.cells import ALL
 from mechpatch.points import POINTS
@@ -64,7 +65,7 @@ def _necessity(cells: Sequence[AnswerCell]) -> tuple[list[str], list[Row]]:
         [*_place(cells, layer, site), *(_share(by_place.get((layer, site, donor)), "kept") for donor in donors)]
         for layer, site in places
     ]
-    return [*_heads(cells, "Thoughts"), *(_capital(donor_label(donor)) for donor in donors)], rows
+    return [*_heads(cells, "Thoughts"), *(capital(donor_label(donor)) for donor in donors)], rows
 
 
 def _by_number(cells: Sequence[AnswerCell]) -> tuple[list[str], list[Row]]:
@@ -110,7 +111,3 @@ def _share(cell: AnswerCell | None, name: str) -> Part:
     if share is None or not share.n:
         return Part("–")
     return Part(share, "share", share.share)
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from mechpatch.catalogue import PAIRED
+from mechpatch.formats import capital
 from mechpatch.points import RESID_POST
 from mechpatch.reprs import short_repr
 from mechpatch.stats.attention import AttentionSummary, summarise_attention
@@ -116,7 +117,7 @@ def _lens_maps(found: LensSummary) -> list[HeatTable]:
     targets = sorted({cell.target for cell in cells} - {OTHER}, key=lambda name: (not name.startswith("step"), name))
     return [
         _heat(
-            _capitalised(target_label(target)),
+            capital(target_label(target)),
             {
                 (_row(cell.hook, cell.layer), cell.site): HeatCell(share=cell.hits.share, clear=cell.clear)
                 for cell in cells
@@ -133,7 +134,7 @@ def _probe_maps(found: ProbeSummary) -> list[HeatTable]:
     rows, sites = _axes(found)
     return [
         _heat(
-            _capitalised(probe_label(target)),
+            capital(probe_label(target)),
             {
                 (_row(cell.hook, cell.layer), cell.site): HeatCell(
                     share=None if cell.score.mean is None else max(0.0, cell.score.mean), clear=cell.clear
@@ -178,10 +179,6 @@ def _axes(found: LensSummary | ProbeSummary) -> tuple[list[str], list[str]]:
     layers = sorted({cell.layer for cell in cells if cell.hook == RESID_POST}, reverse=True)
     fed = [FED] if any(cell.hook != RESID_POST for cell in cells) else []
     return [*map(str, layers), *fed], list(dict.fromkeys(cell.site for cell in cells if cell.hook == RESID_POST))
-
-
-def _capitalised(label: str) -> str:
-    return f"{label[:1].upper()}{label[1:]}"
 
 
 def _row(hook: str, layer: int) -> str:

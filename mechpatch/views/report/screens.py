@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from mechpatch.formats import written
+from mechpatch.formats import capital, written
 from mechpatch.points import POINTS
 from mechpatch.reprs import short_repr
 from mechpatch.stats.screens import Screened
@@ -89,7 +89,7 @@ def _part(found: Screened) -> ScreenPart:
     first, last = max(left, low), min(right, high)
     label = POINTS[found.hook].label if found.hook in POINTS else found.hook
     return ScreenPart(
-        title=f"{label[:1].upper()}{label[1:]}, {called(found.experiment)}, {found.direction}",
+        title=f"{capital(label)}, {called(found.experiment)}, {found.direction}",
         told=[*screen_told(found)],
         dots=dots if found.left_out else [],
         equal=(x(first), y(first), x(last), y(last)),

@@ -7,7 +7,7 @@ cause, and that nothing can be read is never said to be an absence.
 from collections.abc import Iterator, Sequence
 
 from mechpatch.catalogue import donor_label
-from mechpatch.formats import percent
+from mechpatch.formats import capital, percent
 from mechpatch.points import RESID_POST
 from mechpatch.stats.cell_values import Share
 from mechpatch.stats.cells import at_thoughts
@@ -101,16 +101,14 @@ def _readable(target: str, clear: Sequence[LensCell], places: int, elsewhere: st
     best = strongest(clear)
     assert best is not None
     hits = best.hits
-    name = target_label(target)
     return (
-        f"{name[:1].upper()}{name[1:]} can be read at {len(clear)} of {places} places of thoughts, most at "
+        f"{capital(target_label(target))} can be read at {len(clear)} of {places} places of thoughts, most at "
         f"{place_label(best.place)}: {portion_of(hits)}, at most {_most(hits)} with a control{elsewhere}."
     )
 
 
 def _unreadable(target: str, best: LensCell | None) -> str:
-    name = target_label(target)
-    start = f"{name[:1].upper()}{name[1:]} can be read at no thought beyond every control"
+    start = f"{capital(target_label(target))} can be read at no thought beyond every control"
     if best is None or not best.hits.n:
         return f"{start}; no pair has it."
     if not best.hits.count:

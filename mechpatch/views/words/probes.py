@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from mechpatch.formats import written
+from mechpatch.formats import capital, written
 from mechpatch.stats.cells import at_thoughts
 from mechpatch.stats.clear import FEWEST_PAIRS
 from mechpatch.stats.lens import Beside, beside
@@ -64,8 +64,7 @@ def _found(found: ProbeSummary, causal: Beside | None) -> Iterator[str]:
 
 
 def _of_target(target: str, cells: Sequence[ProbeCell]) -> str:
-    label = probe_label(target)
-    name = f"{label[:1].upper()}{label[1:]}"
+    name = capital(probe_label(target))
     clear = [cell for cell in cells if cell.clear]
     best = max(clear or cells, key=lambda cell: cell.score.mean or float("-inf"))
     where = f"at {place_label(best.place)}: {_score(best)} against {written(best.control)} with shuffled labels"

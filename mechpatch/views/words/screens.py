@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from mechpatch.formats import percent, written
+from mechpatch.formats import capital, percent, written
 from mechpatch.stats.clear import FEWEST_PAIRS
 from mechpatch.stats.screens import Screened, ScreenedCell
 from mechpatch.storage.choices import RANDOM, TOP
@@ -24,7 +24,7 @@ def screen_told(found: Screened) -> Iterator[str]:
         f"Of {of}, {len(found.cells):,} were run: the {len(top):,} with the largest first-order estimates, means over "
         f"{counted(found.pairs, 'pair')}, and {len(random):,} random ones of the others."
     )
-    yield f"{_capital(_missed(found))}."
+    yield f"{capital(_missed(found))}."
     if found.limit is not None and not found.controlled:
         yield "No control was run, so an effect that is off zero counts as clear there."
     if (largest := found.largest) is not None:
@@ -63,15 +63,11 @@ def screens_in_short(screens: Iterable[Screened]) -> Iterator[str]:
         elif others:
             yield f"{run}: {chosen(first)} of each map. In each {_missed(first, numbered=False)}."
         else:
-            yield f"{run}: {chosen(first)}. {_capital(_missed(first))}."
+            yield f"{run}: {chosen(first)}. {capital(_missed(first))}."
 
 
 def _run(found: Screened) -> str:
     return f"{found.candidates:,} cells of {found.hook} {len(found.cells):,}"
-
-
-def _capital(text: str) -> str:
-    return text[0].upper() + text[1:]
 
 
 def _missed(found: Screened, *, numbered: bool = True) -> str:
