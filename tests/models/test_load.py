@@ -156,6 +156,7 @@ def test_fingerprint_is_the_same_in_another_process(base, codi):
         command, capture_output=True, text=True, check=True, cwd=ROOT, env={**os.environ, "PYTHONHASHSEED": "77"}
     )
     assert found.stdout.strip() == load_model(base, codi=codi, device="cpu").fingerprint
+    assert not found.stderr
 
 
 def test_loading_is_silent_offline_and_leaves_the_files_alone(base, codi, tmp_path, monkeypatch, capfd):
